@@ -1,0 +1,44 @@
+# `make study` and `make test` are each enough on a fresh machine: they set up .venv first if needed.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study train test test-all lint tensorboard clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Create .venv with the tested versions (nothing to do the second time)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: $(PYTHON) is older than Python 3.11: make setup PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+study: $(STAMP) ## Train ResNet50 and VGG16, fine-tuned and frozen, five seeds each, and print the table
+	$(BIN)/python -m xray_tl.train study=quick $(ARGS)
+
+train: $(STAMP) ## One run: make train ARGS="model=vgg16 mode=frozen"
+	$(BIN)/python -m xray_tl.train $(ARGS)
+
+test: $(STAMP) ## The tests (under 8 minutes on two cores)
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(STAMP) ## The slow tests too
+	$(BIN)/python -m pytest -m "" $(ARGS)
+
+lint: $(STAMP) ## ruff check, ruff format --check, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+tensorboard: $(STAMP) ## Show curves, figures and hparams of everything under outputs/
+	$(BIN)/tensorboard --logdir outputs
+
+clean: ## Remove .venv and caches; outputs/ stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -not -path './.venv/*' -exec rm -rf {} +

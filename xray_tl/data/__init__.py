@@ -1,0 +1,1 @@
+"""Radiographs and their loaders."""

@@ -1,0 +1,238 @@
+"""Splits and loaders: radiographs rendered once and kept in memory, or rendered by worker processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from xray_tl.config import InputError, SyntheticDataConfig
+from xray_tl.data.allocator import keep_large_blocks
+from xray_tl.data.synthetic import SyntheticRadiographs, validate
+from xray_tl.seeding import stream_seed
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+
+
+class Batch(NamedTuple):
+    """What a training step sees: image [B, 1, H, W] in [0, 1], truth [B, T] in {0, 1}, case [B]."""
+
+    image: Tensor
+    truth: Tensor
+    case: Tensor
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is predicted: one column of truth, logit and probability a name.
+
+    Attributes:
+        kind: `binary` (one column), `multiclass` (one-hot columns) or `multilabel`.
+        names: Names of the columns.
+    """
+
+    kind: Literal["binary", "multiclass", "multilabel"]
+    names: tuple[str, ...]
+
+
+class Split(Protocol):
+    """A split of a data set, fetched by batches of indices."""
+
+    def __len__(self) -> int:
+        """Count the images."""
+        ...
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Fetch a batch."""
+        ...
+
+
+class RenderedSplit(Dataset[Batch]):
+    """A split rendered once, kept in memory on the device that trains."""
+
+    def __init__(self, source: SyntheticRadiographs, size: int) -> None:
+        index = torch.arange(size)
+        batch = OnDemandSplit(source, size).__getitems__(index.tolist())
+        self.batch = Batch(*batch[:2], index.to(batch.image.device))
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.batch.case)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Pick a batch."""
+        rows = torch.as_tensor(indices, device=self.batch.case.device)
+        return Batch(*(column[rows] for column in self.batch))
+
+
+class OnDemandSplit(Dataset[Batch]):
+    """A split too large to keep: every batch is rendered when it is asked for."""
+
+    def __init__(self, source: SyntheticRadiographs, size: int) -> None:
+        self.source, self.size = source, size
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return self.size
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Render a batch."""
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        drawn = self.source.render(index)
+        return Batch(drawn.image, drawn.label[:, None].float(), index)
+
+
+class EpochOrder(Sampler[int]):
+    """A new order each epoch, drawn from (seed, epoch) alone, so that a resumed run sees the same one."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed, self.epoch = size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls this at the start of each."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield every index once."""
+        generator = torch.Generator().manual_seed(stream_seed("order", self.seed, self.epoch))
+        return iter(torch.randperm(self.size, generator=generator).tolist())
+
+
+class EvenBatches(Sampler[list[int]]):
+    """The fewest batches of at most `batch_size`, their sizes differing by one at most.
+
+    A last batch of one image would break BatchNorm in training.
+    """
+
+    def __init__(self, sampler: Sampler[int], size: int, batch_size: int) -> None:
+        self.sampler, self.size = sampler, size
+        self.count = -(-size // batch_size)
+
+    def __len__(self) -> int:
+        """Count the batches."""
+        return self.count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the batches in the sampler's order."""
+        order = list(self.sampler)
+        edges = [step * self.size // self.count for step in range(self.count + 1)]
+        return (order[start:stop] for start, stop in pairwise(edges))
+
+
+class XrayDataModule(LightningDataModule):
+    """Synthetic radiographs in three splits that share no image and no noise.
+
+    Args:
+        config: The data set, batch size and memory limit.
+        seed: The training seed; moves the order of the training images only.
+        device: Where images are rendered and kept.
+    """
+
+    def __init__(self, config: SyntheticDataConfig, *, seed: int, device: torch.device | str = "cpu") -> None:
+        super().__init__()
+        validate(config)
+        self.config, self.seed, self.device = config, seed, torch.device(device)
+        self.targets = Targets("binary", (config.finding,))
+        self.sizes = dict(zip(SPLITS, (config.n_train, config.n_val, config.n_test), strict=True))
+        train_seed = config.seed if config.train_seed is None else config.train_seed
+        seeds = {"train": train_seed, "val": train_seed, "test": config.seed}
+        self.sources = {
+            split: SyntheticRadiographs(config, split=split, seed=seeds[split], device=self.device)
+            for split in SPLITS
+        }
+        self.splits: dict[str, RenderedSplit | OnDemandSplit] = {}
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all images fit into `data.memory_limit_gb`."""
+        return sum(self.sizes.values()) * self.config.image_size**2 * 4 <= self.config.memory_limit_gb * 1e9
+
+    def data_hash(self) -> str:
+        """Hash everything that changes an image or a label, in any split."""
+        identity = {split: [self.sources[split].identity(), self.sizes[split]] for split in SPLITS}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def positives(self) -> Tensor:
+        """Return the share of training images in each column of truth, [T]."""
+        _, label = self.sources["train"].labels(torch.arange(self.sizes["train"]))
+        return label.float().mean().reshape(1).cpu()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Render the splits that a stage needs (`fit`, `test`; all by default), or prepare their rendering.
+
+        Raises:
+            InputError: A split has images of one class only.
+        """
+        keep_large_blocks()
+        for split in {"fit": ("train", "val"), "test": ("test",)}.get(stage or "", SPLITS):
+            if split not in self.splits:
+                self._check_both_classes(split)
+                kind = RenderedSplit if self.in_memory else OnDemandSplit
+                self.splits[split] = kind(self.sources[split], self.sizes[split])
+        if not self.in_memory and stage is None:
+            log.warning(
+                "the data set exceeds data.memory_limit_gb=%g: images are rendered again in every epoch",
+                self.config.memory_limit_gb,
+            )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Load the training images in the epoch's order."""
+        return self._loader("train", EpochOrder(self.sizes["train"], self.seed))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Load the validation images in order of index."""
+        return self.ordered_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Load the test images in order of index."""
+        return self.ordered_dataloader("test")
+
+    def ordered_dataloader(self, split: str) -> DataLoader[Batch]:
+        """Load a split in order of index."""
+        return self._loader(split, range(self.sizes[split]))  # type: ignore[arg-type]
+
+    def _loader(self, split: str, order: Sampler[int]) -> DataLoader[Batch]:
+        workers = 0 if self.in_memory or self.device.type != "cpu" else self.config.num_workers
+        return DataLoader(
+            self.splits[split],
+            batch_sampler=EvenBatches(order, self.sizes[split], self.config.batch_size),
+            collate_fn=_as_is,  # type: ignore[arg-type]  # __getitems__ gives whole batches
+            num_workers=workers,
+            worker_init_fn=_init_worker,
+            persistent_workers=workers > 0,
+            # The loader draws a base seed for its workers: not from the generator that training uses.
+            generator=torch.Generator(),
+        )
+
+    def _check_both_classes(self, split: str) -> None:
+        _, label = self.sources[split].labels(torch.arange(self.sizes[split]))
+        if bool((label == label[0]).all()):
+            raise InputError(
+                f"the {split} split has images of one class only: raise data.n_{split}={self.sizes[split]} "
+                f"or move data.prevalence={self.config.prevalence:g} towards 0.5"
+            )
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _init_worker(worker: int) -> None:
+    # One thread a worker: several workers with a pool each would fight for the cores.
+    torch.set_num_threads(1)
+    keep_large_blocks()

@@ -1,0 +1,9 @@
+"""The two failures that a user meets: what was asked for cannot be done; or a run broke on the way."""
+
+
+class InputError(Exception):
+    """What a user asked for cannot be done; the message names the option or file and the valid choices."""
+
+
+class RunError(Exception):
+    """A run failed for a known reason; the message says what happened and what to change."""

@@ -1,0 +1,101 @@
+"""From run records to tables: one row a run, one row an arm; no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xray_tl.errors import InputError
+from xray_tl.files import write_text
+from xray_tl.records import RECORD, read_record
+
+SUMMARY = "summary.csv"
+ARM = ["model", "mode", "weights"]
+SHOWN = ["test_auroc", "test_accuracy", "test_accuracy_at_threshold", "fit_s"]
+
+
+def collect(folder: Path) -> pd.DataFrame:
+    """Read every run record one level below `folder`: one row a run, ordered by arm and seed.
+
+    Raises:
+        InputError: There is no record.
+    """
+    paths = sorted(folder.glob(f"*/{RECORD}"))
+    if not paths:
+        raise InputError(f"{folder} has no run with a {RECORD}")
+    rows = [_row(path.parent, record) for path in paths if (record := read_record(path.parent))]
+    return pd.DataFrame(rows).sort_values([*ARM, "seed", "run_dir"], ignore_index=True)
+
+
+def write_summary(runs: pd.DataFrame, folder: Path) -> Path:
+    """Write `summary.csv`, one row a run, and return its path."""
+    path = folder / SUMMARY
+    write_text(path, runs.to_csv(index=False))
+    return path
+
+
+def arms(runs: pd.DataFrame) -> pd.DataFrame:
+    """Average complete runs over seeds: mean and standard deviation (n - 1) of each shown metric, by arm.
+
+    Runs with other weights, another recipe or other data are another arm, even under the same name; `recipe`
+    then tells them apart.
+    """
+    complete = runs[runs["status"] == "complete"]
+    apart = ["weights_sha256", "arm_hash", "data_hash"]
+    grouped = complete.groupby([*ARM, *apart], dropna=False, sort=False)[SHOWN]
+    table = grouped.agg(["mean", "std"])
+    table.columns = pd.Index([name for metric in SHOWN for name in (metric, f"{metric}_sd")])
+    table.insert(0, "n", grouped.size())
+    table = table.reset_index()
+    if table.duplicated(ARM).any():
+        table.insert(len(ARM), "recipe", table["arm_hash"].str[:8])
+    return table.drop(columns=apart)
+
+
+def format_arms(table: pd.DataFrame) -> str:
+    """Format the table of arms for a terminal, as mean ± SD over seeds."""
+    labels = [column for column in (*ARM, "recipe", "n") if column in table]
+    text = pd.DataFrame({column: table[column].astype(str) for column in labels})
+    for metric in SHOWN:
+        digits = 0 if metric.endswith("_s") else 3
+        pairs = zip(table[metric], table[f"{metric}_sd"], strict=True)
+        text[metric.removeprefix("test_")] = [_mean_sd(mean, sd, digits) for mean, sd in pairs]
+    return text.to_string(index=False)
+
+
+def format_run(record: dict[str, Any], folder: Path) -> str:
+    """Format a complete run's metrics for a terminal, one column a split."""
+    metrics = pd.DataFrame(record["metrics"]).map(lambda value: f"{value:.4f}")
+    arm = " ".join(f"{key}={value}" for key, value in record["arm"].items())
+    return f"{arm} seed={record['seed']}\n{metrics.to_string()}\n{folder}"
+
+
+def _mean_sd(mean: float, sd: float, digits: int) -> str:
+    return f"{mean:.{digits}f}" + ("" if pd.isna(sd) else f" ± {sd:.{digits}f}")
+
+
+def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    weights = record.get("weights") or {}
+    ceiling = record.get("ceiling") or {}
+    test = (record.get("metrics") or {}).get("test") or {}
+    names = ("auroc", "accuracy", "accuracy_at_threshold", "average_precision", "sensitivity", "specificity")
+    return {
+        "model": record["arm"]["model"],
+        "mode": record["arm"]["mode"],
+        "weights": weights.get("source", record["arm"]["weights"]),
+        "seed": record["seed"],
+        "data_seed": record["data_seed"],
+        "train_seed": record["train_seed"],
+        "status": record["status"],
+        **{f"test_{name}": test.get(name) for name in (*names, "loss", "brier", "ece")},
+        "ceiling_auroc": ceiling.get("auroc"),
+        "fit_s": (record.get("time") or {}).get("fit_s"),
+        "weights_sha256": weights.get("sha256"),
+        "arm_hash": record["arm_hash"],
+        "config_hash": record["config_hash"],
+        "data_hash": record.get("data_hash"),
+        "error": record.get("error"),
+        "run_dir": folder.name,
+    }

@@ -1,0 +1,52 @@
+"""Files that are whole or not there: written beside their place, then moved into it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from xray_tl.errors import RunError
+
+_MARK = ".partial-"
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; move it into place if the block ends well, else remove it.
+
+    Raises:
+        RunError: No space is left on the device.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}{_MARK}{os.getpid()}")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if _out_of_space(error):
+            raise RunError(f"no space left on the device while writing {path}") from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what a killed process left half-written below `folder`."""
+    for partial in folder.rglob(f"*{_MARK}*"):
+        partial.unlink(missing_ok=True)
+
+
+def _out_of_space(error: BaseException) -> bool:
+    # torch's zip writer hides the errno in its message.
+    text = str(error)
+    return (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or (
+        isinstance(error, RuntimeError) and ("PytorchStreamWriter" in text or "No space left" in text)
+    )

@@ -1,0 +1,117 @@
+"""What makes a run the run it is: the hash of everything that changes its result, and its names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+# Every option stands in exactly one of the two lists (a test holds them against the schemas): the first
+# changes a result, the second only where, how fast or how visibly it is made.
+CHANGES_RESULT = (
+    "seed",
+    "model.name",
+    "model.registry",
+    "model.stem",
+    "model.memory_format",
+    "mode.name",
+    "mode.head_lr",
+    "mode.standardise",
+    "mode.trainable_stages",
+    "mode.unfreeze_every",
+    "mode.head_epochs",
+    "mode.head_tolerance",
+    "mode.layer_decay",
+    "weights.source",
+    "weights.recipe",
+    "weights.path",
+    "weights.seed",
+    "data.name",
+    "data.finding",
+    "data.image_size",
+    "data.n_train",
+    "data.n_val",
+    "data.n_test",
+    "data.seed",
+    "data.train_seed",
+    "data.prevalence",
+    "data.contrast",
+    "data.d0",
+    "data.attenuation",
+    "data.radii",
+    "data.contrasts",
+    "data.flip_negative",
+    "data.flip_positive",
+    "data.acquisition",
+    "data.anatomy",
+    "data.batch_size",
+    "optim.name",
+    "optim.lr",
+    "optim.weight_decay",
+    "optim.warmup",
+    "optim.schedule",
+    "optim.clip_norm",
+    "optim.label_smoothing",
+    "optim.class_weights",
+    "trainer.max_epochs",
+    "trainer.precision",
+    "trainer.early_stopping",
+    "trainer.reestimate_batchnorm",
+)
+COSMETIC = (
+    "weights.timeout_s",
+    "data.num_workers",
+    "data.memory_limit_gb",
+    "trainer.name",
+    "trainer.accelerator",
+    "trainer.deterministic",
+    "trainer.threads",
+    "trainer.progress_bar",
+    "logger.name",
+    "logger.example_images",
+)
+
+
+SEEDS = ("seed", "data.seed", "data.train_seed")
+
+
+def config_hash(cfg: DictConfig) -> str:
+    """Hash what changes a run's result: 64 hex digits of SHA-256 over canonical JSON."""
+    return _hash(cfg, CHANGES_RESULT)
+
+
+def arm_hash(cfg: DictConfig) -> str:
+    """Hash what the runs of one arm (treatment) share: everything that changes a result but the seeds."""
+    return _hash(cfg, tuple(key for key in CHANGES_RESULT if key not in SEEDS))
+
+
+def arm(cfg: DictConfig) -> dict[str, str]:
+    """Name the arm (treatment) that a run belongs to: backbone, freeze mode, weights as asked for."""
+    registry, name = (str(OmegaConf.select(cfg, f"model.{key}")) for key in ("registry", "name"))
+    model = name if registry == name else f"{registry}/{name}"
+    return {"model": model, "mode": str(cfg.mode.name), "weights": str(cfg.weights.source)}
+
+
+def run_name(cfg: DictConfig) -> str:
+    """Name a run's folder within a sweep: `<model>-<mode>-<weights>-s<seed>-<start of config_hash>`."""
+    if OmegaConf.is_missing(cfg.model, "name"):
+        return "unnamed-model"
+    parts = [*arm(cfg).values(), f"s{cfg.seed}", config_hash(cfg)[:8]]
+    return re.sub(r"[^\w.-]", "-", "-".join(parts))
+
+
+def register_resolvers() -> None:
+    """Let YAML say `${run_name:}`."""
+    OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
+
+
+def _hash(cfg: DictConfig, keys: tuple[str, ...]) -> str:
+    chosen = {key: _plain(OmegaConf.select(cfg, key, default=None)) for key in keys}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(node: Any) -> Any:  # noqa: ANN401  (any YAML value)
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

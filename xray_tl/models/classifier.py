@@ -1,0 +1,65 @@
+"""A backbone with a new head: radiographs in, one logit a target out."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from xray_tl.models.stages import Backbone
+from xray_tl.seeding import stream_seed
+
+_SMALLEST_SD = 1e-20  # a feature that never moves (float32's own resolution does not reach below it)
+
+
+class Standardiser(nn.Module):
+    """Features minus their mean over their standard deviation; the identity until `fit`.
+
+    The statistics are buffers: they go into the checkpoint and never follow a test image.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_features))
+        self.register_buffer("scale", torch.ones(num_features))
+
+    @torch.no_grad()
+    def fit(self, features: Tensor) -> Self:
+        """Take mean and standard deviation from features [N, D]; constant features map to 0."""
+        exact = features.cpu().double()  # MPS has no float64
+        sd = exact.std(0, correction=0)
+        # Rounding alone gives a constant feature a spread near 1e-7 of its size: that is not a signal.
+        alive = sd > (1e-6 * exact.abs().amax(0)).clamp(min=_SMALLEST_SD)
+        self.mean.copy_(exact.mean(0))
+        self.scale.copy_(torch.where(alive, 1 / sd.clamp(min=_SMALLEST_SD), torch.zeros_like(sd)))
+        return self
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Standardise features [B, D]."""
+        return (features - self.mean) * self.scale
+
+
+class XrayClassifier(nn.Module):
+    """Backbone, standardiser and linear head: images [B, 1, H, W] in [0, 1] -> logits [B, T].
+
+    Args:
+        backbone: The trunk.
+        num_targets: T, targets or classes; 1 for a binary task.
+        seed: Draws the head; the same seed gives the same head to every arm of a backbone.
+    """
+
+    def __init__(self, backbone: Backbone, num_targets: int, seed: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.standardiser = Standardiser(backbone.num_features)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_seed("head", seed))
+            self.head = nn.Linear(backbone.num_features, num_targets)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Score images [B, 1, H, W] in [0, 1]: logits [B, T]."""
+        return self.head(self.standardiser(self.backbone(images)))

@@ -1,0 +1,58 @@
+"""The run record `record.json` (schema 1): what was run, on what, and what came out."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from xray_tl.errors import InputError
+from xray_tl.files import write_text
+
+SCHEMA = 1
+RECORD = "record.json"
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write a run's record atomically; numbers that are not finite become null."""
+    text = json.dumps({"schema": SCHEMA, **_finite(record)}, indent=2, allow_nan=False)
+    write_text(folder / RECORD, text + "\n")
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Read a run's record; `None` where there is none.
+
+    Raises:
+        InputError: The record is not whole, or from a newer schema.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        schema = int(record["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a run record: {error}") from error
+    check_schema(schema, path)
+    return dict(record)
+
+
+def check_schema(schema: int, path: Path) -> None:
+    """Refuse what a newer version wrote.
+
+    Raises:
+        InputError: `schema` is newer than this version knows.
+    """
+    if schema > SCHEMA:
+        raise InputError(
+            f"{path} has schema {schema}, newer than {SCHEMA}, which this version reads: update xray_tl"
+        )
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,72 @@
+"""A run's folder: who holds it, whether it is this run's, and what state it is in; no torch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+
+from xray_tl.errors import InputError
+from xray_tl.files import remove_partials, write_text
+from xray_tl.identity import config_hash
+from xray_tl.records import read_record
+
+CONFIG = Path(".hydra") / "config.yaml"
+BEST = Path("checkpoints") / "best.ckpt"
+LAST = Path("checkpoints") / "last.ckpt"
+PREDICTIONS = "predictions.csv"
+
+
+@contextlib.contextmanager
+def claim(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any] | None]:
+    """Hold `folder` for this run alone and yield the record of its earlier, complete run, if any.
+
+    Raises:
+        InputError: Another process holds the folder, or it belongs to another run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{folder} is in use by another process (hydra.run.dir or hydra.sweep.dir)"
+        ) from None
+    try:
+        _check_same_run(folder, cfg)
+        record = read_record(folder)
+        yield record if record is not None and record["status"] == "complete" else None
+    finally:
+        lock.release()
+
+
+def begin(folder: Path, cfg: DictConfig) -> None:
+    """Make a claimed folder this run's: write its configuration, remove leftovers of a killed process."""
+    remove_partials(folder)
+    write_text(folder / CONFIG, OmegaConf.to_yaml(cfg))
+
+
+def load_config(folder: Path) -> DictConfig:
+    """Read the configuration that a run was started with.
+
+    Raises:
+        InputError: There is none.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise InputError(f"run={folder} is not a run's folder: it has no {CONFIG}")
+    cfg = OmegaConf.load(path)
+    assert isinstance(cfg, DictConfig)
+    return cfg
+
+
+def _check_same_run(folder: Path, cfg: DictConfig) -> None:
+    if (folder / CONFIG).is_file() and config_hash(load_config(folder)) != config_hash(cfg):
+        raise InputError(
+            f"{folder} holds a run with another configuration ({folder / CONFIG}): "
+            "choose another folder with hydra.run.dir, or give that run's options to continue it"
+        )

@@ -1,0 +1,113 @@
+"""Checkpoints: written whole, read without unpickling code, tied to the weights that they stand on."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from xray_tl.errors import InputError
+from xray_tl.files import atomic_path
+from xray_tl.records import check_schema
+from xray_tl.training.task import TransferTask
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, moved into place when they are whole, loaded as tensors only."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
+    ) -> None:
+        """Write a checkpoint beside its place and move it there.
+
+        Raises:
+            RunError: No space is left.
+        """
+        with atomic_path(Path(path)) as partial:
+            torch.save(checkpoint, partial)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: object = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read a checkpoint without executing anything in it."""
+        return read_checkpoint(Path(path))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a run's checkpoint on the CPU.
+
+    Raises:
+        InputError: It is missing, truncated, no checkpoint of this project, or from a newer schema.
+    """
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} does not exist")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        schema = int(checkpoint["schema"])
+    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+    check_schema(schema, path)
+    return dict(checkpoint)
+
+
+def check_provenance(checkpoint: Mapping[str, Any], weights_sha256: str, path: Path) -> None:
+    """Refuse a checkpoint that stands on other weights than those that were loaded.
+
+    Raises:
+        InputError: The hashes differ.
+    """
+    if checkpoint["weights_sha256"] != weights_sha256:
+        raise InputError(
+            f"checkpoint {path} stands on weights {checkpoint['weights_sha256'][:12]}…, but this "
+            f"configuration loads {weights_sha256[:12]}… (weights.*): restore the weights it was trained on"
+        )
+
+
+def load_weights(task: TransferTask, checkpoint: dict[str, Any], path: Path) -> None:
+    """Load a checkpoint's weights into a task that stands on the same source weights.
+
+    Raises:
+        InputError: The tensors do not fit the task's network.
+    """
+    task.on_load_checkpoint(checkpoint)
+    try:
+        task.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise InputError(
+            f"checkpoint {path} does not fit this network: {' '.join(str(error).split())}"
+        ) from error
+
+
+def keepers(folder: Path) -> list[Callback]:
+    """Keep the best weights by validation AUROC (`best.ckpt`) and the last epoch's state (`last.ckpt`)."""
+    best = ModelCheckpoint(
+        dirpath=folder,
+        filename="best",
+        monitor="val/auroc",
+        mode="max",
+        save_weights_only=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(
+        dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    return [best, last]
+
+
+class ResumableEarlyStopping(EarlyStopping):
+    """Early stopping that stays stopped when a run goes on after its last epoch."""
+
+    def __init__(self, patience: int) -> None:
+        super().__init__(monitor="val/auroc", mode="max", patience=patience)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at once if the checkpoint was written by the epoch that ended training."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True

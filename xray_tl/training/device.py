@@ -1,0 +1,77 @@
+"""What a run trains on: accelerator, precision, threads."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+import xray_tl
+from xray_tl.config import InputError, TrainerConfig
+
+
+def choose_device(accelerator: str) -> torch.device:
+    """Choose CUDA, then MPS, then the CPU; or what is asked for by name.
+
+    Raises:
+        InputError: That accelerator is not here.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if accelerator == "auto":
+        accelerator = next(name for name, here in present.items() if here)
+    if not present[accelerator]:
+        here = ", ".join(name for name, there in present.items() if there)
+        raise InputError(
+            f"trainer.accelerator={accelerator} is not available on this machine: choose auto or {here}"
+        )
+    return torch.device(accelerator, 0) if accelerator == "cuda" else torch.device(accelerator)
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Choose Lightning's precision: bf16 autocast where CUDA hardware has it, else fp32."""
+    bf16 = precision == "bf16" or (
+        precision == "auto"
+        and device.type == "cuda"
+        and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    return "bf16-mixed" if bf16 else "32-true"
+
+
+def set_threads(config: TrainerConfig) -> None:
+    """Set the number of CPU threads, where the configuration does."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+
+
+def describe_environment(device: torch.device, precision: str) -> dict[str, Any]:
+    """Describe what a result was made with."""
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "xray_tl": xray_tl.__version__,
+        "git": _git_revision(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "device": f"{device.type} ({name})",
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _git_revision() -> str | None:
+    checkout = Path(xray_tl.__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,118 @@
+"""A finished run tested again, from its checkpoint: on its own test split, or on shifted data."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from xray_tl.config import typed
+from xray_tl.errors import InputError, RunError
+from xray_tl.records import read_record, write_record
+from xray_tl.runfolder import BEST, PREDICTIONS, load_config
+from xray_tl.training import predictions
+from xray_tl.training.assembly import Parts, assemble, build_trainer, expected_warnings
+from xray_tl.training.checkpoints import check_provenance, load_weights, read_checkpoint
+from xray_tl.training.device import describe_environment
+from xray_tl.validation import validate
+
+EVALUATIONS = "evaluations"
+
+
+def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
+    """Test the model of a complete run; return a table for the terminal.
+
+    Without data overrides the recorded test metrics must come out exactly. With them the results go to a new
+    folder below the run's `evaluations/`.
+
+    Args:
+        cfg: Composed configuration, whose overridden values replace the run's.
+        run: The run's folder.
+        overrides: Hydra's overrides, such as `data.acquisition.kerma=0.25`.
+
+    Raises:
+        InputError: The folder holds no complete run, or an override asks for what cannot be done.
+        RunError: The recorded metrics did not come out.
+    """
+    stored = load_config(run)
+    record = read_record(run)
+    if record is None or record["status"] != "complete":
+        state = "has no record" if record is None else f"is {record['status']}"
+        raise InputError(f"run={run} {state}: evaluate needs a complete run")
+    apply_overrides(stored, cfg, overrides)
+    validate(stored)
+    with expected_warnings():
+        parts = assemble(typed(stored), "test")
+        checkpoint = read_checkpoint(run / BEST)
+        check_provenance(checkpoint, parts.provenance.sha256, run / BEST)
+        load_weights(parts.task, checkpoint, run / BEST)
+        test = predictions.predict(build_trainer(parts, run, None, []), parts.task, parts.data, "test")
+    thresholds = record["threshold"] if isinstance(record["threshold"], list) else [record["threshold"]]
+    metrics = predictions.metrics({"test": test}, parts.data.targets, thresholds)
+    if not any(text.startswith(("data", "+data")) for text in overrides):
+        return _compare(record, metrics["test"], run)
+    folder = _new_folder(run, cfg.name, overrides)
+    predictions.write_table(predictions.table({"test": test}, parts.data.targets), folder / PREDICTIONS)
+    write_record(folder, _record(record, parts, overrides, metrics))
+    return f"{_side_by_side(record, metrics['test'])}\n{folder}"
+
+
+def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[str]) -> None:
+    """Replace, in a run's stored configuration, what the command line names: groups first, then values."""
+    keys = [text.lstrip("+").split("=")[0] for text in overrides]
+    for key in sorted(keys, key=lambda key: key.count(".")):
+        OmegaConf.update(stored, key, OmegaConf.select(composed, key), merge=False, force_add=True)
+
+
+def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path) -> str:
+    different = [name for name, value in metrics.items() if value != record["metrics"]["test"][name]]
+    text = _side_by_side(record, metrics)
+    if different:
+        made, now = record["environment"], describe_environment_text()
+        raise RunError(
+            f"{run}: {', '.join(different)} differ from the record\n{text}\n"
+            f"(recorded on {made['device']}, {made['threads']} threads, torch {made['torch']}; now {now})"
+        )
+    return f"{text}\nthe recorded test metrics of {run} came out exactly"
+
+
+def describe_environment_text() -> str:
+    """Name what decides the last bits of a score on this machine."""
+    import torch
+
+    return f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def _side_by_side(record: dict[str, Any], metrics: dict[str, float]) -> str:
+    frame = pd.DataFrame({"recorded": record["metrics"]["test"], "now": metrics})
+    return str(frame.map(lambda value: f"{value:.4f}").to_string())
+
+
+def _record(
+    record: dict[str, Any], parts: Parts, overrides: list[str], metrics: dict[str, Any]
+) -> dict[str, Any]:
+    same = ("arm", "seed", "config_hash", "weights", "threshold")
+    return {
+        "status": "complete",
+        **{name: record[name] for name in same},
+        "overrides": overrides,
+        "data_hash": parts.data.data_hash(),
+        "metrics": metrics,
+        "environment": describe_environment(parts.device, parts.precision),
+    }
+
+
+def _new_folder(run: Path, name: str | None, overrides: list[str]) -> Path:
+    """Make a folder below `evaluations/` that was not there before."""
+    base = re.sub(r"[^\w.=,-]", "-", name or ",".join(overrides))[:120]
+    for number in range(1, 10_000):
+        folder = run / EVALUATIONS / (base if number == 1 else f"{base}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise InputError(f"{run / EVALUATIONS / base} exists 10 000 times: choose another name=...")

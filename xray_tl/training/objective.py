@@ -1,0 +1,50 @@
+"""What a head is trained to do: one loss for binary, multi-class and multi-label targets."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xray_tl.config import OptimConfig
+from xray_tl.data.datamodule import Targets
+
+
+class Objective(nn.Module):
+    """Loss and probabilities of logits [B, T] against truth [B, T].
+
+    `binary` and `multilabel`: mean binary cross-entropy over the columns. `multiclass`: cross-entropy over
+    the columns, truth one-hot. With class weights `balanced`, each class counts by its inverse frequency in
+    training, so that the weights average to 1 over the training images.
+    """
+
+    positive_weight: Tensor
+    negative_weight: Tensor
+
+    def __init__(self, targets: Targets, optim: OptimConfig, positives: Tensor) -> None:
+        """Build the objective; `positives` [T] is the share of training images in each column."""
+        super().__init__()
+        self.multiclass = targets.kind == "multiclass"
+        self.smoothing = optim.label_smoothing
+        ones = torch.ones(len(targets.names))
+        positive, negative = ones, ones
+        if optim.class_weights == "balanced":
+            columns = len(targets.names) if self.multiclass else 2
+            positive, negative = 1 / (columns * positives), 1 / (columns * (1 - positives))
+        self.register_buffer("positive_weight", positive, persistent=False)
+        self.register_buffer("negative_weight", negative, persistent=False)
+
+    def forward(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Return the mean loss of a batch."""
+        logits = logits.float()
+        if self.multiclass:
+            each = F.cross_entropy(logits, truth, reduction="none", label_smoothing=self.smoothing)
+            return (each * (truth @ self.positive_weight)).mean()
+        weight = torch.where(truth > 0.5, self.positive_weight, self.negative_weight)
+        smooth = truth * (1 - self.smoothing) + self.smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits, smooth, weight)
+
+    def probability(self, logits: Tensor) -> Tensor:
+        """Return probabilities [B, T], in double precision: float32 ties confident cases."""
+        exact = logits.cpu().double()  # MPS has no float64
+        return exact.softmax(1) if self.multiclass else exact.sigmoid()

@@ -1,0 +1,72 @@
+"""Optimizer groups that follow the freeze policy, and the learning rate over the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+from torch.optim import AdamW
+
+from xray_tl.config import ModeConfig, OptimConfig
+from xray_tl.models.classifier import XrayClassifier
+from xray_tl.models.freeze import FreezePolicy
+
+NamedParameters = Iterable[tuple[str, nn.Parameter]]
+
+
+def rate_factor(step: int, steps: int, optim: OptimConfig) -> float:
+    """Return the share of the full rate at a step: linear warm-up, then cosine to zero or constant."""
+    warmup = math.ceil(optim.warmup * steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if optim.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def build_optimizer(
+    classifier: XrayClassifier, policy: FreezePolicy, mode: ModeConfig, optim: OptimConfig
+) -> AdamW:
+    """Build fused AdamW over the head and the open stages, and nothing else."""
+    groups = parameter_groups("head", classifier.head.named_parameters(), mode.head_lr, optim)
+    optimizer = AdamW(groups, lr=mode.head_lr, fused=True)
+    add_stages(optimizer, classifier, range(classifier.backbone.open_stages), policy, optim)
+    return optimizer
+
+
+def add_stages(
+    optimizer: AdamW,
+    classifier: XrayClassifier,
+    depths: Iterable[int],
+    policy: FreezePolicy,
+    optim: OptimConfig,
+) -> None:
+    """Add stages, counted from the deepest (0), to an optimizer."""
+    backbone = classifier.backbone
+    for depth in depths:
+        stage = backbone.num_stages - 1 - depth
+        name = backbone.stage_names[stage]
+        rate = optim.lr * policy.rate(depth)
+        for group in parameter_groups(name, backbone.stage_parameters(stage), rate, optim):
+            optimizer.add_param_group(group)
+
+
+def parameter_groups(
+    name: str, parameters: NamedParameters, rate: float, optim: OptimConfig
+) -> list[dict[str, Any]]:
+    """Split parameters into those that decay and those that must not: norms, biases, tokens."""
+    decay: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for key, parameter in parameters:
+        exempt = parameter.ndim <= 1 or key.endswith(
+            ("class_token", "cls_token", "pos_embedding", "pos_embed")
+        )
+        (plain if exempt else decay).append(parameter)
+    groups = ((name, decay, optim.weight_decay), (f"{name}_no_decay", plain, 0.0))
+    return [
+        {"name": label, "params": chosen, "weight_decay": weight, "lr": rate, "full_lr": rate}
+        for label, chosen, weight in groups
+        if chosen
+    ]

@@ -1,0 +1,204 @@
+"""The LightningModule: a classifier trained under a freeze policy."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+from torchmetrics.functional.classification import binary_accuracy, binary_auroc, multilabel_auroc
+
+from xray_tl.config import ModeConfig, OptimConfig
+from xray_tl.data.datamodule import Batch
+from xray_tl.errors import RunError
+from xray_tl.models.classifier import XrayClassifier
+from xray_tl.models.freeze import FreezePolicy
+from xray_tl.records import SCHEMA
+from xray_tl.seeding import seed_everything
+from xray_tl.training.objective import Objective
+from xray_tl.training.optim import add_stages, build_optimizer, rate_factor
+
+log = logging.getLogger(__name__)
+
+
+class TransferTask(LightningModule):
+    """Train the head, and of the backbone what the policy opens; images [B, 1, H, W] in [0, 1].
+
+    Args:
+        classifier: Backbone and head.
+        objective: Loss and probabilities.
+        policy: Which stages train in which epoch.
+        mode: The head's rate.
+        optim: The backbone's rate, decay and schedule.
+        seed: Everything random in an epoch follows from (seed, epoch).
+        weights_sha256: Hash of the trunk as loaded; every checkpoint names it.
+    """
+
+    def __init__(
+        self,
+        classifier: XrayClassifier,
+        objective: Objective,
+        policy: FreezePolicy,
+        mode: ModeConfig,
+        optim: OptimConfig,
+        seed: int,
+        weights_sha256: str,
+    ) -> None:
+        super().__init__()
+        self.classifier, self.objective, self.policy = classifier, objective, policy
+        self.mode, self.optim, self.seed, self.weights_sha256 = mode, optim, seed, weights_sha256
+        self.history: list[dict[str, float]] = []
+        self.classifier.backbone.open(policy.open_stages(0, ()))
+        self._outputs: list[tuple[Tensor, Tensor]] = []
+        self._losses: list[Tensor] = []
+        # The hash of what never trains, from before training; and the clock. Both outlive a killed process.
+        self.frozen_before: str | None = None
+        self._fit_s, self._fit_start = 0.0, 0.0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Score images [B, 1, H, W]: logits [B, T] in fp32."""
+        return self.classifier(images).float()
+
+    # ------------------------------------------------------------------ steps
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a training batch."""
+        loss, _ = self._shared_step(batch, "train")
+        self._losses.append(loss.detach() * len(batch.case))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect a validation batch."""
+        _, logits = self._shared_step(batch, "val")
+        self._outputs.append((logits, batch.truth))
+
+    def predict_step(
+        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return case [B], truth [B, T] and logits [B, T]."""
+        return batch.case.cpu(), batch.truth.cpu(), self(batch.image).cpu()
+
+    def _shared_step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
+        logits = self(batch.image)
+        loss = self.objective(logits, batch.truth)
+        self.log(f"{stage}/loss", loss, on_step=stage == "train", on_epoch=True, batch_size=len(batch.case))
+        return loss, logits
+
+    # ------------------------------------------------------------------ epochs
+
+    @property
+    def fit_s(self) -> float:
+        """Seconds spent training up to now, in earlier processes too."""
+        return self._fit_s + time.perf_counter() - self._fit_start
+
+    def on_fit_start(self) -> None:
+        """Start the clock."""
+        self._fit_start = time.perf_counter()
+
+    def on_train_epoch_start(self) -> None:
+        """Reseed from (seed, epoch) and open the stages that the policy opens now."""
+        seed_everything("epoch", self.seed, self.current_epoch)
+        self._losses.clear()
+        backbone = self.classifier.backbone
+        before, now = backbone.open_stages, self.policy.open_stages(self.current_epoch, self.history)
+        if now > before:
+            backbone.open(now)
+            self.train()
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            assert isinstance(optimizer, AdamW)
+            add_stages(optimizer, self.classifier, range(before, now), self.policy, self.optim)
+            log.info("epoch %d: %d of %d stages train", self.current_epoch, now, backbone.num_stages)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the learning rates of this step."""
+        factor = rate_factor(self.global_step, int(self.trainer.estimated_stepping_batches), self.optim)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, Optimizer)
+        for group in optimizer.param_groups:
+            group["lr"] = group["full_lr"] * factor
+
+    def on_validation_epoch_start(self) -> None:
+        """Stop a run whose training loss is no number any more.
+
+        Raises:
+            RunError: The loss is NaN or infinite; names the epoch.
+        """
+        self._outputs.clear()
+        loss = self._train_loss()
+        if not math.isfinite(loss):
+            raise RunError(
+                f"the training loss became {loss} in epoch {self.current_epoch}: "
+                "lower optim.lr and mode.head_lr, or set optim.clip_norm"
+            )
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the whole validation split; AUROC needs all of it at once."""
+        logits, truth = (torch.cat(parts) for parts in zip(*self._outputs, strict=True))
+        self._outputs.clear()
+        probability, positive = self.objective.probability(logits), truth.cpu().long()
+        if positive.shape[1] == 1:
+            auroc = binary_auroc(probability[:, 0], positive[:, 0])
+        else:
+            auroc = multilabel_auroc(probability, positive, num_labels=positive.shape[1])
+        self.log("val/auroc", auroc, prog_bar=True)
+        self.log("val/accuracy", binary_accuracy(probability, positive))
+
+    def on_train_epoch_end(self) -> None:
+        """Add the epoch to the run's history, and its learning rates to the log."""
+        metrics = self.trainer.callback_metrics
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, Optimizer)
+        rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
+        for name, rate in rates.items():
+            if not name.endswith("_no_decay"):
+                self.log(f"lr/{name}", rate)
+        self.history.append(
+            {
+                "epoch": self.current_epoch,
+                "train_loss": self._train_loss(),
+                "val_loss": float(metrics["val/loss"]),
+                "val_auroc": float(metrics["val/auroc"]),
+                "lr": next(iter(rates.values())),
+            }
+        )
+
+    def _train_loss(self) -> float:
+        count = len(self.trainer.train_dataloader.dataset)  # type: ignore[union-attr]
+        return float(torch.stack(self._losses).sum()) / count if self._losses else 0.0
+
+    # ------------------------------------------------------------------ optimizer and checkpoints
+
+    def configure_optimizers(self) -> AdamW:
+        """Build the optimizer over what trains now; later stages join it when they open."""
+        return build_optimizer(self.classifier, self.policy, self.mode, self.optim)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what never trains: those parameters are the weights that the run stands on."""
+        for key in self._never_trained():
+            del checkpoint["state_dict"][key]
+        checkpoint["schema"] = SCHEMA
+        checkpoint["weights_sha256"] = self.weights_sha256
+        checkpoint["frozen_before"] = self.frozen_before
+        checkpoint["fit_s"] = self.fit_s
+        checkpoint["open_stages"] = self.classifier.backbone.open_stages
+        checkpoint["history"] = list(self.history)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Open the stages that were open, before the optimizer is built, and fill in what was left out."""
+        self.classifier.backbone.open(checkpoint["open_stages"])
+        self.history = list(checkpoint["history"])
+        self.frozen_before, self._fit_s = checkpoint["frozen_before"], checkpoint["fit_s"]
+        own = self.state_dict()
+        checkpoint["state_dict"].update({key: own[key] for key in self._never_trained()})
+
+    def _never_trained(self) -> list[str]:
+        backbone = self.classifier.backbone
+        stages = range(backbone.num_stages - self.policy.most_open)
+        return [
+            f"classifier.backbone.{name}" for stage in stages for name, _ in backbone.stage_parameters(stage)
+        ]
