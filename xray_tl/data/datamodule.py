@@ -96,8 +96,8 @@ class OnDemandSplit(Dataset[Batch]):
 class EpochOrder(Sampler[int]):
     """A new order each epoch, drawn from (seed, epoch) alone, so that a resumed run sees the same one."""
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
+    def __init__(self, size: int, seed: int, epoch: int = 0) -> None:
+        self.size, self.seed, self.epoch = size, seed, epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this at the start of each."""
@@ -192,7 +192,9 @@ class XrayDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Load the training images in the epoch's order."""
-        return self._loader("train", EpochOrder(self.sizes["train"], self.seed))
+        # Lightning starts the loader's first pass before it sets the epoch, so a run that goes on needs it here.
+        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0
+        return self._loader("train", EpochOrder(self.sizes["train"], self.seed, epoch))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Load the validation images in order of index."""

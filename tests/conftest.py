@@ -1,0 +1,67 @@
+"""What the tests share: composed configurations of tiny runs, and no network."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from xray_tl.config import conf_dir, register_schemas
+from xray_tl.identity import register_resolvers
+
+register_schemas()
+register_resolvers()
+# Small tensors: two threads cost more than they bring, and results must not depend on the machine's cores.
+torch.set_num_threads(1)
+
+TINY = (
+    "model=resnet18",
+    "weights=random",
+    "data.image_size=32",
+    "data.n_train=24",
+    "data.n_val=16",
+    "data.n_test=16",
+    "data.batch_size=8",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "logger=none",
+)
+
+
+def compose_config(*overrides: str, name: str = "config") -> DictConfig:
+    """Compose a configuration as the command line would."""
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        return compose(name, overrides=list(overrides))
+
+
+@pytest.fixture
+def tiny() -> Callable[..., DictConfig]:
+    """Compose a run of seconds; later overrides win."""
+    return lambda *overrides: compose_config(*TINY, *overrides)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let no test depend on a network: connections to anywhere but this machine fail at once."""
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = str(address[0]) if isinstance(address, tuple) else str(address)
+            if host not in ("127.0.0.1", "::1", "localhost"):
+                raise OSError(f"tests have no network ({host})")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
+
+
+@pytest.fixture(scope="session")
+def subprocess_env() -> dict[str, str]:
+    """Environment of commands that tests start: one thread, this checkout's package."""
+    root = str(Path(__file__).resolve().parents[1])
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root, "HYDRA_FULL_ERROR": "0"}

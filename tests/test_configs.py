@@ -1,0 +1,101 @@
+"""Every option composes and is documented; names in YAML and in code are the same."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+from tests.conftest import compose_config
+
+from xray_tl.config import SCHEMAS, conf_dir, typed
+from xray_tl.identity import CHANGES_RESULT, COSMETIC, arm_hash, config_hash, run_name
+from xray_tl.models.freeze import policy_names
+from xray_tl.validation import CHECKS, validate
+
+CONF = Path(conf_dir())
+GROUPS = ("model", "mode", "weights", "data", "optim", "trainer", "logger", "arm", "study")
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+# What an option asks the user for, and nothing else can be composed without.
+REQUIRED = {("model", "timm"): ["model.name=resnet10t"]}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_option_composes_and_is_valid(group: str, option: str) -> None:
+    cfg = compose_config(f"{group}={option}", *REQUIRED.get((group, option), []))
+    validate(cfg)
+    typed(cfg)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_file_opens_with_purpose_and_command(group: str, option: str) -> None:
+    head = (CONF / group / f"{option}.yaml").read_text().split("defaults:")[0]
+    assert head.startswith("# ")
+    assert "python -m xray_tl." in head
+
+
+@pytest.mark.parametrize("group", ["mode", "weights", "trainer", "logger", "optim", "data"])
+def test_file_is_named_like_its_name(group: str) -> None:
+    key = "source" if group == "weights" else "name"
+    for _, option in (pair for pair in OPTIONS if pair[0] == group):
+        assert compose_config(f"{group}={option}")[group][key] == option
+
+
+def test_modes_in_registry_and_config_are_the_same() -> None:
+    files = sorted(path.stem for path in (CONF / "mode").glob("*.yaml"))
+    assert policy_names() == files
+    accept, _ = CHECKS["mode.name"]
+    assert all(accept(name) for name in files)
+
+
+def _leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for key in cfg:
+        name = f"{prefix}{key}"
+        value = cfg._get_node(key)
+        keys += _leaves(value, f"{name}.") if isinstance(value, DictConfig) else [name]
+    return keys
+
+
+def test_every_option_is_either_part_of_the_result_or_cosmetic() -> None:
+    groups = {"model", "mode", "weights", "optim", "trainer", "logger"}
+    schemas = {name: SCHEMAS[name] for name in groups} | {"data": SCHEMAS["data_synthetic"]}
+    leaves = {"seed"}
+    for group, schema in schemas.items():
+        leaves |= set(_leaves(OmegaConf.structured(schema), f"{group}."))
+    listed = (*CHANGES_RESULT, *COSMETIC)
+    assert len(set(listed)) == len(listed)
+    for leaf in leaves:
+        places = [key for key in listed if leaf == key or leaf.startswith(f"{key}.")]
+        assert len(places) == 1, f"{leaf} must stand in exactly one of CHANGES_RESULT and COSMETIC"
+    for key in listed:
+        assert any(leaf == key or leaf.startswith(f"{key}.") for leaf in leaves), f"{key} is no option"
+
+
+@pytest.mark.parametrize("override", ["trainer.progress_bar=false", "logger=none", "data.num_workers=3"])
+def test_cosmetic_options_do_not_move_the_hash(override: str) -> None:
+    assert config_hash(compose_config(override)) == config_hash(compose_config())
+
+
+@pytest.mark.parametrize("override", ["seed=1", "data.acquisition.kvp=90", "mode.head_lr=2e-3", "data.n_val=9"])
+def test_options_that_change_a_result_move_the_hash(override: str) -> None:
+    assert config_hash(compose_config(override)) != config_hash(compose_config())
+
+
+def test_an_arm_is_everything_but_the_seeds() -> None:
+    seeds = compose_config("seed=1", "data.seed=2", "data.train_seed=3")
+    assert arm_hash(seeds) == arm_hash(compose_config())
+    assert arm_hash(compose_config("optim.lr=1e-3")) != arm_hash(compose_config())
+
+
+def test_run_name_has_arm_seed_and_hash() -> None:
+    cfg = compose_config("model=vgg16", "mode=frozen", "weights=random", "seed=3")
+    assert run_name(cfg) == f"vgg16-frozen-random-s3-{config_hash(cfg)[:8]}"
+    timm = compose_config("model=timm", "model.name=resnet10t")
+    assert run_name(timm).startswith("timm-resnet10t-finetune-auto-s0-")
+
+
+def test_a_stored_configuration_has_the_hash_of_the_composed_one(tmp_path: Path) -> None:
+    cfg = compose_config("model=timm", "model.name=resnet10t", "data.d0=3", "optim.lr=1")
+    OmegaConf.save(cfg, tmp_path / "config.yaml")
+    stored = OmegaConf.load(tmp_path / "config.yaml")
+    assert isinstance(stored, DictConfig)
+    assert config_hash(stored) == config_hash(cfg)

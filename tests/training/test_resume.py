@@ -1,0 +1,161 @@
+"""A run that dies at any moment and is started again ends bitwise where the uninterrupted one ends."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from tests.conftest import TINY
+
+from xray_tl.cli import INTERRUPTED
+from xray_tl.records import read_record
+from xray_tl.runfolder import BEST, LAST, PREDICTIONS
+from xray_tl.training import run as run_module
+from xray_tl.training.run import run
+from xray_tl.training.task import TransferTask
+
+Tiny = Callable[..., DictConfig]
+
+
+class Killed(BaseException):
+    """Stands for a process that dies: nothing in the project handles it."""
+
+
+def _die_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int) -> None:
+    original, count = getattr(owner, name), iter(range(1, 10_000))
+
+    def mortal(*args: object, **kwargs: object) -> object:
+        if next(count) == call:
+            raise Killed
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, mortal)
+
+
+def _result(folder: Path) -> tuple[bytes, object, object, object]:
+    record = read_record(folder)
+    assert record is not None
+    assert record["status"] == "complete"
+    return (folder / PREDICTIONS).read_bytes(), record["metrics"], record["history"], record["frozen"]
+
+
+# The sixth training step is the last of epoch 2 of 3; then death in validation, at the checkpoints, while
+# testing, and while the table is written.
+MOMENTS = [
+    (TransferTask, "training_step", 1),
+    (TransferTask, "training_step", 6),
+    (TransferTask, "validation_step", 3),
+    (TransferTask, "on_save_checkpoint", 3),
+    (TransferTask, "on_save_checkpoint", 4),
+    (TransferTask, "predict_step", 2),
+    (run_module, "write_record", 1),
+]
+
+
+@pytest.mark.parametrize("mode", ["finetune", "frozen", "gradual", "lp_ft"])
+def test_resumed_run_is_bitwise_the_uninterrupted_one(tiny: Tiny, tmp_path: Path, mode: str) -> None:
+    cfg = tiny(f"mode={mode}", "trainer.max_epochs=3", "trainer.early_stopping=1")
+    run(cfg, tmp_path / "whole")
+    for number, (owner, name, call) in enumerate(MOMENTS):
+        folder = tmp_path / str(number)
+        with pytest.MonkeyPatch.context() as patch:
+            _die_at(patch, owner, name, call)
+            try:
+                run(cfg, folder)
+            except Killed:
+                assert read_record(folder) is None
+        run(cfg, folder)
+        assert _result(folder) == _result(tmp_path / "whole"), (owner, name, call)
+        assert not (folder / LAST).exists()
+
+
+def test_early_stopping_stays_stopped(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = tiny("trainer.max_epochs=9", "trainer.early_stopping=1", "optim.lr=1e-9", "mode.head_lr=1e-9")
+    whole = run(cfg, tmp_path / "whole")
+    assert len(whole["history"]) < 9, "early stopping must have stopped this run for the test to mean anything"
+    _die_at(monkeypatch, TransferTask, "predict_step", 1)
+    with pytest.raises(Killed):
+        run(cfg, tmp_path / "killed")
+    assert run(cfg, tmp_path / "killed")["history"] == whole["history"]
+
+
+def test_complete_run_is_left_alone(tiny: Tiny, tmp_path: Path) -> None:
+    first = run(tiny(), tmp_path)
+    written = (tmp_path / "record.json").stat().st_mtime_ns
+    assert run(tiny("data.num_workers=1"), tmp_path)["metrics"] == first["metrics"]
+    assert (tmp_path / "record.json").stat().st_mtime_ns == written
+
+
+def test_the_same_command_twice_gives_the_same_predictions(tiny: Tiny, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        torch.rand(7)  # whatever state the global generator is in
+        run(tiny("model=vgg16", "mode=frozen", "data.n_train=8"), tmp_path / folder)
+    assert _result(tmp_path / "a") == _result(tmp_path / "b")
+
+
+def test_disk_after_a_finished_run(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny("mode=frozen"), tmp_path / "frozen")
+    run(tiny("mode=finetune"), tmp_path / "finetune")
+    files = {kind: list((tmp_path / kind / BEST.parent).iterdir()) for kind in ("frozen", "finetune")}
+    assert [path.name for path in files["frozen"]] == [path.name for path in files["finetune"]] == ["best.ckpt"]
+    assert files["frozen"][0].stat().st_size < 5e6
+    weights = torch.load(files["finetune"][0], weights_only=True)
+    assert "optimizer_states" not in weights
+    assert files["finetune"][0].stat().st_size < 1.05 * sum(t.numel() * 4 for t in weights["state_dict"].values())
+
+
+def _command(folder: Path, *overrides: str) -> list[str]:
+    return [sys.executable, "-m", "xray_tl.train", *TINY, *overrides, f"hydra.run.dir={folder}"]
+
+
+def test_ctrl_c_leaves_an_interrupted_run_that_goes_on(tmp_path: Path, subprocess_env: dict[str, str]) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    overrides = ("trainer.max_epochs=6", "data.n_train=96")
+    subprocess.run(_command(whole, *overrides), check=True, env=subprocess_env, capture_output=True)
+    process = subprocess.Popen(
+        _command(cut, *overrides), env=subprocess_env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    while not (cut / LAST).is_file():
+        time.sleep(0.02)
+        assert process.poll() is None, "the run must still be training when it is interrupted"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, stderr
+    assert "Traceback" not in stderr
+    assert json.loads((cut / "record.json").read_text())["status"] == "interrupted"
+    subprocess.run(_command(cut, *overrides), check=True, env=subprocess_env, capture_output=True)
+    assert _result(cut) == _result(whole)
+
+
+def _kill_at_random_moments(tmp_path: Path, env: dict[str, str], times: int) -> None:
+    overrides = ("trainer.max_epochs=4", "data.n_train=64", "model=resnet18")
+    whole = tmp_path / "whole"
+    start = time.monotonic()
+    subprocess.run(_command(whole, *overrides), check=True, env=env, capture_output=True)
+    duration, moment = time.monotonic() - start, random.Random(0)
+    for number in range(times):
+        folder = tmp_path / str(number)
+        process = subprocess.Popen(_command(folder, *overrides), env=env, stderr=subprocess.DEVNULL)
+        time.sleep(moment.uniform(0.3, 1.0) * duration)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        subprocess.run(_command(folder, *overrides), check=True, env=env, capture_output=True)
+        assert _result(folder) == _result(whole)
+        assert not list(folder.rglob("*.partial-*"))
+
+
+def test_kill_and_resume(tmp_path: Path, subprocess_env: dict[str, str]) -> None:
+    _kill_at_random_moments(tmp_path, subprocess_env, 1)
+
+
+@pytest.mark.slow
+def test_kill_and_resume_at_ten_moments(tmp_path: Path, subprocess_env: dict[str, str]) -> None:
+    _kill_at_random_moments(tmp_path, subprocess_env, 10)
