@@ -1,0 +1,88 @@
+"""From records to tables."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from xray_tl.errors import InputError
+from xray_tl.evaluation.collect import arms, collect, format_arms, write_summary
+from xray_tl.records import write_record
+
+
+def _record(**changes: Any) -> dict[str, Any]:
+    return {
+        "status": "complete",
+        "error": None,
+        "arm": {"model": "resnet18", "mode": "frozen", "weights": "auto"},
+        "seed": 0,
+        "data_seed": 0,
+        "train_seed": 0,
+        "config_hash": "c",
+        "arm_hash": "a",
+        "data_hash": "d",
+        "weights": {"source": "random", "name": "seed 0", "sha256": "w"},
+        "metrics": {"test": {"auroc": 0.8, "accuracy": 0.7, "accuracy_at_threshold": 0.75}},
+        "time": {"fit_s": 2.0},
+        **changes,
+    }
+
+
+def _write(folder: Path, name: str, auroc: float = 0.8, **changes: Any) -> None:
+    metrics = {"test": {"auroc": auroc, "accuracy": 0.7, "accuracy_at_threshold": 0.75}}
+    write_record(folder / name, _record(metrics=metrics, **changes))
+
+
+def test_mean_sd_and_count_over_seeds(tmp_path: Path) -> None:
+    for seed, auroc in enumerate((0.7, 0.8, 0.9)):
+        _write(tmp_path, f"run{seed}", auroc, seed=seed)
+    table = arms(collect(tmp_path))
+    assert len(table) == 1
+    assert table.loc[0, "n"] == 3
+    assert table.loc[0, "test_auroc"] == pytest.approx(0.8)
+    assert table.loc[0, "test_auroc_sd"] == pytest.approx(0.1)  # n - 1, not n
+    assert table.loc[0, "weights"] == "random", "the table says what was used, not what was asked for"
+    assert "0.800 ± 0.100" in format_arms(table)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"weights": {"source": "random", "name": "seed 1", "sha256": "other"}},
+        {"arm_hash": "other"},
+        {"data_hash": "other"},
+    ],
+)
+def test_what_differs_is_never_pooled(tmp_path: Path, other: dict[str, Any]) -> None:
+    _write(tmp_path, "a")
+    _write(tmp_path, "b", **other)
+    assert list(arms(collect(tmp_path))["n"]) == [1, 1]
+
+
+def test_failed_runs_are_listed_but_not_averaged(tmp_path: Path) -> None:
+    _write(tmp_path, "good")
+    broken = _record(status="failed", error="RunError: NaN", seed=1)
+    for key in ("metrics", "weights", "time", "data_hash"):
+        del broken[key]
+    write_record(tmp_path / "bad", broken)
+    runs = collect(tmp_path)
+    assert list(arms(runs)["n"]) == [1]
+    path = write_summary(runs, tmp_path)
+    stored = pd.read_csv(path)
+    assert sorted(stored["status"]) == ["complete", "failed"]
+    assert list(stored.columns[:8]) == [
+        "model",
+        "mode",
+        "weights",
+        "seed",
+        "data_seed",
+        "train_seed",
+        "status",
+        "test_auroc",
+    ]
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no run"):
+        collect(tmp_path)

@@ -1,0 +1,80 @@
+"""A finished run tested again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from tests.conftest import compose_config
+
+from xray_tl.errors import InputError, RunError
+from xray_tl.files import write_text
+from xray_tl.records import read_record
+from xray_tl.runfolder import BEST, PREDICTIONS
+from xray_tl.training.evaluation import evaluate
+from xray_tl.training.run import run
+
+
+def _evaluate(folder: Path, *overrides: str, name: str | None = None) -> str:
+    cfg = compose_config(f"run={folder}", *overrides, name="evaluate")
+    cfg.name = name
+    return evaluate(cfg, folder, list(overrides))
+
+
+@pytest.fixture(scope="module", params=["frozen", "finetune", "gradual"])
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a tiny run of each kind of checkpoint."""
+    from tests.conftest import TINY
+
+    folder: Path = tmp_path_factory.mktemp("run")
+    run(compose_config(*TINY, f"mode={request.param}"), folder)
+    return folder
+
+
+def test_recorded_metrics_come_out_exactly(finished: Path) -> None:
+    assert "came out exactly" in _evaluate(finished)
+    assert not (finished / "evaluations").exists()
+
+
+def test_shifted_data_go_to_a_new_folder_each_time(finished: Path) -> None:
+    before = (finished / "record.json").read_bytes(), (finished / PREDICTIONS).read_bytes()
+    _evaluate(finished, "data.acquisition.kerma=0.25")
+    _evaluate(finished, "data.acquisition.kerma=0.25")
+    folder = finished / "evaluations"
+    names = ["data.acquisition.kerma=0.25", "data.acquisition.kerma=0.25-2"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    records = [read_record(folder / name) for name in names]
+    assert records[0] is not None
+    assert records[1] is not None
+    assert records[0]["metrics"] == records[1]["metrics"]
+    own = read_record(finished)
+    assert own is not None
+    assert records[0]["data_hash"] != own["data_hash"]
+    assert records[0]["metrics"]["test"] != own["metrics"]["test"]
+    assert ((finished / "record.json").read_bytes(), (finished / PREDICTIONS).read_bytes()) == before
+
+
+def test_overrides_change_the_run_not_the_defaults(finished: Path) -> None:
+    """The run's 32 px and 16 test images stay; the group file's 128 px and 400 do not come in."""
+    _evaluate(finished, "data.seed=9", name="other draw")
+    table = (finished / "evaluations" / "other-draw" / PREDICTIONS).read_text().splitlines()
+    assert len(table) == 1 + 16
+
+
+def test_a_changed_checkpoint_is_noticed(finished: Path) -> None:
+    original = (finished / BEST).read_bytes()
+    checkpoint = torch.load(finished / BEST, weights_only=True)
+    checkpoint["state_dict"]["classifier.head.bias"] += 1
+    torch.save(checkpoint, finished / BEST)
+    with pytest.raises(RunError, match="differ from the record"):
+        _evaluate(finished)
+    (finished / BEST).write_bytes(original)
+
+
+def test_only_complete_runs(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a run's folder"):
+        _evaluate(tmp_path)
+    write_text(tmp_path / ".hydra" / "config.yaml", "seed: 0\n")
+    with pytest.raises(InputError, match="has no record"):
+        _evaluate(tmp_path)
