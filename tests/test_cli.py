@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import TINY
 
 Env = dict[str, str]
@@ -77,7 +78,9 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     assert [path.stat().st_mtime_ns for path in complete] == written
     table = (tmp_path / "sweep" / "summary.csv").read_text().splitlines()
     assert len(table) == 5
-    assert table[0].startswith("model,mode,weights,seed,data_seed,train_seed,status,test_auroc,test_accuracy,")
+    assert table[0].startswith(
+        "model,mode,weights,seed,data_seed,train_seed,status,test_auroc,test_accuracy,"
+    )
 
 
 def test_single_run_and_evaluate(subprocess_env: Env, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
-from tests.conftest import compose_config
 
+from tests.conftest import compose_config
 from xray_tl.config import SCHEMAS, conf_dir, typed
 from xray_tl.identity import CHANGES_RESULT, COSMETIC, arm_hash, config_hash, run_name
 from xray_tl.models.freeze import policy_names
@@ -75,7 +75,9 @@ def test_cosmetic_options_do_not_move_the_hash(override: str) -> None:
     assert config_hash(compose_config(override)) == config_hash(compose_config())
 
 
-@pytest.mark.parametrize("override", ["seed=1", "data.acquisition.kvp=90", "mode.head_lr=2e-3", "data.n_val=9"])
+@pytest.mark.parametrize(
+    "override", ["seed=1", "data.acquisition.kvp=90", "mode.head_lr=2e-3", "data.n_val=9"]
+)
 def test_options_that_change_a_result_move_the_hash(override: str) -> None:
     assert config_hash(compose_config(override)) != config_hash(compose_config())
 

@@ -14,10 +14,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_text(path, "old")
     with pytest.raises(ValueError, match="broken"), atomic_path(path) as partial:
-        partial.write_text("half")
-        raise ValueError("broken")
+        _write_half(partial)
     assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+def _write_half(path: Path) -> None:
+    path.write_text("half")
+    raise ValueError("broken")
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,8 @@ def test_record_round_trip_and_numbers_that_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "is not a run record"), ("{}", "is not a run record"), ('{"schema": 99}', "newer")]
+    ("text", "message"),
+    [("{", "is not a run record"), ("{}", "is not a run record"), ('{"schema": 99}', "newer")],
 )
 def test_records_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "record.json").write_text(text)

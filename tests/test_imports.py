@@ -51,7 +51,9 @@ def test_imports_follow_the_flow(path: Path) -> None:
 def _modules_after(statement: str, subprocess_env: dict[str, str]) -> set[str]:
     code = f"{statement}; import sys; print('\\n'.join(sys.modules))"
     command = [sys.executable, "-c", code]
-    return set(subprocess.run(command, capture_output=True, text=True, check=True, env=subprocess_env).stdout.split())
+    return set(
+        subprocess.run(command, capture_output=True, text=True, check=True, env=subprocess_env).stdout.split()
+    )
 
 
 @pytest.mark.parametrize("module", ["evaluation.metrics", "evaluation.collect", "records", "runfolder"])

@@ -9,7 +9,12 @@ from xray_tl.seeding import seed_everything, stream_seed
 
 
 def test_streams_differ_and_zero_is_a_seed() -> None:
-    seeds = {stream_seed(name, seed, epoch) for name in ("order", "epoch") for seed in range(4) for epoch in range(4)}
+    seeds = {
+        stream_seed(name, seed, epoch)
+        for name in ("order", "epoch")
+        for seed in range(4)
+        for epoch in range(4)
+    }
     assert len(seeds) == 32
     assert stream_seed("a", 0) == stream_seed("a", 0) != stream_seed("a", "0")
     assert all(0 <= seed < 2**63 for seed in seeds)

@@ -18,7 +18,9 @@ def test_wheel_brings_its_configuration(tmp_path: Path) -> None:
         archive.extractall(site)
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PYTHONPATH": str(site)}
     where = [sys.executable, "-c", "import xray_tl.config as c; print(c.__file__, c.conf_dir())"]
-    files = subprocess.run(where, cwd=tmp_path, env=env, check=True, capture_output=True, text=True).stdout.split()
+    files = subprocess.run(
+        where, cwd=tmp_path, env=env, check=True, capture_output=True, text=True
+    ).stdout.split()
     assert all(Path(path).is_relative_to(site) for path in files)
     command = [sys.executable, "-m", "xray_tl.train", "model=vgg16", "mode=frozen", "--cfg", "job"]
     done = subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True, text=True)

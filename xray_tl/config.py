@@ -285,6 +285,27 @@ class EvaluateConfig:
     trainer: Any = MISSING
 
 
+@dataclass
+class PreviewConfig:
+    """A contact sheet of what a model would see.
+
+    Attributes:
+        split: `train`, `val` or `test`.
+        rows: Rows of images with the finding, and again without.
+        columns: Images a row.
+        outlines: Draw the outline of the finding.
+        output: PNG file to write.
+        data: The data set.
+    """
+
+    split: str = "train"
+    rows: int = 2
+    columns: int = 6
+    outlines: bool = False
+    output: str = "preview.png"
+    data: Any = MISSING
+
+
 SCHEMAS: dict[str, type] = {
     "config": Config,
     "model": ModelConfig,
@@ -295,6 +316,7 @@ SCHEMAS: dict[str, type] = {
     "trainer": TrainerConfig,
     "logger": LoggerConfig,
     "evaluate": EvaluateConfig,
+    "preview": PreviewConfig,
 }
 
 

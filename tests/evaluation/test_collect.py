@@ -11,7 +11,7 @@ from xray_tl.evaluation.collect import arms, collect, format_arms, write_summary
 from xray_tl.records import write_record
 
 
-def _record(**changes: Any) -> dict[str, Any]:
+def _record(**changes: object) -> dict[str, Any]:
     return {
         "status": "complete",
         "error": None,
@@ -29,7 +29,7 @@ def _record(**changes: Any) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, name: str, auroc: float = 0.8, **changes: Any) -> None:
+def _write(folder: Path, name: str, auroc: float = 0.8, **changes: object) -> None:
     metrics = {"test": {"auroc": auroc, "accuracy": 0.7, "accuracy_at_threshold": 0.75}}
     write_record(folder / name, _record(metrics=metrics, **changes))
 

@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.classification import binary_auroc, binary_average_precision, binary_calibration_error
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_average_precision,
+    binary_calibration_error,
+)
 
-from xray_tl.evaluation.metrics import calibration_error, choose_thresholds, negative_log_likelihood, summarise
+from xray_tl.evaluation.metrics import (
+    calibration_error,
+    choose_thresholds,
+    negative_log_likelihood,
+    summarise,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -21,8 +30,10 @@ def test_against_torchmetrics() -> None:
     ours = summarise(truth, logit, probability, [0.5])
     scores, labels = torch.from_numpy(probability[:, 0]), torch.from_numpy(truth[:, 0]).long()
     assert ours["auroc"] == pytest.approx(float(binary_auroc(scores, labels)), abs=1e-6)
-    assert ours["average_precision"] == pytest.approx(float(binary_average_precision(scores, labels)), abs=1e-6)
-    # Theirs bins confidence in the positive class too, but over its own edges: the same up to float32 rounding.
+    assert ours["average_precision"] == pytest.approx(
+        float(binary_average_precision(scores, labels)), abs=1e-6
+    )
+    # Theirs computes in float32.
     assert ours["ece"] == pytest.approx(float(binary_calibration_error(scores, labels, n_bins=15)), abs=1e-5)
 
 

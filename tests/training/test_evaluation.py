@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig
-from tests.conftest import compose_config
 
+from tests.conftest import compose_config
 from xray_tl.errors import InputError, RunError
 from xray_tl.files import write_text
 from xray_tl.records import read_record

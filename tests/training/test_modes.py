@@ -27,7 +27,9 @@ CASES = [
 def _parts(tiny: Callable[..., DictConfig], model: str, mode: str) -> Parts:
     name = ["model.name=resnet10t"] if model == "timm" else []
     small = ("data.n_train=8", "data.n_val=8", "data.n_test=8", "data.batch_size=4")
-    parts = assemble(typed(tiny(f"model={model}", f"mode={mode}", *name, *small, f"trainer.max_epochs={EPOCHS}")))
+    parts = assemble(
+        typed(tiny(f"model={model}", f"mode={mode}", *name, *small, f"trainer.max_epochs={EPOCHS}"))
+    )
     prepare_frozen(parts)
     return parts
 

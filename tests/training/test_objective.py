@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
-from tests.conftest import compose_config
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from tests.conftest import compose_config
 from xray_tl.config import OptimConfig, typed
 from xray_tl.data.datamodule import Batch, Targets
 from xray_tl.models.classifier import XrayClassifier
@@ -39,7 +39,10 @@ def test_binary_loss_is_the_negative_log_likelihood() -> None:
 
 
 def test_multiclass_loss_is_cross_entropy() -> None:
-    logits, classes = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 2, 1, 0])
+    logits, classes = (
+        torch.randn(6, 3, generator=torch.Generator().manual_seed(0)),
+        torch.tensor([0, 1, 2, 2, 1, 0]),
+    )
     truth = F.one_hot(classes, 3).float()
     assert torch.allclose(_objective("multiclass", 3)(logits, truth), F.cross_entropy(logits, classes))
 
@@ -57,7 +60,9 @@ def test_balanced_weights_give_each_class_the_same_total(kind: str) -> None:
     parts = [float(objective(logits[rows], truth[rows])) * int(rows.sum()) for rows in classes]
     assert parts == pytest.approx([parts[0]] * len(parts))
     # The weights average to one, so that the rate keeps its meaning.
-    assert sum(parts) / len(truth) == pytest.approx(float(_objective(kind, truth.shape[1])(logits, truth)), rel=1e-6)
+    assert sum(parts) / len(truth) == pytest.approx(
+        float(_objective(kind, truth.shape[1])(logits, truth)), rel=1e-6
+    )
 
 
 def test_label_smoothing_moves_the_best_logit() -> None:
@@ -94,7 +99,9 @@ class _Tensors(LightningDataModule):
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
 def test_the_whole_path_takes_several_columns(tmp_path: Path, kind: str) -> None:
-    cfg: DictConfig = compose_config("model=resnet18", "weights=random", "trainer=cpu", "trainer.max_epochs=1")
+    cfg: DictConfig = compose_config(
+        "model=resnet18", "weights=random", "trainer=cpu", "trainer.max_epochs=1"
+    )
     settings = typed(cfg)
     backbone, provenance = build_backbone(settings.model, settings.weights, 32)
     targets = Targets(kind, ("effusion", "nodule", "opacity"))  # type: ignore[arg-type]

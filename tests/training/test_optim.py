@@ -1,6 +1,7 @@
 """Rates over the run, and groups that follow stages."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from omegaconf import DictConfig
@@ -14,7 +15,7 @@ def test_warm_up_rises_and_cosine_falls_to_nearly_zero() -> None:
     factors = [rate_factor(step, 100, OptimConfig()) for step in range(100)]
     assert factors[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
     assert factors[10] == 1
-    assert all(before > after for before, after in zip(factors[10:], factors[11:], strict=False))
+    assert all(before > after for before, after in pairwise(factors[10:]))
     assert 0 < factors[-1] < 1e-3
     assert rate_factor(100, 100, OptimConfig()) == pytest.approx(0)
 

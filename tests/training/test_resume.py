@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig
-from tests.conftest import TINY
 
+from tests.conftest import TINY
 from xray_tl.cli import INTERRUPTED
 from xray_tl.records import read_record
 from xray_tl.runfolder import BEST, LAST, PREDICTIONS
@@ -80,7 +80,9 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(tiny: Tiny, tmp_path: Path
 def test_early_stopping_stays_stopped(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = tiny("trainer.max_epochs=9", "trainer.early_stopping=1", "optim.lr=1e-9", "mode.head_lr=1e-9")
     whole = run(cfg, tmp_path / "whole")
-    assert len(whole["history"]) < 9, "early stopping must have stopped this run for the test to mean anything"
+    assert len(whole["history"]) < 9, (
+        "early stopping must have stopped this run for the test to mean anything"
+    )
     _die_at(monkeypatch, TransferTask, "predict_step", 1)
     with pytest.raises(Killed):
         run(cfg, tmp_path / "killed")
@@ -105,23 +107,33 @@ def test_disk_after_a_finished_run(tiny: Tiny, tmp_path: Path) -> None:
     run(tiny("mode=frozen"), tmp_path / "frozen")
     run(tiny("mode=finetune"), tmp_path / "finetune")
     files = {kind: list((tmp_path / kind / BEST.parent).iterdir()) for kind in ("frozen", "finetune")}
-    assert [path.name for path in files["frozen"]] == [path.name for path in files["finetune"]] == ["best.ckpt"]
+    assert (
+        [path.name for path in files["frozen"]] == [path.name for path in files["finetune"]] == ["best.ckpt"]
+    )
     assert files["frozen"][0].stat().st_size < 5e6
     weights = torch.load(files["finetune"][0], weights_only=True)
     assert "optimizer_states" not in weights
-    assert files["finetune"][0].stat().st_size < 1.05 * sum(t.numel() * 4 for t in weights["state_dict"].values())
+    assert files["finetune"][0].stat().st_size < 1.05 * sum(
+        t.numel() * 4 for t in weights["state_dict"].values()
+    )
 
 
 def _command(folder: Path, *overrides: str) -> list[str]:
     return [sys.executable, "-m", "xray_tl.train", *TINY, *overrides, f"hydra.run.dir={folder}"]
 
 
-def test_ctrl_c_leaves_an_interrupted_run_that_goes_on(tmp_path: Path, subprocess_env: dict[str, str]) -> None:
+def test_ctrl_c_leaves_an_interrupted_run_that_goes_on(
+    tmp_path: Path, subprocess_env: dict[str, str]
+) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     overrides = ("trainer.max_epochs=6", "data.n_train=96")
     subprocess.run(_command(whole, *overrides), check=True, env=subprocess_env, capture_output=True)
     process = subprocess.Popen(
-        _command(cut, *overrides), env=subprocess_env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        _command(cut, *overrides),
+        env=subprocess_env,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     while not (cut / LAST).is_file():
         time.sleep(0.02)

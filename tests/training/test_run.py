@@ -31,9 +31,25 @@ def test_a_run_leaves_the_folder_of_the_contract(tiny: Tiny, tmp_path: Path) -> 
     record = run(cfg, tmp_path)
     assert read_record(tmp_path) == json.loads((tmp_path / "record.json").read_text())
     contract = {
-        "schema", "status", "error", "arm", "seed", "data_seed", "train_seed", "config_hash", "data_hash",
-        "weights", "parameters", "frozen", "threshold", "metrics", "history", "ceiling", "time", "environment",
-    }  # fmt: skip
+        "schema",
+        "status",
+        "error",
+        "arm",
+        "seed",
+        "data_seed",
+        "train_seed",
+        "config_hash",
+        "data_hash",
+        "weights",
+        "parameters",
+        "frozen",
+        "threshold",
+        "metrics",
+        "history",
+        "ceiling",
+        "time",
+        "environment",
+    }
     stored = read_record(tmp_path)
     assert stored is not None
     assert contract <= set(stored)
@@ -88,7 +104,9 @@ def test_train_seed_leaves_the_test_set_alone(tiny: Tiny, tmp_path: Path) -> Non
     for folder, overrides in zip(folders, ([], ["data.train_seed=5"]), strict=True):
         run(tiny("mode=frozen", *overrides), folder)
     tables = [_rows(folder) for folder in folders]
-    truths = [{s: [r["truth"] for r in table if r["split"] == s] for s in ("train", "test")} for table in tables]
+    truths = [
+        {s: [r["truth"] for r in table if r["split"] == s] for s in ("train", "test")} for table in tables
+    ]
     assert truths[0]["test"] == truths[1]["test"]
     assert truths[0]["train"] != truths[1]["train"]
 
@@ -114,7 +132,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("override", "message"), BAD)
-def test_bad_input_is_named_and_leaves_nothing(tiny: Tiny, tmp_path: Path, override: str, message: str) -> None:
+def test_bad_input_is_named_and_leaves_nothing(
+    tiny: Tiny, tmp_path: Path, override: str, message: str
+) -> None:
     with pytest.raises(InputError, match=message) as caught:
         run(tiny(override), tmp_path)
     assert "\n" not in str(caught.value)
@@ -174,7 +194,9 @@ def test_a_full_disk_fails_the_run_in_one_line(
     assert run(tiny(), tmp_path)["status"] == "complete"
 
 
-def test_out_of_memory_names_what_to_lower(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_names_what_to_lower(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def oom(self: TransferTask, batch: object, index: int) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 

@@ -192,8 +192,9 @@ class XrayDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Load the training images in the epoch's order."""
-        # Lightning starts the loader's first pass before it sets the epoch, so a run that goes on needs it here.
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0
+        # Lightning starts the first pass before it sets the epoch: a run that goes on needs it here.
+        progress = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
+        epoch = getattr(progress, "processed", 0)
         return self._loader("train", EpochOrder(self.sizes["train"], self.seed, epoch))
 
     def val_dataloader(self) -> DataLoader[Batch]:
