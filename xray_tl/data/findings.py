@@ -1,0 +1,175 @@
+"""Registry of findings: what is added to an otherwise healthy radiograph, as plain numbers.
+
+A finding is a fixed bank of shapes, each drawn at a few radii; a fixed bank is what keeps the likelihood
+ratio exactly computable. A new finding is a function of a few lines under `register_finding`. This module
+imports no torch; `templates.py` turns shapes into pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from xray_tl.config import SyntheticDataConfig
+from xray_tl.errors import InputError
+
+
+class Bump(NamedTuple):
+    """One smooth, compact bump `weight (1 - (distance / radius)^2)^2`; lengths in units of the shape's own.
+
+    Attributes:
+        row: Offset of its centre, downwards.
+        column: Offset of its centre, to the right.
+        radius: Where it reaches zero.
+        weight: Its height, in (0, 1].
+    """
+
+    row: float
+    column: float
+    radius: float
+    weight: float = 1.0
+
+
+Shape = tuple[Bump, ...]
+"""A union of bumps, `1 - prod(1 - bump)`. Its scale is free: `templates.py` fixes it by the radius."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding and the values that it brings along.
+
+    Attributes:
+        radii: mm; the part of a template above a fifth of its maximum has the area of a disc of this radius.
+        contrasts: Contrast multipliers.
+        d0: Detectability index at a known location and a contrast multiplier of 1.
+        flip_negative: Probability that a negative image is labelled positive.
+        flip_positive: Probability that a positive image is labelled negative.
+        shapes: The bank; shapes, radii and contrasts are drawn with equal probability.
+        clearance: Least distance of the centre from mediastinum and diaphragm, mm.
+        name: Registry key, set by `register_finding`.
+    """
+
+    radii: tuple[float, ...]
+    contrasts: tuple[float, ...]
+    d0: float
+    shapes: tuple[Shape, ...]
+    clearance: float = 7.0
+    flip_negative: float = 0.0
+    flip_positive: float = 0.0
+    name: str = ""
+
+
+_FINDINGS: dict[str, Finding] = {}
+
+
+def register_finding(make: Callable[[], Finding]) -> Callable[[], Finding]:
+    """Register the finding that a function returns, under the function's name.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    name = make.__name__
+    if name in _FINDINGS:
+        raise ValueError(f"finding {name!r} is already registered")
+    _FINDINGS[name] = replace(make(), name=name)
+    return make
+
+
+def finding_names() -> tuple[str, ...]:
+    """Return the registered names, sorted."""
+    return tuple(sorted(_FINDINGS))
+
+
+def get_finding(name: str) -> Finding:
+    """Return a registered finding.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    if name not in _FINDINGS:
+        raise InputError(f"data.finding={name} is unknown: choose from {', '.join(finding_names())}")
+    return _FINDINGS[name]
+
+
+def resolve_finding(config: SyntheticDataConfig) -> Finding:
+    """Return the configured finding, its own values replaced by those that the configuration states."""
+    finding = get_finding(config.finding)
+    own = finding
+    if config.radii is not None:
+        finding = replace(finding, radii=tuple(float(r) for r in config.radii))
+    if config.contrasts is not None:
+        finding = replace(finding, contrasts=tuple(float(k) for k in config.contrasts))
+    return replace(
+        finding,
+        d0=own.d0 if config.d0 is None else float(config.d0),
+        flip_negative=own.flip_negative if config.flip_negative is None else float(config.flip_negative),
+        flip_positive=own.flip_positive if config.flip_positive is None else float(config.flip_positive),
+    )
+
+
+_ROUND = (
+    Bump(0.0, 0.0, 1.3, 0.75),
+    Bump(-0.5, 0.35, 0.8, 0.45),
+    Bump(0.45, 0.3, 0.75, 0.4),
+    Bump(0.35, -0.5, 0.8, 0.45),
+)
+_UPRIGHT = (
+    Bump(-0.8, 0.1, 0.8, 0.55),
+    Bump(-0.2, -0.1, 1.0, 0.75),
+    Bump(0.5, 0.1, 0.95, 0.7),
+    Bump(1.0, -0.1, 0.7, 0.4),
+)
+_WEDGE_LEFT = (  # broad at the wall on image left, tapering towards the hilum
+    Bump(0.3, -0.55, 1.0, 0.7),
+    Bump(-0.35, -0.3, 0.95, 0.65),
+    Bump(-0.1, 0.35, 0.8, 0.55),
+    Bump(-0.3, 0.8, 0.6, 0.35),
+)
+_WEDGE_RIGHT = (
+    Bump(0.35, 0.55, 1.0, 0.7),
+    Bump(-0.3, 0.35, 0.9, 0.6),
+    Bump(0.0, -0.3, 0.8, 0.6),
+    Bump(-0.2, -0.75, 0.6, 0.35),
+)
+_OBLIQUE = (
+    Bump(-0.65, -0.4, 0.85, 0.6),
+    Bump(0.0, 0.0, 1.0, 0.75),
+    Bump(0.6, 0.45, 0.9, 0.6),
+    Bump(-0.35, 0.5, 0.6, 0.3),
+)
+_PATCHY = (  # bronchopneumonia: confluent patches
+    Bump(-0.6, -0.3, 0.75, 0.6),
+    Bump(-0.2, 0.5, 0.7, 0.55),
+    Bump(0.3, -0.2, 0.75, 0.65),
+    Bump(0.75, 0.4, 0.65, 0.5),
+    Bump(0.0, 0.0, 1.5, 0.3),
+)
+
+
+@register_finding
+def nodule() -> Finding:
+    """Diffuse pulmonary nodule of 10-20 mm: the hard finding, for studies of the ceiling."""
+    return Finding(
+        radii=(5.0, 7.5, 10.0),
+        contrasts=(0.8, 1.0, 1.25),
+        d0=4.5,
+        shapes=((Bump(0, 0, 1),),),
+    )
+
+
+@register_finding
+def opacity() -> Finding:
+    """Air-space opacity as in pneumonia, 40-80 mm: learnable from hundreds of images.
+
+    Its ideal AUC without label noise is 1; label flips of 3 % put a finite ceiling (0.97) on it.
+    """
+    return Finding(
+        radii=(20.0, 30.0, 40.0),
+        contrasts=(0.8, 1.0, 1.25),
+        d0=25.0,
+        flip_negative=0.03,
+        flip_positive=0.03,
+        clearance=20.0,
+        shapes=(_ROUND, _UPRIGHT, _WEDGE_LEFT, _WEDGE_RIGHT, _OBLIQUE, _PATCHY),
+    )

@@ -1,0 +1,214 @@
+"""Synthetic chest radiographs: image index -> image, label and everything that is known about it.
+
+    y(x) = g(x) + H a b(x - x0) m(x) / m(x0) + m(x) e(x),        image = display(y)
+
+g is the anatomy's log exposure, e stationary noise, m its modulation, b the finding's template with
+amplitude a, and H says whether it is there. The model is chosen so that the likelihood ratio of H, and with
+it the best possible classifier, can be computed exactly: anatomy, exposure control and scatter do not depend
+on H, noise is circulant and the finding never wraps around the border.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xray_tl.config import AcquisitionConfig, AnatomyConfig, SyntheticDataConfig
+from xray_tl.data.acquisition import Acquisition
+from xray_tl.data.anatomy import Anatomy, draw_parameters
+from xray_tl.data.arithmetic import exact_arithmetic
+from xray_tl.data.findings import resolve_finding
+from xray_tl.data.rng import SPLITS, Stream, stream_keys, uniform
+from xray_tl.data.scene import Radiographs, Scene, Simulation
+from xray_tl.data.templates import EDGE, Placement, Strength, admissible, build_bank, place
+from xray_tl.data.validation import validate
+from xray_tl.errors import InputError
+
+__all__ = ["GENERATOR", "Radiographs", "Scene", "Simulation", "SyntheticRadiographs", "validate"]
+
+GENERATOR = 1
+"""Version of the generator: raise it whenever a change alters an image or a label."""
+
+CHUNK_PIXELS = 8 * 224**2
+"""Images are rendered this many pixels at a time, which fits caches and bounds memory."""
+
+
+class SyntheticRadiographs:
+    """Draws any radiograph of a split, in any order, bitwise the same on one device.
+
+    Args:
+        config: The data set; checked by `validate`.
+        split: `train`, `val` or `test`: no two share a random number.
+        seed: Draws the data set.
+        device: Where to render.
+
+    Attributes:
+        finding: With its values resolved from the configuration.
+        acquisition: Beam and detector, with the noise spectrum.
+        bank: The finding's templates, with their detectability.
+        strength: Amplitude of the finding.
+    """
+
+    def __init__(
+        self,
+        config: SyntheticDataConfig,
+        *,
+        split: str,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        validate(config)
+        if split not in SPLITS:
+            raise InputError(f"split={split} is unknown: choose from {', '.join(SPLITS)}")
+        self.config, self.split, self.seed, self.device = config, split, seed, torch.device(device)
+        self.finding = resolve_finding(config)
+        self.acquisition = Acquisition(config.acquisition, config.image_size, self.device)
+        self._anatomy = Anatomy(config.anatomy, config.image_size, self.acquisition.pitch, self.device)
+        self.bank = build_bank(self.finding, self.acquisition, self.device)
+        self.strength = Strength(config, self.finding, self.bank, self.acquisition)
+        self._contrasts = torch.tensor(self.finding.contrasts, dtype=torch.float32, device=self.device)
+
+    @classmethod
+    def open(
+        cls, config: SyntheticDataConfig, split: str, device: torch.device | str = "cpu"
+    ) -> SyntheticRadiographs:
+        """Open a split with its own seed: `train_seed` draws training and validation images if it is set."""
+        own = config.seed if split == "test" or config.train_seed is None else config.train_seed
+        return cls(config, split=split, seed=own, device=device)
+
+    def labels(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return whether the finding is present [B], bool, and the observed label [B], int64."""
+        present = uniform(self._keys(Stream.PRESENCE, indices), 1)[:, 0] < self.config.prevalence
+        number = uniform(self._keys(Stream.FLIP, indices), 1)[:, 0]
+        flip = torch.where(present, number < self.finding.flip_positive, number < self.finding.flip_negative)
+        return present, (present ^ flip).long()
+
+    @exact_arithmetic()
+    @torch.no_grad()
+    def render(self, indices: Tensor) -> Radiographs:
+        """Render images by index [B], int64."""
+        chunk = max(1, CHUNK_PIXELS // self.config.image_size**2)
+        parts = [self._render_chunk(part) for part in torch.split(indices, chunk)]
+        joined: dict[str, Any] = {
+            field.name: torch.cat([getattr(part, field.name) for part in parts])
+            for field in fields(Radiographs)
+            if field.name != "anatomy"
+        }
+        anatomy = {name: torch.cat([part.anatomy[name] for part in parts]) for name in parts[0].anatomy}
+        return Radiographs(**joined, anatomy=anatomy)
+
+    def _render_chunk(self, indices: Tensor) -> Radiographs:
+        simulation = self.simulate(indices)
+        placement = simulation.placement
+        size, pitch = self.config.image_size, self.acquisition.pitch
+        position = torch.stack((placement.row, placement.column), dim=1).float()
+        return Radiographs(
+            image=self.acquisition.display(simulation.log_exposure)[:, None],
+            label=self.labels(indices)[1],
+            present=simulation.present,
+            mask=self._footprint(placement, simulation.present),
+            centre=(position - (size - 1) / 2) * pitch,
+            radius=self.bank.radii[placement.template],
+            template=placement.template,
+            contrast=self._contrasts[placement.contrast],
+            anatomy=simulation.scene.parameters,
+        )
+
+    @exact_arithmetic()
+    @torch.no_grad()
+    def simulate(self, indices: Tensor) -> Simulation:
+        """Simulate images before display; memory grows with the batch, so call it with few at a time."""
+        scene = self.scene(indices)
+        placement = self.placement(indices, scene)
+        present = self.labels(indices)[0]
+        field = self.acquisition.noise(self._keys(Stream.NOISE, indices))
+        image = torch.arange(len(field), device=self.device)
+        centre = (image, placement.row, placement.column)
+        amplitude = self.strength.over_modulation(
+            placement.template,
+            placement.contrast,
+            scene.noise_modulation[centre],
+            scene.primary_fraction[centre],
+        )
+        amplitude = amplitude * present
+        field[self._patch(placement)] += amplitude[:, None, None] * self.bank.templates[placement.template]
+        observed = field.mul_(scene.noise_modulation).add_(scene.log_exposure)
+        return Simulation(observed, scene, placement, present)
+
+    @exact_arithmetic()
+    @torch.no_grad()
+    def scene(self, indices: Tensor) -> Scene:
+        """Draw the patients and expose them, without finding and noise."""
+        parameters = draw_parameters(self._keys(Stream.ANATOMY, indices), self.config.anatomy)
+        thorax = self._anatomy.draw(parameters, self.acquisition.soft, self.acquisition.bone)
+        exposure = self.acquisition.expose(thorax.path)
+        return Scene(
+            log_exposure=exposure.log_exposure,
+            noise_modulation=exposure.noise_modulation,
+            primary_fraction=exposure.primary_fraction,
+            lung_clearance=thorax.clearance,
+            parameters=parameters,
+        )
+
+    def omega(self, scene: Scene) -> Tensor:
+        """Return the set of possible centres [B, H, W], bool."""
+        return admissible(scene.lung_clearance, self.finding.clearance, self.bank.margin)
+
+    def placement(self, indices: Tensor, scene: Scene) -> Placement:
+        """Draw where and which finding each image holds, or would hold."""
+        return place(
+            self.omega(scene),
+            self._keys(Stream.PLACEMENT, indices),
+            self._keys(Stream.FINDING, indices),
+            self.bank,
+            len(self.finding.contrasts),
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that changes an image or a label, as plain values for a hash.
+
+        The device is left out: rendering on another kind differs in the last bits, so a cache of pixels adds
+        it to its key.
+        """
+        finding = asdict(self.finding)
+        if self.config.contrast == "physical":
+            finding["d0"] = None
+        acquisition, anatomy = self.config.acquisition, self.config.anatomy
+        identity = {
+            "generator": GENERATOR,
+            "split": self.split,
+            "seed": self.seed,
+            "image_size": self.config.image_size,
+            "prevalence": float(self.config.prevalence),
+            "contrast": self.config.contrast,
+            "attenuation": float(self.config.attenuation) if self.config.contrast == "physical" else None,
+            "finding": finding,
+            "acquisition": {f.name: float(getattr(acquisition, f.name)) for f in fields(AcquisitionConfig)},
+            "anatomy": {f.name: float(getattr(anatomy, f.name)) for f in fields(AnatomyConfig)},
+        }
+        # through JSON, so that it equals itself when read back: tuples become lists
+        plain: dict[str, Any] = json.loads(json.dumps(identity))
+        return plain
+
+    def _keys(self, stream: Stream, indices: Tensor) -> Tensor:
+        return stream_keys(self.seed, self.split, stream, indices).to(self.device)
+
+    def _patch(self, placement: Placement) -> tuple[Tensor, Tensor, Tensor]:
+        """Return indices (image, row, column) of the pixels that each template covers."""
+        margin = self.bank.margin
+        offset = torch.arange(-margin, margin + 1, device=self.device)
+        image = torch.arange(len(placement.row), device=self.device)[:, None, None]
+        rows = (placement.row[:, None] + offset)[:, :, None]
+        return image, rows, (placement.column[:, None] + offset)[:, None, :]
+
+    def _footprint(self, placement: Placement, present: Tensor) -> Tensor:
+        size = self.config.image_size
+        mask = torch.zeros(len(present), size, size, dtype=torch.bool, device=self.device)
+        templates = self.bank.templates[placement.template]
+        above = templates > EDGE * templates.amax((1, 2), keepdim=True)
+        mask[self._patch(placement)] = above & present[:, None, None]
+        return mask

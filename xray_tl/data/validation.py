@@ -1,0 +1,123 @@
+"""Ranges of the synthetic data set's options; free of torch, so that a typing mistake is told at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from xray_tl.config import SyntheticDataConfig
+from xray_tl.data.findings import resolve_finding
+from xray_tl.errors import InputError
+
+CONTRAST_MODES = ("iso", "physical")
+MAX_TEMPLATES = 24
+"""The ideal observer takes about 0.5 ms a template and image."""
+
+
+class Range(NamedTuple):
+    """An interval; an end is part of it unless it is listed as open."""
+
+    low: float
+    high: float
+    open_ends: str = ""
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int | float):
+            return False
+        above = value > self.low if "low" in self.open_ends else value >= self.low
+        below = value < self.high if "high" in self.open_ends else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        left = "(" if "low" in self.open_ends else "["
+        right = ")" if "high" in self.open_ends else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}"
+
+
+_SEED = Range(0, 2**32 - 1)
+_COUNT = Range(1, 2**25)
+
+RANGES: dict[str, Range] = {
+    "n_train": _COUNT,
+    "n_val": _COUNT,
+    "n_test": _COUNT,
+    "seed": _SEED,
+    "train_seed": _SEED,
+    "prevalence": Range(0, 1, "low high"),
+    "d0": Range(0, 1000, "low"),
+    "attenuation": Range(0, 5, "low"),
+    "radii": Range(1, 50),
+    "contrasts": Range(0, 100, "low"),
+    "flip_negative": Range(0, 0.5, "high"),
+    "flip_positive": Range(0, 0.5, "high"),
+    "acquisition.field_of_view": Range(300, 500),
+    "acquisition.kvp": Range(40, 150),
+    "acquisition.kerma": Range(0, 1000, "low"),
+    "acquisition.dqe": Range(0, 1, "low"),
+    "acquisition.scatter_weight": Range(0, 5),
+    "acquisition.scatter_sigma": Range(0, 200, "low"),
+    "acquisition.mtf_sigma": Range(0, 0.7),
+    "acquisition.electronic_noise": Range(0, 0.5, "low"),
+    "acquisition.texture_rms": Range(0, 0.5),
+    "acquisition.texture_beta": Range(2, 6, "low"),
+    "acquisition.texture_f0": Range(0, 0.1, "low"),
+    "acquisition.gamma": Range(0, 1),
+    "anatomy.pose": Range(0, 2.5),
+    "anatomy.body_scale": Range(0.7, 1.5),
+    "anatomy.rib_scale": Range(0, 3),
+    "anatomy.vessel_scale": Range(0, 3),
+}
+"""Option -> allowed values. Lists are checked value by value; None (the finding's own) is always allowed."""
+
+
+def validate(config: SyntheticDataConfig) -> None:
+    """Check every option of the synthetic data set against its range.
+
+    Raises:
+        InputError: One line that names the option, its value and what is allowed.
+    """
+    _check_image_size(config.image_size)
+    if config.contrast not in CONTRAST_MODES:
+        raise InputError(
+            f"data.contrast={config.contrast} is unknown: choose from {', '.join(CONTRAST_MODES)}"
+        )
+    for option, allowed in RANGES.items():
+        value: object = config
+        for part in option.split("."):
+            value = getattr(value, part)
+        _check_range(option, value, allowed)
+    _check_bank(config)
+
+
+def _check_image_size(size: int) -> None:
+    if size >= 32 and size % 16 == 0:
+        return
+    below = max(size // 16 * 16, 32)
+    nearest = f"the nearest are {below} and {below + 16}" if size > 32 else "the smallest is 32"
+    problem = "is not a multiple of 16" if size > 32 else "is too small"
+    raise InputError(f"data.image_size={size} {problem}: {nearest}")
+
+
+def _check_range(option: str, value: object, allowed: Range) -> None:
+    if value is None:
+        return
+    if isinstance(value, int | float):
+        if value not in allowed:
+            raise InputError(f"data.{option}={value} is outside its range {allowed}")
+        return
+    values = list(value)  # type: ignore[call-overload]  # a list, or OmegaConf's
+    if not values:
+        raise InputError(f"data.{option} is empty: give at least one value in {allowed}")
+    for item in values:
+        if item not in allowed:
+            raise InputError(f"data.{option}={values}: {item} is outside its range {allowed}")
+
+
+def _check_bank(config: SyntheticDataConfig) -> None:
+    finding = resolve_finding(config)
+    shapes, radii = len(finding.shapes), len(finding.radii)
+    count = shapes * radii
+    if count > MAX_TEMPLATES:
+        raise InputError(
+            f"data.radii gives {count} templates ({shapes} shapes x {radii} radii): "
+            f"{MAX_TEMPLATES} are allowed, so at most {MAX_TEMPLATES // shapes} radii"
+        )

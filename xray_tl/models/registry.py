@@ -1,0 +1,93 @@
+"""The backbones by name, and the one way to build them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from xray_tl.config import ModelConfig, WeightsConfig
+from xray_tl.errors import InputError
+from xray_tl.models.stages import STEMS, Backbone
+from xray_tl.models.weights import Provenance, Trunk, load_weights
+
+SMALLEST_IMAGE = 32
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """What a backbone is built for.
+
+    Attributes:
+        name: `model.name`; timm's name for `timm`.
+        image_size: Side of the images, pixels.
+    """
+
+    name: str
+    image_size: int
+
+
+Builder = Callable[[BackboneSpec], Trunk]
+_BUILDERS: dict[str, Builder] = {}
+
+
+def register_backbone(builder: Builder) -> Builder:
+    """Register a backbone under the name of the function that builds its trunk.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    name = builder.__name__
+    if name in _BUILDERS:
+        raise ValueError(f"backbone {name} is registered twice")
+    _BUILDERS[name] = builder
+    return builder
+
+
+def backbone_names() -> list[str]:
+    """List the registered backbones."""
+    for module in ("backbones", "timm_backbones"):  # which import this one in turn
+        importlib.import_module(f"xray_tl.models.{module}")
+    return sorted(_BUILDERS)
+
+
+def build_backbone(
+    model: ModelConfig, weights: WeightsConfig, image_size: int
+) -> tuple[Backbone, Provenance]:
+    """Build a backbone with its initial weights: images [B, 1, H, W] in [0, 1] -> features [B, D].
+
+    Random weights are drawn from `weights.seed` and the names alone; no other generator is read or moved.
+
+    Raises:
+        InputError: A name is unknown, the image too small, or the weights cannot be had.
+    """
+    names = backbone_names()
+    if model.registry not in names:
+        option = "model.name" if model.registry == model.name else "model.registry"
+        raise InputError(f"{option}={model.registry} is unknown; choose from {', '.join(names)}")
+    if model.stem not in STEMS:
+        raise InputError(f"model.stem={model.stem} is unknown; choose from {', '.join(STEMS)}")
+    if image_size < SMALLEST_IMAGE:
+        raise InputError(f"data.image_size={image_size} is too small; choose at least {SMALLEST_IMAGE}")
+    with _generator_of(f"{weights.seed}/{model.registry}/{model.name}"):
+        trunk = _BUILDERS[model.registry](BackboneSpec(model.name, image_size))
+        provenance = load_weights(trunk, model.name, weights)
+    return Backbone(
+        trunk.net, trunk.num_features, trunk.stage_of, trunk.mean, trunk.std, stem=model.stem
+    ), provenance
+
+
+@contextmanager
+def _generator_of(name: str) -> Iterator[None]:
+    """Seed torch's CPU generator from a name, and put it back as it was afterwards."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the accelerators' too
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)

@@ -1,0 +1,209 @@
+"""A backbone cut into ordered stages, some of which train while the rest stays exactly as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from xray_tl.errors import InputError
+
+StageOf = Callable[[str], int | None]
+"""Maps a parameter or buffer name, or `<module>.weight` for a module, to its stage; 0 is at the input."""
+
+STEMS = ("repeat", "convert")
+
+
+def by_prefix(*stages: tuple[str, ...]) -> StageOf:
+    """Declare stages, input first, by the dotted names of the modules and parameters that make up each."""
+    stage_of_prefix = {prefix: index for index, prefixes in enumerate(stages) for prefix in prefixes}
+
+    def stage_of(name: str) -> int | None:
+        parts = name.split(".")
+        prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        return next((stage_of_prefix[prefix] for prefix in prefixes if prefix in stage_of_prefix), None)
+
+    return stage_of
+
+
+class Backbone(nn.Module):
+    """A trunk whose deepest stages train; the others keep parameters and BatchNorm statistics.
+
+    Names of parameters and buffers are those of this module's `state_dict()`, all below `net.`.
+
+    Args:
+        net: The network without its classifier: images [B, 3, H, W] -> features [B, D].
+        num_features: D.
+        stage_of: Gives each parameter and buffer of `net` its stage, 0 nearest to the input.
+        mean: Mean of each input channel in the source task, for intensities in [0, 1].
+        std: Standard deviation of each input channel in the source task.
+        stem: `repeat` feeds the one channel three times; `convert` sums the first convolution's weights over
+            its input channels, which is the same map when all channels share mean and deviation.
+
+    Raises:
+        ValueError: A parameter or buffer belongs to no stage, or a stage is empty.
+        InputError: The stem is unknown, or the network's first convolution cannot be converted.
+    """
+
+    _scale: Tensor
+    _shift: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        num_features: int,
+        stage_of: StageOf,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        stem: str = "repeat",
+    ) -> None:
+        super().__init__()
+        if stem not in STEMS:
+            raise InputError(f"model.stem={stem} is unknown; choose from {', '.join(STEMS)}")
+        self.net = net
+        self.num_features = num_features
+        self.stem = stem
+        self._stage_of_state = _stages_of_state(net, stage_of)
+        self._stage_of_module = _stages_of_modules(net, stage_of, self._stage_of_state)
+        self.num_stages = 1 + max(self._stage_of_state.values())
+        self.stage_names = _stage_names(self._stage_of_state, self.num_stages)
+        means, stds = torch.tensor(mean), torch.tensor(std)
+        if stem == "convert":
+            _sum_input_channels(_first_conv(net))
+            means, stds = means.mean(dim=0, keepdim=True), stds.mean(dim=0, keepdim=True)
+        # (images - mean) / std as one multiply-add per pixel.
+        self.register_buffer("_scale", 1 / stds, persistent=False)
+        self.register_buffer("_shift", -means / stds, persistent=False)
+        self.open(self.num_stages)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute features [B, D], float32, of images [B, 1, H, W] with intensities in [0, 1]."""
+        return self.net(self._normalise(images)).float()
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        """Map [B, 1, H, W] to the source task's [B, C, H, W], in the memory format of the weights."""
+        first = _first_conv(self.net)
+        if first is not None and first.weight.stride(1) == 1:  # channels_last
+            return torch.addcmul(self._shift, images.permute(0, 2, 3, 1), self._scale).permute(0, 3, 1, 2)
+        return torch.addcmul(self._shift.view(1, -1, 1, 1), images, self._scale.view(1, -1, 1, 1))
+
+    @property
+    def open_stages(self) -> int:
+        """How many of the deepest stages train."""
+        return self._open_stages
+
+    def open(self, n: int) -> Self:
+        """Let the deepest `n` stages train and freeze the others.
+
+        Raises:
+            InputError: `n` is not in 0..num_stages.
+        """
+        if not 0 <= n <= self.num_stages:
+            raise InputError(
+                f"mode.trainable_stages={n} is out of range: this backbone has stages "
+                f"{', '.join(self.stage_names)}; choose from 0 to {self.num_stages}"
+            )
+        self._open_stages = n
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(self._is_open(self.stage_of_state(name)))
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch mode, holding frozen stages in eval: BatchNorm statistics stay put, dropout stays off."""
+        super().train(mode)
+        for name, module in self.net.named_modules():
+            module.training = mode and self._is_open(self._stage_of_module[name])
+        return self
+
+    def stage_of_state(self, name: str) -> int:
+        """Look up the stage of a parameter or buffer, named as in `state_dict()`."""
+        return self._stage_of_state[name.removeprefix("net.")]
+
+    def stage_parameters(self, stage: int) -> list[tuple[str, nn.Parameter]]:
+        """List the parameters of one stage with their names."""
+        return [(name, p) for name, p in self.named_parameters() if self.stage_of_state(name) == stage]
+
+    def frozen_state(self) -> dict[str, Tensor]:
+        """Collect all parameters and buffers of frozen stages, live, by name."""
+        state = chain(self.net.named_parameters(prefix="net"), self.net.named_buffers(prefix="net"))
+        return {name: tensor for name, tensor in state if not self._is_open(self.stage_of_state(name))}
+
+    def _is_open(self, stage: int) -> bool:
+        return stage >= self.num_stages - self._open_stages
+
+
+def _state_names(net: nn.Module) -> Iterator[str]:
+    return (name for name, _ in chain(net.named_parameters(), net.named_buffers()))
+
+
+def _stages_of_state(net: nn.Module, stage_of: StageOf) -> dict[str, int]:
+    """Give every parameter and buffer its stage; none may be left over and no stage may be empty."""
+    stages = {name: stage_of(name) for name in _state_names(net)}
+    orphans = [name for name, stage in stages.items() if stage is None]
+    if orphans:
+        raise ValueError(f"belongs to no stage: {', '.join(orphans)}")
+    placed = {name: stage for name, stage in stages.items() if stage is not None}
+    if set(placed.values()) != set(range(1 + max(placed.values(), default=-1))) or not placed:
+        raise ValueError(
+            f"stages must be 0..n-1 and hold a parameter each, got {sorted(set(placed.values()))}"
+        )
+    return placed
+
+
+def _stages_of_modules(net: nn.Module, stage_of: StageOf, stage_of_state: dict[str, int]) -> dict[str, int]:
+    """Give every module the deepest stage among the parameters and buffers in it.
+
+    A module without any (dropout, pooling) goes where `stage_of` puts it, and to the deepest stage otherwise.
+    """
+    deepest_within: dict[str, int] = {}
+    for state, stage in stage_of_state.items():
+        for module in _ancestors(state):
+            deepest_within[module] = max(deepest_within.get(module, 0), stage)
+    deepest = max(stage_of_state.values())
+    for name, _ in net.named_modules():
+        if name not in deepest_within:
+            stage_or_none = stage_of(f"{name}.weight")
+            deepest_within[name] = deepest if stage_or_none is None else stage_or_none
+    return deepest_within
+
+
+def _ancestors(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    return (".".join(parts[:length]) for length in range(len(parts)))
+
+
+def _stage_names(stage_of_state: dict[str, int], num_stages: int) -> tuple[str, ...]:
+    """Name each stage after the largest modules that lie wholly within it: `conv1+bn1`, `layer1`."""
+    stages_below: dict[str, set[int]] = {}
+    for state, stage in stage_of_state.items():
+        for name in (*_ancestors(state), state):
+            stages_below.setdefault(name, set()).add(stage)
+    members: list[list[str]] = [[] for _ in range(num_stages)]
+    for state, stage in stage_of_state.items():
+        largest = next(name for name in (*_ancestors(state), state) if name and stages_below[name] == {stage})
+        if largest not in members[stage]:
+            members[stage].append(largest)
+    return tuple("+".join(names) if len(names) < 3 else f"{names[0]}...{names[-1]}" for names in members)
+
+
+def _first_conv(net: nn.Module) -> nn.Conv2d | None:
+    return next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
+
+
+@torch.no_grad()
+def _sum_input_channels(conv: nn.Conv2d | None) -> None:
+    """Make a convolution of three channels one of a single channel that does the same to a grey image."""
+    refusal = InputError("model.stem=convert: the first layer cannot be converted; use model.stem=repeat")
+    if conv is None or conv.groups > 1:
+        raise refusal
+    side = 2 * max(conv.kernel_size)
+    probe = torch.linspace(0, 1, side * side).view(1, 1, side, side)
+    expected = conv(probe.expand(-1, conv.in_channels, -1, -1))
+    conv.weight = nn.Parameter(conv.weight.sum(dim=1, keepdim=True))
+    conv.in_channels = 1
+    # Weight-standardised convolutions, for one, are not linear in their weights.
+    if not torch.allclose(conv(probe), expected, rtol=1e-4, atol=1e-5):
+        raise refusal

@@ -1,0 +1,195 @@
+"""A trunk's initial weights: ImageNet's, random ones, or a file's; and the record of which they were."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from xray_tl.config import WeightsConfig
+from xray_tl.errors import InputError
+from xray_tl.models.pretrained import ImageNetSource, UnavailableError
+from xray_tl.models.stages import StageOf
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+SOURCES = ("auto", "imagenet", "random", "file")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which weights a run started from.
+
+    Attributes:
+        source: `imagenet`, `random` or `file`.
+        name: The weights' published name, the file's name, or the seed.
+        sha256: Hash of the trunk's tensors as loaded, before the stem is converted.
+    """
+
+    source: str
+    name: str
+    sha256: str
+
+
+def _unchanged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return tensors
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A network without its classifier, randomly initialised, and what is needed to fill and to cut it.
+
+    Attributes:
+        net: Images [B, 3, H, W] -> features [B, num_features].
+        num_features: Number of features.
+        stage_of: Stage of each parameter and buffer.
+        head: Dotted names of the classifier that weights files hold and `net` lacks.
+        imagenet: Where the ImageNet weights come from.
+        adapt: Renames or resizes the tensors of a file to what `net` expects.
+        read: Reads the tensors of the published ImageNet file; `None` reads them as any other file.
+        mean: Mean of each input channel in the source task.
+        std: Standard deviation of each input channel in the source task.
+    """
+
+    net: nn.Module
+    num_features: int
+    stage_of: StageOf
+    head: tuple[str, ...]
+    imagenet: ImageNetSource
+    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = _unchanged
+    read: Callable[[Path], dict[str, Tensor]] | None = None
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Hash tensors by name, type, shape and value, whatever their order, device and memory format."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def load_weights(trunk: Trunk, model: str, weights: WeightsConfig) -> Provenance:
+    """Fill a freshly drawn trunk with the weights asked for.
+
+    Raises:
+        InputError: They cannot be had, or do not fit; the message names the option and the choices.
+    """
+    match weights.source:
+        case "random":
+            source, name = "random", f"seed {weights.seed}"
+        case "file":
+            source, name = "file", _load_file(trunk, model, weights)
+        case "imagenet" | "auto":
+            source, name = _load_imagenet(trunk, model, weights)
+        case unknown:
+            raise InputError(f"weights.source={unknown} is unknown; choose from {', '.join(SOURCES)}")
+    return Provenance(source, name, tensors_sha256(trunk.net.state_dict()))
+
+
+def _load_file(trunk: Trunk, model: str, weights: WeightsConfig) -> str:
+    if weights.path is None:
+        raise InputError(f"weights=file needs weights.path=FILE: safetensors or a state_dict of {model}")
+    file = Path(weights.path).expanduser()
+    fill(trunk, model, read_tensors(file), f"weights.path={file}")
+    return file.name
+
+
+def _load_imagenet(trunk: Trunk, model: str, weights: WeightsConfig) -> tuple[str, str]:
+    """Load ImageNet weights; where they cannot be had, `auto` goes on with random ones, and says so."""
+    try:
+        published = trunk.imagenet.find(weights)
+    except UnavailableError as error:
+        if weights.source == "imagenet":
+            raise InputError(
+                f"weights=imagenet: no ImageNet weights for {model}: {error}; "
+                "or choose weights=random or weights=file weights.path=FILE"
+            ) from error
+        log.warning(_random_instead(model, str(error), weights.seed))
+        return "random", f"seed {weights.seed}"
+    fill(trunk, model, (trunk.read or read_tensors)(published.file), str(published.file))
+    return "imagenet", published.name
+
+
+def _random_instead(model: str, reason: str, seed: int) -> str:
+    rule = "!" * 100
+    return (
+        f"\n{rule}\n"
+        f"  RANDOM WEIGHTS: {model} starts untrained; this is no transfer learning.\n"
+        f"  Asked for:  ImageNet weights (weights=auto).\n"
+        f"  Missing:    {reason}.\n"
+        f"  Instead:    random weights drawn from weights.seed={seed}.\n"
+        f"  Choices:    weights=random is silent about it, weights=imagenet stops instead,\n"
+        f"              weights=file weights.path=FILE takes weights of your own.\n"
+        f"{rule}"
+    )
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read named tensors from safetensors or a pickled state_dict, executing no code.
+
+    Raises:
+        InputError: The file is missing, damaged or holds anything but tensors.
+    """
+    if not file.is_file():
+        raise InputError(f"weights.path={file} is not a file; expected safetensors or a pickled state_dict")
+    content: object
+    try:
+        if file.suffix == ".safetensors":
+            content = load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file breaks its reader in any way
+        raise InputError(
+            f"weights.path={file} cannot be read: it is damaged or incomplete, or a pickle that holds more "
+            "than tensors (nothing in it was executed); expected safetensors or a pickled state_dict"
+        ) from error
+    if isinstance(content, dict):
+        content = content.get("state_dict", content)
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    ):
+        raise InputError(f"weights.path={file} holds no state_dict: expected tensors by name")
+    return content
+
+
+def fill(trunk: Trunk, model: str, tensors: dict[str, Tensor], origin: str) -> None:
+    """Copy tensors into a trunk, strictly; those of the source classifier are left out.
+
+    Raises:
+        InputError: A tensor is missing, left over or of another shape.
+    """
+    heads = tuple(f"{name}." for name in trunk.head)
+    tensors = {name: tensor for name, tensor in trunk.adapt(tensors).items() if not name.startswith(heads)}
+    expected = trunk.net.state_dict()
+    # Files older than BatchNorm's counter lack it, and it is used by no network here.
+    missing = [n for n in expected if n not in tensors and not n.endswith(".num_batches_tracked")]
+    unexpected = [n for n in tensors if n not in expected]
+    misshapen = [
+        f"{n} is {tuple(tensors[n].shape)}, not {tuple(expected[n].shape)}"
+        for n in expected
+        if n in tensors and tensors[n].shape != expected[n].shape
+    ]
+    faults = [
+        f"{len(names)} {fault} ({names[0]}{', ...' if len(names) > 1 else ''})"
+        for fault, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", misshapen),
+        )
+        if names
+    ]
+    if faults:
+        raise InputError(f"{origin} does not fit model {model}: tensors {', '.join(faults)}")
+    trunk.net.load_state_dict(tensors, strict=True)
