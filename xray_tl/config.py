@@ -149,7 +149,7 @@ class SyntheticDataConfig:
         prevalence: Probability of the finding, in (0, 1).
         contrast: `iso` (difficulty is `d0`, whatever the dose) or `physical` (from attenuation and beam).
         d0: `iso`: detectability index of the finding at a known location, at a contrast multiplier of 1.
-        attenuation: `physical`: attenuation difference of the finding as a share of soft tissue's.
+        attenuation: `physical`: attenuation of the finding above aerated lung, as a share of soft tissue's.
         radii: Radii of the finding's templates, mm.
         contrasts: Contrast multipliers, drawn with equal probability.
         flip_negative: Probability that a negative image is labelled positive.

@@ -149,12 +149,7 @@ class XrayDataModule(LightningDataModule):
         self.config, self.seed, self.device = config, seed, torch.device(device)
         self.targets = Targets("binary", (config.finding,))
         self.sizes = dict(zip(SPLITS, (config.n_train, config.n_val, config.n_test), strict=True))
-        train_seed = config.seed if config.train_seed is None else config.train_seed
-        seeds = {"train": train_seed, "val": train_seed, "test": config.seed}
-        self.sources = {
-            split: SyntheticRadiographs(config, split=split, seed=seeds[split], device=self.device)
-            for split in SPLITS
-        }
+        self.sources = {split: SyntheticRadiographs.open(config, split, self.device) for split in SPLITS}
         self.splits: dict[str, RenderedSplit | OnDemandSplit] = {}
 
     @property
