@@ -29,14 +29,14 @@ def _record(**changes: object) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, name: str, auroc: float = 0.8, **changes: object) -> None:
+def write_run(folder: Path, name: str, auroc: float = 0.8, **changes: object) -> None:
     metrics = {"test": {"auroc": auroc, "accuracy": 0.7, "accuracy_at_threshold": 0.75}}
     write_record(folder / name, _record(metrics=metrics, **changes))
 
 
 def test_mean_sd_and_count_over_seeds(tmp_path: Path) -> None:
     for seed, auroc in enumerate((0.7, 0.8, 0.9)):
-        _write(tmp_path, f"run{seed}", auroc, seed=seed)
+        write_run(tmp_path, f"run{seed}", auroc, seed=seed)
     table = arms(collect(tmp_path))
     assert len(table) == 1
     assert table.loc[0, "n"] == 3
@@ -55,13 +55,13 @@ def test_mean_sd_and_count_over_seeds(tmp_path: Path) -> None:
     ],
 )
 def test_what_differs_is_never_pooled(tmp_path: Path, other: dict[str, Any]) -> None:
-    _write(tmp_path, "a")
-    _write(tmp_path, "b", **other)
+    write_run(tmp_path, "a")
+    write_run(tmp_path, "b", **other)
     assert list(arms(collect(tmp_path))["n"]) == [1, 1]
 
 
 def test_failed_runs_are_listed_but_not_averaged(tmp_path: Path) -> None:
-    _write(tmp_path, "good")
+    write_run(tmp_path, "good")
     broken = _record(status="failed", error="RunError: NaN", seed=1)
     for key in ("metrics", "weights", "time", "data_hash"):
         del broken[key]

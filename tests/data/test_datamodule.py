@@ -1,0 +1,95 @@
+"""Splits and loaders."""
+
+from itertools import chain
+
+import pytest
+import torch
+
+from xray_tl.config import InputError, SyntheticDataConfig
+from xray_tl.data.datamodule import SPLITS, EpochOrder, EvenBatches, XrayDataModule
+
+
+def _data(seed: int = 0, **changes: object) -> XrayDataModule:
+    small = {"image_size": 32, "n_train": 21, "n_val": 10, "n_test": 12, "batch_size": 8}
+    data = XrayDataModule(SyntheticDataConfig(**{**small, **changes}), seed=seed)  # type: ignore[arg-type]
+    data.setup()
+    return data
+
+
+def _images(data: XrayDataModule, split: str) -> torch.Tensor:
+    return torch.cat([batch.image for batch in data.ordered_dataloader(split)])
+
+
+def test_rendering_ahead_or_in_workers_gives_the_same_images() -> None:
+    kept, rendered = _data(), _data(memory_limit_gb=0.0, num_workers=2)
+    assert kept.in_memory
+    assert not rendered.in_memory
+    for split in SPLITS:
+        assert torch.equal(_images(kept, split), _images(rendered, split))
+        truths = [torch.cat([b.truth for b in data.ordered_dataloader(split)]) for data in (kept, rendered)]
+        assert torch.equal(*truths)
+
+
+def test_splits_share_no_image() -> None:
+    images = torch.cat([_images(_data(), split) for split in SPLITS]).flatten(1)
+    assert len(images.unique(dim=0)) == len(images) == 43
+
+
+def test_the_training_seed_moves_the_order_only() -> None:
+    orders = [
+        [case for batch in _data(seed).train_dataloader() for case in batch.case.tolist()] for seed in (0, 1)
+    ]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(21))
+    assert torch.equal(_images(_data(0), "train"), _images(_data(1), "train"))
+
+
+def test_train_seed_draws_training_and_validation_alone() -> None:
+    first, second = _data(), _data(train_seed=5)
+    same = {split: torch.equal(_images(first, split), _images(second, split)) for split in SPLITS}
+    assert same == {"train": False, "val": False, "test": True}
+    assert first.data_hash() != second.data_hash()
+    assert _data(train_seed=0).data_hash() == first.data_hash()
+
+
+def test_loaders_leave_the_global_generator_alone() -> None:
+    data = _data()
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    list(data.train_dataloader())
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_each_epoch_has_its_own_order() -> None:
+    order, again = EpochOrder(50, seed=3), EpochOrder(50, seed=3, epoch=1)
+    first = list(order)
+    order.set_epoch(1)
+    assert list(order) == list(again) != first
+
+
+@pytest.mark.parametrize(("size", "limit"), [(33, 32), (32, 32), (5, 8), (100, 7)])
+def test_batches_are_even_and_hold_every_case_once(size: int, limit: int) -> None:
+    batches = list(EvenBatches(EpochOrder(size, 0), size, limit))
+    lengths = {len(batch) for batch in batches}
+    assert max(lengths) <= limit
+    assert max(lengths) - min(lengths) <= 1
+    assert len(batches) == -(-size // limit)
+    assert sorted(chain(*batches)) == list(range(size))
+
+
+def test_share_of_positives() -> None:
+    data = _data()
+    truth = torch.cat([batch.truth for batch in data.ordered_dataloader("train")])
+    assert float(data.positives()) == pytest.approx(float(truth.mean()))
+
+
+def test_a_split_of_one_class_is_refused() -> None:
+    with pytest.raises(InputError, match=r"the test split .* one class only: raise data\.n_test=1"):
+        _data(n_test=1)
+
+
+def test_only_the_splits_of_a_stage_are_rendered() -> None:
+    data = XrayDataModule(SyntheticDataConfig(image_size=32, n_train=20, n_val=20, n_test=20), seed=0)
+    data.setup("test")
+    assert set(data.splits) == {"test"}
