@@ -4,7 +4,7 @@
 
 Both train the same network from the same state, on the same batches in the same memory format, with fused
 AdamW, clipping and the same number of steps; checkpoints, logs and validation are left out of both. Runs
-alternate, A B A B; printed are the seconds of each and the median of the pairs' ratios. Quiet the machine first.
+alternate, A B A B; printed are the seconds of each and the median of the pairs' ratios. Quiet the machine.
 """
 
 from __future__ import annotations
