@@ -25,8 +25,8 @@ def test_help_and_configuration_answer_at_once(
     start = time.monotonic()
     done = _run(command, *flags, env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    # Under 1 s on a quiet machine (0.4 s measured); the imports that would break it take 5 s and more.
-    assert time.monotonic() - start < 4
+    # Under 1 s on a quiet machine; the imports that would break it take 4 s and more.
+    assert time.monotonic() - start < 3
     assert "finding: opacity" in done.stdout
     assert not list(tmp_path.iterdir()), "nothing is written"
 
@@ -65,7 +65,7 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     assert first.returncode == 1, first.stderr
     assert "Traceback" not in first.stderr
     assert "2 of 4 runs complete" in first.stdout
-    assert first.stderr.count("failed: InputError: mode.trainable_stages=9 is out of range") == 2
+    assert first.stderr.count("failed: resnet18-partial-random-s") == 2
     runs = sorted((tmp_path / "sweep").glob("*/record.json"))
     assert [path.parent.name.rsplit("-", 1)[0] for path in runs] == [
         f"resnet18-{mode}-random-s{seed}" for mode in ("frozen", "partial") for seed in (0, 1)

@@ -3,28 +3,65 @@
 from pathlib import Path
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 
 from tests.evaluation.test_collect import write_run
-from xray_tl.sweep import summarise
+from xray_tl.sweep import SweepSummary
+
+
+def _sweep(folder: Path, *returned: str | None) -> SweepSummary:
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}, "runtime": {"output_dir": "job"}}})
+    summary = SweepSummary()
+    for value in returned:
+        job = JobReturn(status=JobStatus.COMPLETED)
+        job.return_value = value
+        summary.on_job_end(config, job)
+    summary.on_multirun_end(config)
+    return summary
 
 
 def test_all_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, "a", seed=0)
     write_run(tmp_path, "b", seed=1)
-    assert summarise(tmp_path)
+    _sweep(tmp_path, None, None)
     printed = capsys.readouterr().out
     assert "2 of 2 runs complete" in printed
     assert "resnet18 frozen" in printed
     assert (tmp_path / "summary.csv").is_file()
 
 
-def test_what_failed_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_job_that_failed_is_named_and_sets_the_exit_code(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even where it could not leave a record."""
+    write_run(tmp_path, "good")
+    with pytest.raises(SystemExit) as stop:
+        _sweep(tmp_path, None, "no space left on the device")
+    assert stop.value.code == 1
+    assert "failed: job: no space left on the device" in caplog.text
+
+
+def test_an_old_failure_is_named_but_is_not_this_sweep_s(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_run(tmp_path, "good")
     write_run(tmp_path, "bad", status="failed", error="RunError: no space left")
-    assert not summarise(tmp_path)
-    assert "bad failed: RunError: no space left" in caplog.text
+    _sweep(tmp_path, None)
+    assert "bad is failed" in caplog.text
+
+
+def test_a_damaged_record_does_not_hide_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run(tmp_path, "good")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "record.json").write_text("{")
+    _sweep(tmp_path, None)
+    assert "1 of 1 runs complete" in capsys.readouterr().out
+    assert "left out" in caplog.text
 
 
 def test_nothing_ran(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert not summarise(tmp_path)
+    _sweep(tmp_path)
     assert "has no run" in caplog.text

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from xray_tl.errors import InputError as InputError
+from xray_tl.errors import InputError
 
 
 @dataclass
@@ -367,7 +367,7 @@ def typed(cfg: DictConfig) -> Settings:
 
 
 def conf_dir() -> str:
-    """Return the absolute path of the configuration files: a checkout's `conf`, else the wheel's copy."""
+    """Return the absolute path of the configuration files: the wheel's copy, else the checkout's `conf`."""
     package = Path(__file__).resolve().parent
-    checkout = package.parent / "conf"
-    return str(checkout if (checkout / "config.yaml").is_file() else package / "conf")
+    wheel = package / "conf"
+    return str(wheel if wheel.is_dir() else package.parent / "conf")

@@ -5,5 +5,9 @@ class InputError(Exception):
     """What a user asked for cannot be done; the message names the option or file and the valid choices."""
 
 
+class FolderError(InputError):
+    """A folder belongs to another run or process: nothing may be written to it."""
+
+
 class RunError(Exception):
     """A run failed for a known reason; the message says what happened and what to change."""

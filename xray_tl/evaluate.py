@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from xray_tl.cli import clean_exit
 from xray_tl.config import conf_dir, register_schemas
+from xray_tl.validation import require
 
 register_schemas()
 
@@ -22,6 +23,7 @@ register_schemas()
 def main(cfg: DictConfig) -> None:
     """Evaluate one run."""
     with clean_exit():
+        require(cfg)
         from xray_tl.training.evaluation import evaluate
 
         overrides = [

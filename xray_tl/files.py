@@ -27,7 +27,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
-        if _out_of_space(error):
+        if out_of_space(error):
             raise RunError(f"no space left on the device while writing {path}") from error
         raise
 
@@ -44,7 +44,8 @@ def remove_partials(folder: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _out_of_space(error: BaseException) -> bool:
+def out_of_space(error: BaseException) -> bool:
+    """Tell whether a write failed because the disk or quota is full."""
     # torch's zip writer hides the errno in its message.
     text = str(error)
     return (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or (

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from xray_tl.errors import InputError
+from xray_tl.errors import FolderError, InputError
 from xray_tl.files import remove_partials, write_text
 from xray_tl.identity import config_hash
 from xray_tl.records import read_record
@@ -37,8 +37,7 @@ def claim(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any] | None]:
             f"{folder} is in use by another process (hydra.run.dir or hydra.sweep.dir)"
         ) from None
     try:
-        _check_same_run(folder, cfg)
-        record = read_record(folder)
+        record = _check_same_run(folder, cfg)
         yield record if record is not None and record["status"] == "complete" else None
     finally:
         lock.release()
@@ -64,9 +63,16 @@ def load_config(folder: Path) -> DictConfig:
     return cfg
 
 
-def _check_same_run(folder: Path, cfg: DictConfig) -> None:
-    if (folder / CONFIG).is_file() and config_hash(load_config(folder)) != config_hash(cfg):
-        raise InputError(
+def _check_same_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
+    """Return the folder's record, if it is this run's."""
+    try:
+        record = read_record(folder)
+        same = not (folder / CONFIG).is_file() or config_hash(load_config(folder)) == config_hash(cfg)
+    except InputError as error:
+        raise FolderError(str(error)) from error
+    if not same:
+        raise FolderError(
             f"{folder} holds a run with another configuration ({folder / CONFIG}): "
             "choose another folder with hydra.run.dir, or give that run's options to continue it"
         )
+    return record

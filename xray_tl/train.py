@@ -14,9 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from xray_tl.cli import INTERRUPTED, clean_exit
+from xray_tl.cli import clean_exit
 from xray_tl.config import conf_dir, register_schemas
-from xray_tl.errors import InputError, RunError
+from xray_tl.errors import FolderError, InputError, RunError
 from xray_tl.identity import register_resolvers
 
 log = logging.getLogger(__name__)
@@ -26,49 +26,47 @@ register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
-def main(cfg: DictConfig) -> None:
-    """Do one job."""
+def main(cfg: DictConfig) -> str | None:
+    """Do one job; in a sweep return why it failed, if it did."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     if settings.mode == RunMode.MULTIRUN:
-        _sweep_job(cfg, folder, Path(settings.sweep.dir))
-    else:
-        _single_run(cfg, folder)
+        return _sweep_job(cfg, folder, Path(settings.sweep.dir))
+    _single_run(cfg, folder)
+    return None
 
 
 def _single_run(cfg: DictConfig, folder: Path) -> None:
-    with clean_exit():
+    with clean_exit(f"interrupted: the same options with hydra.run.dir={folder} go on with it"):
         from xray_tl.evaluation.collect import format_run
         from xray_tl.training.run import run
 
-        try:
-            record = run(cfg, folder)
-        except KeyboardInterrupt:
-            log.warning("interrupted: the same options with hydra.run.dir=%s go on with it", folder)
-            raise SystemExit(INTERRUPTED) from None
-        print(format_run(record, folder))
+        print(format_run(run(cfg, folder), folder))
 
 
-def _sweep_job(cfg: DictConfig, folder: Path, sweep: Path) -> None:
+def _sweep_job(cfg: DictConfig, folder: Path, sweep: Path) -> str | None:
     """Do one job of a sweep: a failure is recorded, the other jobs go on, the sweep's end names it."""
-    from xray_tl.training.run import describe, record_failure, run
-
-    log.info("job %s: %s", HydraConfig.get().job.num, folder.name)
-    try:
-        run(cfg, folder)
-    except KeyboardInterrupt:
+    with clean_exit("interrupted: the same command goes on with the sweep"):
         from xray_tl.sweep import summarise
+        from xray_tl.training.run import record_refusal, release_memory, run
 
-        summarise(sweep)
-        log.warning("interrupted: the same command goes on with the sweep")
-        raise SystemExit(INTERRUPTED) from None
-    except InputError as error:
-        log.error("%s: %s", folder.name, error)
-        record_failure(folder, describe(cfg), error)
-    except RunError as error:
-        log.error("%s: %s", folder.name, error)
-    except Exception:
-        log.exception("%s failed", folder.name)
+        log.info("job %s: %s", HydraConfig.get().job.num, folder.name)
+        try:
+            run(cfg, folder)
+        except KeyboardInterrupt:
+            summarise(sweep)
+            raise
+        except (InputError, RunError) as error:
+            log.error("%s: %s", folder.name, error)
+            if not isinstance(error, FolderError | RunError):
+                record_refusal(cfg, folder, error)
+            return str(error)
+        except Exception as error:
+            log.exception("%s failed", folder.name)
+            return f"{type(error).__name__}: {error}"
+        finally:
+            release_memory()
+    return None
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from itertools import chain
 import pytest
 import torch
 
-from xray_tl.config import InputError, SyntheticDataConfig
+from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.datamodule import SPLITS, EpochOrder, EvenBatches, XrayDataModule
+from xray_tl.errors import InputError
 
 
 def _data(seed: int = 0, **changes: object) -> XrayDataModule:
@@ -68,12 +69,13 @@ def test_each_epoch_has_its_own_order() -> None:
     assert list(order) == list(again) != first
 
 
-@pytest.mark.parametrize(("size", "limit"), [(33, 32), (32, 32), (5, 8), (100, 7)])
+@pytest.mark.parametrize(("size", "limit"), [(33, 32), (32, 32), (5, 8), (100, 7), (4, 3), (25, 3)])
 def test_batches_are_even_and_hold_every_case_once(size: int, limit: int) -> None:
     batches = list(EvenBatches(EpochOrder(size, 0), size, limit))
     lengths = {len(batch) for batch in batches}
     assert max(lengths) <= limit
     assert max(lengths) - min(lengths) <= 1
+    assert min(lengths) > 1, "BatchNorm cannot train on one image"
     assert len(batches) == -(-size // limit)
     assert sorted(chain(*batches)) == list(range(size))
 

@@ -35,14 +35,12 @@ def test_truncated_missing_foreign_and_newer(tmp_path: Path) -> None:
     path = tmp_path / "c.ckpt"
     with pytest.raises(InputError, match="does not exist"):
         read_checkpoint(path)
-    torch.save({"schema": 1, "x": torch.zeros(1000)}, path)
-    assert read_checkpoint(path)["schema"] == 1
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(InputError, match="cannot be read"):
-        read_checkpoint(path)
-    torch.save({"state_dict": {}}, path)
-    with pytest.raises(InputError, match="cannot be read: 'schema'"):
-        read_checkpoint(path)
+    torch.save({"schema": 1, "state_dict": torch.zeros(1000)}, path)
+    whole = path.read_bytes()
+    for size in (0, 2000, len(whole)):  # whole, but for keys that a run's checkpoint has
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match="cannot be read: "):
+            read_checkpoint(path)
     torch.save({"schema": 99}, path)
     with pytest.raises(InputError, match="newer"):
         read_checkpoint(path)

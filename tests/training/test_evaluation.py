@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from omegaconf import DictConfig
 
 from tests.conftest import compose_config
@@ -70,6 +71,20 @@ def test_a_changed_checkpoint_is_noticed(finished: Path) -> None:
     with pytest.raises(RunError, match="differ from the record"):
         _evaluate(finished)
     (finished / BEST).write_bytes(original)
+
+
+def test_a_fine_tuned_run_needs_its_source_weights_no_more(
+    tiny: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    net = torchvision.models.resnet18()
+    torch.save(net.state_dict(), tmp_path / "weights.pt")
+    weights = ("weights=file", f"weights.path={tmp_path / 'weights.pt'}")
+    for mode in ("finetune", "frozen"):
+        run(tiny(*weights, f"mode={mode}"), tmp_path / mode)
+    (tmp_path / "weights.pt").unlink()
+    assert "came out exactly" in _evaluate(tmp_path / "finetune")
+    with pytest.raises(InputError, match=r"weights\.path"):
+        _evaluate(tmp_path / "frozen")
 
 
 def test_only_complete_runs(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:

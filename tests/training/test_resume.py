@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from tests.conftest import TINY
 from xray_tl.cli import INTERRUPTED
 from xray_tl.records import read_record
-from xray_tl.runfolder import BEST, LAST, PREDICTIONS
+from xray_tl.runfolder import BEST, CONFIG, LAST, PREDICTIONS
 from xray_tl.training import run as run_module
 from xray_tl.training.run import run
 from xray_tl.training.task import TransferTask
@@ -47,31 +47,40 @@ def _result(folder: Path) -> tuple[bytes, object, object, object]:
     return (folder / PREDICTIONS).read_bytes(), record["metrics"], record["history"], record["frozen"]
 
 
-# The sixth training step is the last of epoch 2 of 3; then death in validation, at the checkpoints, while
-# testing, and while the table is written.
-MOMENTS = [
-    (TransferTask, "training_step", 1),
-    (TransferTask, "training_step", 6),
+# Three steps an epoch, three epochs: in the first, at the end of the second, in the third.
+TRAINING = [(TransferTask, "training_step", call) for call in (1, 6, 8)]
+# In validation, at a checkpoint, while testing, while the record is written.
+AFTER = [
     (TransferTask, "validation_step", 3),
     (TransferTask, "on_save_checkpoint", 3),
-    (TransferTask, "on_save_checkpoint", 4),
     (TransferTask, "predict_step", 2),
     (run_module, "write_record", 1),
 ]
 
 
-@pytest.mark.parametrize("mode", ["finetune", "frozen", "gradual", "lp_ft"])
-def test_resumed_run_is_bitwise_the_uninterrupted_one(tiny: Tiny, tmp_path: Path, mode: str) -> None:
-    cfg = tiny(f"mode={mode}", "trainer.max_epochs=3", "trainer.early_stopping=1")
+# EfficientNet-B0 has dropout and stochastic depth, so that its resumed epochs must draw the same numbers.
+@pytest.mark.parametrize(
+    ("model", "mode", "moments"),
+    [
+        ("resnet18", "finetune", [*TRAINING, *AFTER]),
+        ("resnet18", "frozen", TRAINING[1:2]),
+        ("resnet18", "gradual", TRAINING[1:]),
+        ("efficientnet_b0", "lp_ft", TRAINING[1:]),
+    ],
+)
+def test_resumed_run_is_bitwise_the_uninterrupted_one(
+    tiny: Tiny, tmp_path: Path, model: str, mode: str, moments: list[tuple[object, str, int]]
+) -> None:
+    cfg = tiny(f"model={model}", f"mode={mode}", "trainer.max_epochs=3")
     run(cfg, tmp_path / "whole")
-    for number, (owner, name, call) in enumerate(MOMENTS):
+    for number, (owner, name, call) in enumerate(moments):
         folder = tmp_path / str(number)
         with pytest.MonkeyPatch.context() as patch:
             _die_at(patch, owner, name, call)
-            try:
+            with pytest.raises(Killed):
                 run(cfg, folder)
-            except Killed:
-                assert read_record(folder) is None
+        assert read_record(folder) is None
+        folder = folder.rename(tmp_path / f"moved{number}")
         run(cfg, folder)
         assert _result(folder) == _result(tmp_path / "whole"), (owner, name, call)
         assert not (folder / LAST).exists()
@@ -118,6 +127,28 @@ def test_disk_after_a_finished_run(tiny: Tiny, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", ["training_step", "predict_step"])
+def test_signals_leave_an_interrupted_run(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, step: str
+) -> None:
+    original = getattr(TransferTask, step)
+
+    def signalled(self: TransferTask, *args: object) -> object:
+        signal.raise_signal(number)
+        return original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TransferTask, step, signalled)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny("mode=frozen"), tmp_path)
+    record = read_record(tmp_path)
+    assert record is not None
+    assert record["status"] == "interrupted"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert run(tiny("mode=frozen"), tmp_path)["status"] == "complete"
+
+
 def _command(folder: Path, *overrides: str) -> list[str]:
     return [sys.executable, "-m", "xray_tl.train", *TINY, *overrides, f"hydra.run.dir={folder}"]
 
@@ -148,20 +179,33 @@ def test_ctrl_c_leaves_an_interrupted_run_that_goes_on(
 
 
 def _kill_at_random_moments(tmp_path: Path, env: dict[str, str], times: int) -> None:
-    overrides = ("trainer.max_epochs=4", "data.n_train=64", "model=resnet18")
-    whole = tmp_path / "whole"
+    """Kill runs at moments spread over the time from their first file to their end; resume each."""
+    overrides = ("trainer.max_epochs=4", "data.n_train=96")
+    whole, moment = tmp_path / "whole", random.Random(0)
+    process = subprocess.Popen(_command(whole, *overrides), env=env, stdout=subprocess.DEVNULL)
+    _wait_for(whole / CONFIG, process)
     start = time.monotonic()
-    subprocess.run(_command(whole, *overrides), check=True, env=env, capture_output=True)
-    duration, moment = time.monotonic() - start, random.Random(0)
+    assert process.wait() == 0
+    duration, mid_training = time.monotonic() - start, 0
     for number in range(times):
         folder = tmp_path / str(number)
-        process = subprocess.Popen(_command(folder, *overrides), env=env, stderr=subprocess.DEVNULL)
-        time.sleep(moment.uniform(0.3, 1.0) * duration)
+        process = subprocess.Popen(_command(folder, *overrides), env=env, stdout=subprocess.DEVNULL)
+        _wait_for(folder / CONFIG, process)
+        time.sleep(duration * moment.uniform(0.0, 0.8))
+        assert process.poll() is None, "the run must still be going on when it is killed"
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        mid_training += (folder / LAST).is_file()
         subprocess.run(_command(folder, *overrides), check=True, env=env, capture_output=True)
         assert _result(folder) == _result(whole)
         assert not list(folder.rglob("*.partial-*"))
+    assert times < 5 or mid_training >= 2, "some must have been killed after their first epoch"
+
+
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    while not path.is_file():
+        assert process.poll() is None
+        time.sleep(0.02)
 
 
 def test_kill_and_resume(tmp_path: Path, subprocess_env: dict[str, str]) -> None:

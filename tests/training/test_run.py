@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from xray_tl.errors import InputError, RunError
 from xray_tl.identity import config_hash
 from xray_tl.records import read_record
 from xray_tl.runfolder import BEST, LAST, PREDICTIONS, load_config
-from xray_tl.training.run import run
+from xray_tl.training.run import record_refusal, release_memory, run
 from xray_tl.training.task import TransferTask
 
 Tiny = Callable[..., DictConfig]
@@ -88,7 +89,11 @@ def test_the_proof_fails_when_a_frozen_tensor_moves(
         self.classifier.backbone.get_buffer("net.bn1.running_mean").add_(1e-3)
 
     monkeypatch.setattr(TransferTask, "on_train_end", leak)
-    record = run(tiny("mode=frozen"), tmp_path)
+    with pytest.raises(RunError, match="a frozen tensor changed"):
+        run(tiny("mode=frozen"), tmp_path)
+    record = read_record(tmp_path)
+    assert record is not None
+    assert record["status"] == "failed"
     assert record["frozen"]["sha256_before"] != record["frozen"]["sha256_after"]
 
 
@@ -113,7 +118,7 @@ def test_train_seed_leaves_the_test_set_alone(tiny: Tiny, tmp_path: Path) -> Non
 
 BAD = [
     ("model.name=resnet99", r"model\.name=resnet99.*resnet18"),
-    ("mode.name=half", r"mode\.name=half is not valid: choose one of finetune"),
+    ("mode.name=half", r"mode\.name=half is unknown: choose one of discriminative, finetune"),
     ("data.finding=fracture", r"data\.finding=fracture.*nodule.*opacity"),
     ("data.image_size=100", r"data\.image_size=100.*96.*112"),
     ("data.image_size=16", r"data\.image_size=16"),
@@ -121,7 +126,7 @@ BAD = [
     ("data.n_test=-4", r"data\.n_test"),
     ("data.n_val=1", r"val split has images of one class only.*data\.n_val=1"),
     ("data.prevalence=1.5", r"data\.prevalence"),
-    ("data.batch_size=0", r"data\.batch_size=0 is not valid: choose at least 2"),
+    ("data.batch_size=0", r"data\.batch_size=0 is not valid: choose at least 3"),
     ("trainer.max_epochs=0", r"trainer\.max_epochs=0"),
     ("trainer.accelerator=tpu", r"trainer\.accelerator=tpu.*auto, cuda, mps, cpu"),
     ("optim.lr=-1", r"optim\.lr=-1"),
@@ -194,6 +199,38 @@ def test_a_full_disk_fails_the_run_in_one_line(
     assert run(tiny(), tmp_path)["status"] == "complete"
 
 
+def test_scores_that_are_no_numbers_fail_the_run_too(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step's update can diverge after its loss was still finite."""
+
+    def diverge(self: TransferTask, *args: object) -> None:
+        torch.nn.init.constant_(self.classifier.head.weight, float("nan"))
+
+    monkeypatch.setattr(TransferTask, "on_train_batch_end", diverge)
+    with pytest.raises(RunError, match=r"validation scores became nan in epoch 0"):
+        run(tiny("trainer.max_epochs=1", "data.n_train=8"), tmp_path)
+
+
+def test_bf16_keeps_scores_in_full_precision(tiny: Tiny, tmp_path: Path) -> None:
+    record = run(tiny("trainer.precision=bf16", "data.n_test=64"), tmp_path)
+    assert record["environment"]["precision"] == "bf16-mixed"
+    logits = [float(row["logit"]) for row in _rows(tmp_path) if row["split"] == "test"]
+    rounded = torch.tensor(logits).bfloat16().double()
+    assert any(float(short) != logit for short, logit in zip(rounded, logits, strict=True))
+    assert len(set(logits)) == 64, "rounded scores would tie"
+
+
+def test_a_finished_run_frees_its_network(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[weakref.ref[TransferTask]] = []
+    monkeypatch.setattr(TransferTask, "on_fit_end", lambda self: tasks.append(weakref.ref(self)))
+    run(tiny("mode=frozen"), tmp_path)
+    release_memory()
+    assert [task() for task in tasks] == [None]
+
+
 def test_out_of_memory_names_what_to_lower(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +245,16 @@ def test_out_of_memory_names_what_to_lower(
 def test_a_folder_in_use_is_left_alone(tiny: Tiny, tmp_path: Path) -> None:
     with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="in use by another process"):
         run(tiny(), tmp_path)
+
+
+def test_a_refusal_is_never_recorded_over_another_run(tiny: Tiny, tmp_path: Path) -> None:
+    done = run(tiny("mode=frozen"), tmp_path)
+    record_refusal(tiny("seed=5"), tmp_path, InputError("refused"))
+    with FileLock(tmp_path / ".lock"):
+        record_refusal(tiny("mode=frozen"), tmp_path, InputError("refused"))
+    stored = read_record(tmp_path)
+    assert stored is not None
+    assert (stored["status"], stored["seed"]) == ("complete", done["seed"])
 
 
 def test_a_folder_of_another_run_is_left_alone(tiny: Tiny, tmp_path: Path) -> None:

@@ -15,14 +15,16 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from xray_tl.config import InputError, SyntheticDataConfig
+from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.allocator import keep_large_blocks
+from xray_tl.data.rng import SPLITS
 from xray_tl.data.synthetic import SyntheticRadiographs, validate
+from xray_tl.errors import InputError
 from xray_tl.seeding import stream_seed
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
+RENDERED_AT_ONCE = 64
 
 
 class Batch(NamedTuple):
@@ -63,8 +65,13 @@ class RenderedSplit(Dataset[Batch]):
 
     def __init__(self, source: SyntheticRadiographs, size: int) -> None:
         index = torch.arange(size)
-        batch = OnDemandSplit(source, size).__getitems__(index.tolist())
-        self.batch = Batch(*batch[:2], index.to(batch.image.device))
+        pixels = source.config.image_size
+        image = torch.empty(size, 1, pixels, pixels, device=source.device)
+        truth = torch.empty(size, 1, device=source.device)
+        on_demand = OnDemandSplit(source, size)
+        for part in torch.split(index, RENDERED_AT_ONCE):
+            image[part], truth[part] = on_demand.__getitems__(part.tolist())[:2]
+        self.batch = Batch(image, truth, index.to(source.device))
 
     def __len__(self) -> int:
         """Count the images."""

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.findings import resolve_finding
 from xray_tl.errors import InputError
+from xray_tl.validation import Range
 
 CONTRAST_MODES = ("iso", "physical")
 MAX_TEMPLATES = 24
 """The ideal observer takes about 0.5 ms a template and image."""
-
-
-class Range(NamedTuple):
-    """An interval; an end is part of it unless it is listed as open."""
-
-    low: float
-    high: float
-    open_ends: str = ""
-
-    def __contains__(self, value: object) -> bool:
-        if not isinstance(value, int | float):
-            return False
-        above = value > self.low if "low" in self.open_ends else value >= self.low
-        below = value < self.high if "high" in self.open_ends else value <= self.high
-        return above and below
-
-    def __str__(self) -> str:
-        left = "(" if "low" in self.open_ends else "["
-        right = ")" if "high" in self.open_ends else "]"
-        return f"{left}{self.low:g}, {self.high:g}{right}"
 
 
 _SEED = Range(0, 2**32 - 1)
@@ -102,14 +81,14 @@ def _check_range(option: str, value: object, allowed: Range) -> None:
         return
     if isinstance(value, int | float):
         if value not in allowed:
-            raise InputError(f"data.{option}={value} is outside its range {allowed}")
+            raise InputError(f"data.{option}={value} is not valid: choose {allowed}")
         return
     values = list(value)  # type: ignore[call-overload]  # a list, or OmegaConf's
     if not values:
-        raise InputError(f"data.{option} is empty: give at least one value in {allowed}")
+        raise InputError(f"data.{option} is empty: give at least one value {allowed}")
     for item in values:
         if item not in allowed:
-            raise InputError(f"data.{option}={values}: {item} is outside its range {allowed}")
+            raise InputError(f"data.{option}={values}: {item} is not valid: choose {allowed}")
 
 
 def _check_bank(config: SyntheticDataConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from xray_tl.errors import InputError
 from xray_tl.files import write_text
 from xray_tl.records import RECORD, read_record
 
+log = logging.getLogger(__name__)
+
 SUMMARY = "summary.csv"
 ARM = ["model", "mode", "weights"]
 SHOWN = ["test_auroc", "test_accuracy", "test_accuracy_at_threshold", "fit_s"]
@@ -19,13 +22,19 @@ SHOWN = ["test_auroc", "test_accuracy", "test_accuracy_at_threshold", "fit_s"]
 def collect(folder: Path) -> pd.DataFrame:
     """Read every run record one level below `folder`: one row a run, ordered by arm and seed.
 
+    A record that cannot be read is named in the log and left out.
+
     Raises:
         InputError: There is no record.
     """
-    paths = sorted(folder.glob(f"*/{RECORD}"))
-    if not paths:
+    rows = []
+    for path in sorted(folder.glob(f"*/{RECORD}")):
+        try:
+            rows += [_row(path.parent, record) for record in [read_record(path.parent)] if record]
+        except (InputError, KeyError) as error:
+            log.error("left out: %s: %s", path, error)
+    if not rows:
         raise InputError(f"{folder} has no run with a {RECORD}")
-    rows = [_row(path.parent, record) for path in paths if (record := read_record(path.parent))]
     return pd.DataFrame(rows).sort_values([*ARM, "seed", "run_dir"], ignore_index=True)
 
 
@@ -39,24 +48,24 @@ def write_summary(runs: pd.DataFrame, folder: Path) -> Path:
 def arms(runs: pd.DataFrame) -> pd.DataFrame:
     """Average complete runs over seeds: mean and standard deviation (n - 1) of each shown metric, by arm.
 
-    Runs with other weights, another recipe or other data are another arm, even under the same name; `recipe`
-    then tells them apart.
+    Runs with other weights, recipe, data or precision are another arm, even under the same name; `variant`
+    then numbers the arms of one name, and `summary.csv` has what tells them apart.
     """
     complete = runs[runs["status"] == "complete"]
-    apart = ["weights_sha256", "arm_hash", "data_hash"]
+    apart = ["weights_sha256", "arm_hash", "data_hash", "precision"]
     grouped = complete.groupby([*ARM, *apart], dropna=False, sort=False)[SHOWN]
     table = grouped.agg(["mean", "std"])
     table.columns = pd.Index([name for metric in SHOWN for name in (metric, f"{metric}_sd")])
     table.insert(0, "n", grouped.size())
     table = table.reset_index()
     if table.duplicated(ARM).any():
-        table.insert(len(ARM), "recipe", table["arm_hash"].str[:8])
+        table.insert(len(ARM), "variant", table.groupby(ARM).cumcount() + 1)
     return table.drop(columns=apart)
 
 
 def format_arms(table: pd.DataFrame) -> str:
     """Format the table of arms for a terminal, as mean ± SD over seeds."""
-    labels = [column for column in (*ARM, "recipe", "n") if column in table]
+    labels = [column for column in (*ARM, "variant", "n") if column in table]
     text = pd.DataFrame({column: table[column].astype(str) for column in labels})
     for metric in SHOWN:
         digits = 0 if metric.endswith("_s") else 3
@@ -92,6 +101,7 @@ def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         **{f"test_{name}": test.get(name) for name in (*names, "loss", "brier", "ece")},
         "ceiling_auroc": ceiling.get("auroc"),
         "fit_s": (record.get("time") or {}).get("fit_s"),
+        "precision": (record.get("environment") or {}).get("precision"),
         "weights_sha256": weights.get("sha256"),
         "arm_hash": record["arm_hash"],
         "config_hash": record["config_hash"],

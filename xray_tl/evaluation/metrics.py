@@ -32,13 +32,18 @@ def summarise(
         "loss": negative_log_likelihood(truth, probability, multiclass=multiclass),
         "accuracy": _accuracy(positive, probability, multiclass=multiclass),
         "accuracy_at_threshold": float((decided == positive).mean()),
-        "auroc": _average(roc_auc_score, truth, logit),
+        "auroc": auroc(truth, logit),
         "average_precision": _average(average_precision_score, truth, logit),
         "sensitivity": _rate(decided, positive),
         "specificity": _rate(~decided, ~positive),
         "brier": float(((probability - truth) ** 2).mean()),
         "ece": float(np.mean([calibration_error(t, p) for t, p in zip(truth.T, probability.T, strict=True)])),
     }
+
+
+def auroc(truth: Array, score: Array) -> float:
+    """Return the area under the ROC curve, averaged over the columns [N, T]."""
+    return _average(roc_auc_score, truth, score)
 
 
 def choose_thresholds(truth: Array, probability: Array) -> list[float]:

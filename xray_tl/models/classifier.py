@@ -61,5 +61,7 @@ class XrayClassifier(nn.Module):
             self.head = nn.Linear(backbone.num_features, num_targets)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Score images [B, 1, H, W] in [0, 1]: logits [B, T]."""
-        return self.head(self.standardiser(self.backbone(images)))
+        """Score images [B, 1, H, W] in [0, 1]: logits [B, T], in fp32 whatever the trunk computes in."""
+        features = self.backbone(images).float()
+        with torch.autocast(features.device.type, enabled=False):  # bf16 logits would tie cases
+            return self.head(self.standardiser(features))

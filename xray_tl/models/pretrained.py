@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import queue
 import re
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from xray_tl.config import WeightsConfig
 from xray_tl.errors import InputError
+from xray_tl.files import out_of_space
 
 T = TypeVar("T")
 CHUNK = 1 << 20
@@ -143,7 +143,7 @@ def cached_download(url: str, timeout_s: float) -> Path:
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
             error.close()
-        if _disk_is_full(error):
+        if out_of_space(error):
             raise
         reason = getattr(error, "reason", None) or error
         raise UnavailableError(f"no download ({reason}); put the file {file.name} into {folder}") from error
@@ -170,7 +170,7 @@ def hub_download(repository: str, filename: str, timeout_s: float) -> Path:
                 repository, filename, revision=revision or None, etag_timeout=timeout_s
             )
         except Exception as error:  # of the network library, which changes with the client's version
-            if _disk_is_full(error):
+            if out_of_space(error):
                 raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise UnavailableError(
@@ -182,10 +182,6 @@ def hub_download(repository: str, filename: str, timeout_s: float) -> Path:
     stored = file.resolve().name
     check_hash(file, stored if re.fullmatch("[0-9a-f]{64}", stored) else None)
     return file
-
-
-def _disk_is_full(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _hash_in_name(file: Path) -> str:

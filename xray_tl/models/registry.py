@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
 from xray_tl.models.stages import STEMS, Backbone
 from xray_tl.models.weights import Provenance, Trunk, load_weights
+from xray_tl.seeding import stream_seed
 
 SMALLEST_IMAGE = 32
 
@@ -73,7 +73,7 @@ def build_backbone(
         raise InputError(f"model.stem={model.stem} is unknown; choose from {', '.join(STEMS)}")
     if image_size < SMALLEST_IMAGE:
         raise InputError(f"data.image_size={image_size} is too small; choose at least {SMALLEST_IMAGE}")
-    with _generator_of(f"{weights.seed}/{model.registry}/{model.name}"):
+    with _generator(stream_seed("weights", weights.seed, model.registry, model.name)):
         trunk = _BUILDERS[model.registry](BackboneSpec(model.name, image_size))
         provenance = load_weights(trunk, model.name, weights)
     return Backbone(
@@ -82,9 +82,8 @@ def build_backbone(
 
 
 @contextmanager
-def _generator_of(name: str) -> Iterator[None]:
-    """Seed torch's CPU generator from a name, and put it back as it was afterwards."""
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+def _generator(seed: int) -> Iterator[None]:
+    """Seed torch's CPU generator, and put it back as it was afterwards."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the accelerators' too
     try:

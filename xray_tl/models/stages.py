@@ -126,11 +126,6 @@ class Backbone(nn.Module):
         """List the parameters of one stage with their names."""
         return [(name, p) for name, p in self.named_parameters() if self.stage_of_state(name) == stage]
 
-    def frozen_state(self) -> dict[str, Tensor]:
-        """Collect all parameters and buffers of frozen stages, live, by name."""
-        state = chain(self.net.named_parameters(prefix="net"), self.net.named_buffers(prefix="net"))
-        return {name: tensor for name, tensor in state if not self._is_open(self.stage_of_state(name))}
-
     def _is_open(self, stage: int) -> bool:
         return stage >= self.num_stages - self._open_stages
 

@@ -167,10 +167,6 @@ def _read_by_timm(name: str, file: Path, custom_load: bool, options: dict[str, A
     return filled
 
 
-def _is_random(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and not torch.equal(tensor, tensor.flatten()[0].expand_as(tensor))
-
-
 def _resize_positions(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
     """Resize an absolute position embedding [1, N, D] of a square grid to that of the network."""
     own, embedding = getattr(net, "pos_embed", None), tensors.get("pos_embed")

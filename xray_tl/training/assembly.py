@@ -100,7 +100,6 @@ def build_trainer(
         devices=1,
         precision=parts.precision,  # type: ignore[arg-type]
         max_epochs=parts.settings.trainer.max_epochs,
-        gradient_clip_val=parts.settings.optim.clip_norm,
         # VGG's adaptive pooling has no deterministic CUDA backward (pytorch #50198).
         deterministic=deterministic if parts.device.type == "cpu" else ("warn" if deterministic else False),
         default_root_dir=folder,
@@ -111,7 +110,7 @@ def build_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=1,
+        log_every_n_steps=min(5, len(parts.data.train_dataloader())),  # each one waits for the device
     )
 
 

@@ -24,8 +24,9 @@ _GREY = "#8a8a8a"
 class RunLogger(TensorBoardLogger):
     """TensorBoard events in one file a process: figures and hparams come after training."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(save_dir=folder, name="", version="", default_hp_metric=False)
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        """Log into `folder`; what an earlier process logged from `purge_step` on is not shown."""
+        super().__init__(save_dir=folder, name="", version="", default_hp_metric=False, purge_step=purge_step)
 
     def finalize(self, status: str) -> None:
         """Flush only: Lightning finalizes after each fit, and a closed writer would open a new file."""

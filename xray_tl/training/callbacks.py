@@ -36,6 +36,14 @@ class Throughput(Callback):
         if batch_idx + 1 == trainer.num_training_batches:
             self.seconds += time.perf_counter() - self._start
 
+    def state_dict(self) -> dict[str, float]:
+        """Keep the counts for a process that goes on."""
+        return {"images": self.images, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Take over the counts of an earlier process."""
+        self.images, self.seconds = int(state_dict["images"]), state_dict["seconds"]
+
     @property
     def rate(self) -> float | None:
         """Images per second; `None` if nothing was trained."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from xray_tl.errors import InputError
 from xray_tl.files import atomic_path
 from xray_tl.records import check_schema
 from xray_tl.training.task import TransferTask
+
+_OURS = ("state_dict", "weights_sha256", "frozen_before", "fit_s", "open_stages", "history", "holds_all")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -50,10 +51,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         schema = int(checkpoint["schema"])
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise InputError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
-    check_schema(schema, path)
-    return dict(checkpoint)
+        check_schema(schema, path)
+        return {**checkpoint, **{key: checkpoint[key] for key in _OURS}}
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file makes torch's reader fail in many ways
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"checkpoint {path} cannot be read: {type(error).__name__}: {reason}") from error
 
 
 def check_provenance(checkpoint: Mapping[str, Any], weights_sha256: str, path: Path) -> None:
@@ -84,9 +88,23 @@ def load_weights(task: TransferTask, checkpoint: dict[str, Any], path: Path) -> 
         ) from error
 
 
+class Keeper(ModelCheckpoint):
+    """A checkpoint callback that knows its files again after the run's folder was moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the state; Lightning's own forgets the best score when the folder has another name."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        moved = {key: here(value) for key, value in state_dict.items() if key.endswith("_path")}
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": kept, "dirpath": self.dirpath})
+
+
 def keepers(folder: Path) -> list[Callback]:
     """Keep the best weights by validation AUROC (`best.ckpt`) and the last epoch's state (`last.ckpt`)."""
-    best = ModelCheckpoint(
+    best = Keeper(
         dirpath=folder,
         filename="best",
         monitor="val/auroc",
@@ -95,9 +113,7 @@ def keepers(folder: Path) -> list[Callback]:
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    last = ModelCheckpoint(
-        dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
+    last = Keeper(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
     return [best, last]
 
 

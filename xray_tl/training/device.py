@@ -11,7 +11,8 @@ import lightning
 import torch
 
 import xray_tl
-from xray_tl.config import InputError, TrainerConfig
+from xray_tl.config import TrainerConfig
+from xray_tl.errors import InputError
 
 
 def choose_device(accelerator: str) -> torch.device:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from omegaconf import DictConfig, OmegaConf
 
-from xray_tl.config import typed
+from xray_tl.config import WeightsConfig, typed
 from xray_tl.errors import InputError, RunError
 from xray_tl.records import read_record, write_record
 from xray_tl.runfolder import BEST, PREDICTIONS, load_config
@@ -44,10 +46,14 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
         raise InputError(f"run={run} {state}: evaluate needs a complete run")
     apply_overrides(stored, cfg, overrides)
     validate(stored)
+    settings, checkpoint = typed(stored), read_checkpoint(run / BEST)
+    alone = checkpoint["holds_all"]
+    if alone:  # the source weights need not be there any more
+        settings = replace(settings, weights=WeightsConfig(source="random"))
     with expected_warnings():
-        parts = assemble(typed(stored), "test")
-        checkpoint = read_checkpoint(run / BEST)
-        check_provenance(checkpoint, parts.provenance.sha256, run / BEST)
+        parts = assemble(settings, "test")
+        if not alone:
+            check_provenance(checkpoint, parts.provenance.sha256, run / BEST)
         load_weights(parts.task, checkpoint, run / BEST)
         test = predictions.predict(build_trainer(parts, run, None, []), parts.task, parts.data, "test")
     thresholds = record["threshold"] if isinstance(record["threshold"], list) else [record["threshold"]]
@@ -71,19 +77,12 @@ def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path) -> st
     different = [name for name, value in metrics.items() if value != record["metrics"]["test"][name]]
     text = _side_by_side(record, metrics)
     if different:
-        made, now = record["environment"], describe_environment_text()
+        made, now = record["environment"], f"{torch.get_num_threads()} threads, torch {torch.__version__}"
         raise RunError(
             f"{run}: {', '.join(different)} differ from the record\n{text}\n"
             f"(recorded on {made['device']}, {made['threads']} threads, torch {made['torch']}; now {now})"
         )
     return f"{text}\nthe recorded test metrics of {run} came out exactly"
-
-
-def describe_environment_text() -> str:
-    """Name what decides the last bits of a score on this machine."""
-    import torch
-
-    return f"{torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def _side_by_side(record: dict[str, Any], metrics: dict[str, float]) -> str:

@@ -11,11 +11,12 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
-from torchmetrics.functional.classification import binary_accuracy, binary_auroc, multilabel_auroc
+from torchmetrics.functional.classification import binary_accuracy
 
 from xray_tl.config import ModeConfig, OptimConfig
 from xray_tl.data.datamodule import Batch
 from xray_tl.errors import RunError
+from xray_tl.evaluation.metrics import auroc
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy
 from xray_tl.records import SCHEMA
@@ -62,7 +63,7 @@ class TransferTask(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Score images [B, 1, H, W]: logits [B, T] in fp32."""
-        return self.classifier(images).float()
+        return self.classifier(images)
 
     # ------------------------------------------------------------------ steps
 
@@ -129,24 +130,20 @@ class TransferTask(LightningModule):
             RunError: The loss is NaN or infinite; names the epoch.
         """
         self._outputs.clear()
-        loss = self._train_loss()
-        if not math.isfinite(loss):
-            raise RunError(
-                f"the training loss became {loss} in epoch {self.current_epoch}: "
-                "lower optim.lr and mode.head_lr, or set optim.clip_norm"
-            )
+        self._check_finite(self._train_loss(), "training loss")
 
     def on_validation_epoch_end(self) -> None:
-        """Score the whole validation split; AUROC needs all of it at once."""
-        logits, truth = (torch.cat(parts) for parts in zip(*self._outputs, strict=True))
+        """Score the whole validation split; AUROC needs all of it at once.
+
+        Raises:
+            RunError: A score is NaN or infinite; names the epoch.
+        """
+        logits, truth = (torch.cat(parts).cpu() for parts in zip(*self._outputs, strict=True))
         self._outputs.clear()
-        probability, positive = self.objective.probability(logits), truth.cpu().long()
-        if positive.shape[1] == 1:
-            auroc = binary_auroc(probability[:, 0], positive[:, 0])
-        else:
-            auroc = multilabel_auroc(probability, positive, num_labels=positive.shape[1])
-        self.log("val/auroc", auroc, prog_bar=True)
-        self.log("val/accuracy", binary_accuracy(probability, positive))
+        self._check_finite(float(logits.sum()), "validation scores")
+        # In double precision, as the record has it: float32 rounding would decide between equal epochs.
+        self.log("val/auroc", auroc(truth.double().numpy(), logits.double().numpy()))
+        self.log("val/accuracy", binary_accuracy(self.objective.probability(logits), truth.long()))
 
     def on_train_epoch_end(self) -> None:
         """Add the epoch to the run's history, and its learning rates to the log."""
@@ -167,6 +164,13 @@ class TransferTask(LightningModule):
             }
         )
 
+    def _check_finite(self, value: float, what: str) -> None:
+        if not math.isfinite(value):
+            raise RunError(
+                f"the {what} became {value} in epoch {self.current_epoch}: "
+                "lower optim.lr and mode.head_lr, or set optim.clip_norm"
+            )
+
     def _train_loss(self) -> float:
         count = len(self.trainer.train_dataloader.dataset)  # type: ignore[union-attr]
         return float(torch.stack(self._losses).sum()) / count if self._losses else 0.0
@@ -177,10 +181,23 @@ class TransferTask(LightningModule):
         """Build the optimizer over what trains now; later stages join it when they open."""
         return build_optimizer(self.classifier, self.policy, self.mode, self.optim)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of the whole gradient; Lightning's own refuses a fused optimizer under autocast."""
+        if self.optim.clip_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.optim.clip_norm)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what never trains: those parameters are the weights that the run stands on."""
-        for key in self._never_trained():
+        left_out = self._never_trained()
+        for key in left_out:
             del checkpoint["state_dict"][key]
+        checkpoint["holds_all"] = not left_out
         checkpoint["schema"] = SCHEMA
         checkpoint["weights_sha256"] = self.weights_sha256
         checkpoint["frozen_before"] = self.frozen_before

@@ -1,0 +1,183 @@
+"""What a run does: build, fit, load the best epoch, test; its record fills up along the way."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig
+
+from xray_tl.config import Settings, typed
+from xray_tl.errors import RunError
+from xray_tl.files import atomic_path
+from xray_tl.models.freeze import frozen_sha256
+from xray_tl.runfolder import BEST, LAST, PREDICTIONS, begin
+from xray_tl.training import predictions
+from xray_tl.training.assembly import Parts, assemble, build_trainer, prepare_frozen
+from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
+from xray_tl.training.board import RunLogger, write_figures, write_hparams
+from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
+from xray_tl.training.checkpoints import (
+    ResumableEarlyStopping,
+    check_provenance,
+    keepers,
+    load_weights,
+    read_checkpoint,
+)
+from xray_tl.training.device import describe_environment
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
+    """Train and test a run in its claimed folder, from the start or from the last finished epoch.
+
+    Raises:
+        InputError: The configuration asks for what cannot be had.
+        RunError: The run broke.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
+    """
+    start = time.perf_counter()
+    settings = typed(cfg)
+    parts = assemble(settings)
+    begin(folder, cfg)
+    record.update(_describe_parts(parts))
+    last = folder / LAST if (folder / LAST).is_file() else None
+    done = read_checkpoint(last) if last else None
+    if last and done:
+        log.info("going on from epoch %d of %s", len(done["history"]), last)
+        check_provenance(done, parts.provenance.sha256, last)
+    logger = None
+    if settings.logger.name == "tensorboard":
+        logger = RunLogger(folder / "tensorboard", done["global_step"] if done else None)
+    try:
+        throughput = Throughput()
+        trainer = build_trainer(parts, folder, logger, _callbacks(settings, folder, throughput))
+        if done is None:
+            prepare_frozen(parts)
+            _, parts.task.frozen_before = frozen_sha256(parts.task.classifier.backbone, parts.task.policy)
+        setup_s, start = time.perf_counter() - start, time.perf_counter()
+        _fit(parts, trainer, last, record)
+        record["time"] = {"setup_s": setup_s, "fit_s": parts.task.fit_s, "images_per_s": throughput.rate}
+        start = time.perf_counter()
+        _use_best(parts, folder)
+        _prove_frozen(parts, record)
+        _test(parts, trainer, folder, logger, record)
+        record["time"] |= {"test_s": time.perf_counter() - start, "feature_cache": "off"}
+    finally:
+        if logger is not None:
+            logger.close()
+
+
+def _describe_parts(parts: Parts) -> Record:
+    backbone, classifier = parts.task.classifier.backbone, parts.task.classifier
+    closed = range(backbone.num_stages - parts.task.policy.most_open)
+    total = sum(parameter.numel() for parameter in classifier.parameters())
+    frozen = sum(parameter.numel() for stage in closed for _, parameter in backbone.stage_parameters(stage))
+    return {
+        "data_hash": parts.data.data_hash(),
+        "weights": dict(vars(parts.provenance)),
+        "parameters": {"total": total, "trainable": total - frozen},
+        "ceiling": None,
+        "environment": describe_environment(parts.device, parts.precision),
+    }
+
+
+def _callbacks(settings: Settings, folder: Path, throughput: Throughput) -> list[Any]:
+    patience = settings.trainer.early_stopping
+    return [
+        throughput,
+        Progress(bar=settings.trainer.progress_bar),
+        ExampleImages(settings.logger.example_images),
+        *([ResumableEarlyStopping(patience)] if patience else []),
+        *keepers(folder / BEST.parent),
+    ]
+
+
+def _fit(parts: Parts, trainer: Trainer, last: Path | None, record: Record) -> None:
+    try:
+        with interruptible(trainer):
+            trainer.fit(parts.task, datamodule=parts.data, ckpt_path=last, weights_only=True)
+    finally:
+        record["history"] = list(parts.task.history)
+
+
+def _use_best(parts: Parts, folder: Path) -> None:
+    """Load the best epoch's weights; re-estimate trained BatchNorm statistics into the same checkpoint."""
+    task = parts.task
+    checkpoint = read_checkpoint(folder / BEST)
+    load_weights(task, checkpoint, folder / BEST)
+    if not parts.settings.trainer.reestimate_batchnorm:
+        return
+    net = task.classifier.to(parts.device)
+    trained = [layer for layer in batchnorm_layers(net) if layer.weight.requires_grad]
+    if estimate_batchnorm(net, trained, parts.data.ordered_dataloader("train")):
+        task.on_save_checkpoint(checkpoint := {**checkpoint, "state_dict": task.state_dict()})
+        with atomic_path(folder / BEST) as partial:
+            torch.save(checkpoint, partial)
+
+
+def _prove_frozen(parts: Parts, record: Record) -> None:
+    """Record the hashes of what never trains, before training and in the network that is tested.
+
+    Raises:
+        RunError: They differ.
+    """
+    task = parts.task
+    count, after = frozen_sha256(task.classifier.backbone, task.policy)
+    record["frozen"] = {"tensors": count, "sha256_before": task.frozen_before, "sha256_after": after}
+    if after != task.frozen_before:
+        raise RunError("a frozen tensor changed in training (frozen.sha256_before and sha256_after differ)")
+
+
+def _test(parts: Parts, trainer: Trainer, folder: Path, logger: RunLogger | None, record: Record) -> None:
+    data, task = parts.data, parts.task
+    with interruptible(trainer):
+        splits = {name: predictions.predict(trainer, task, data, name) for name in ("train", "val", "test")}
+    thresholds = predictions.thresholds_on(splits["val"])
+    record["threshold"] = thresholds[0] if len(thresholds) == 1 else thresholds
+    record["metrics"] = predictions.metrics(splits, data.targets, thresholds)
+    predictions.write_table(predictions.table(splits, data.targets), folder / PREDICTIONS)
+    if logger is not None:
+        step = trainer.global_step
+        write_figures(logger, splits["test"], data.targets, thresholds, step)
+        final = {f"test/{name}": value for name, value in record["metrics"]["test"].items()}
+        write_hparams(logger, _hparams(parts.settings, record), final, step)
+
+
+def _hparams(settings: Settings, record: Record) -> dict[str, str | float]:
+    return {
+        **record["arm"],
+        "seed": settings.seed,
+        "finding": settings.data.finding,
+        "image_size": settings.data.image_size,
+        "n_train": settings.data.n_train,
+        "head_lr": settings.mode.head_lr,
+        "backbone_lr": settings.optim.lr,
+        "max_epochs": settings.trainer.max_epochs,
+        "trainable_parameters": record["parameters"]["trainable"],
+    }
+
+
+@contextmanager
+def interruptible(trainer: Trainer) -> Iterator[None]:
+    """Raise KeyboardInterrupt for Ctrl-C and SIGTERM, whatever Lightning makes of them.
+
+    Its fit and predict turn Ctrl-C into SystemExit and leave SIGINT ignored; predict only notes SIGTERM.
+    """
+    try:
+        yield
+    except SystemExit as stop:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from stop
+    if trainer.received_sigterm:
+        raise KeyboardInterrupt
