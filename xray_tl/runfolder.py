@@ -26,16 +26,18 @@ def claim(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any] | None]:
     """Hold `folder` for this run alone and yield the record of its earlier, complete run, if any.
 
     Raises:
-        InputError: Another process holds the folder, or it belongs to another run.
+        FolderError: It cannot be written to, another process holds it, or it belongs to another run.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise InputError(
-            f"{folder} is in use by another process (hydra.run.dir or hydra.sweep.dir)"
-        ) from None
+        raise FolderError(f"{folder} is in use by another process (hydra.run.dir, hydra.sweep.dir)") from None
+    except OSError as error:
+        raise FolderError(
+            f"{folder} cannot be written to (hydra.run.dir, hydra.sweep.dir): {error}"
+        ) from error
     try:
         record = _check_same_run(folder, cfg)
         yield record if record is not None and record["status"] == "complete" else None

@@ -88,7 +88,7 @@ def test_the_proof_fails_when_a_frozen_tensor_moves(
     def leak(self: TransferTask) -> None:
         self.classifier.backbone.get_buffer("net.bn1.running_mean").add_(1e-3)
 
-    monkeypatch.setattr(TransferTask, "on_train_end", leak)
+    monkeypatch.setattr(TransferTask, "on_train_start", leak)
     with pytest.raises(RunError, match="a frozen tensor changed"):
         run(tiny("mode=frozen"), tmp_path)
     record = read_record(tmp_path)
@@ -152,7 +152,7 @@ def test_stages_out_of_range(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_a_mode_names_the_option_it_needs(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"needs mode\.trainable_stages"):
+    with pytest.raises(InputError, match=r"mode=partial needs a value: mode\.trainable_stages"):
         run(tiny("mode=partial", "mode.trainable_stages=null"), tmp_path)
 
 
