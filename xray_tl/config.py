@@ -200,7 +200,7 @@ class OptimConfig:
     """
 
     name: str = "adamw"
-    lr: float = 1e-4
+    lr: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 0.1
     schedule: str = "cosine"
