@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_dir
-from lightning.pytorch import Trainer
 
 from xray_tl.config import conf_dir, register_schemas, typed
 from xray_tl.identity import register_resolvers
 from xray_tl.training.assembly import Parts, assemble, build_trainer, expected_warnings
+from xray_tl.training.callbacks import Throughput
 
 PAIRS = 5
 DEFAULTS = (
@@ -37,17 +37,15 @@ DEFAULTS = (
 
 
 def through_the_task(parts: Parts, folder: Path) -> float:
-    """Train one epoch with the project's task; return seconds of training steps."""
-    trainer: Trainer = build_trainer(parts, folder, None, [])
-    trainer.fit_loop.epoch_loop.val_loop.trainer.limit_val_batches = 0
-    start = time.perf_counter()
+    """Train one epoch with the project's task; return the seconds of its training steps."""
+    throughput = Throughput()
     with expected_warnings():
-        trainer.fit(parts.task, train_dataloaders=parts.data.train_dataloader())
-    return time.perf_counter() - start
+        build_trainer(parts, folder, None, [throughput]).fit(parts.task, datamodule=parts.data)
+    return throughput.seconds
 
 
 def plain_loop(parts: Parts) -> float:
-    """Train one epoch as one would write it without a framework; return seconds."""
+    """Train one epoch as one would write it without a framework; return the seconds of its steps."""
     net, objective = parts.task.classifier.train(), parts.task.objective
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
     start = time.perf_counter()

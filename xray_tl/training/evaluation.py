@@ -67,7 +67,14 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
 
 
 def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[str]) -> None:
-    """Replace, in a run's stored configuration, what the command line names: groups first, then values."""
+    """Replace, in a run's stored configuration, what the command line names: groups first, then values.
+
+    Raises:
+        InputError: An override deletes an option.
+    """
+    for text in overrides:
+        if text.startswith("~"):
+            raise InputError(f"{text}: evaluate can replace options of a run, not delete them")
     keys = [text.lstrip("+").split("=")[0] for text in overrides]
     for key in sorted(keys, key=lambda key: key.count(".")):
         OmegaConf.update(stored, key, OmegaConf.select(composed, key), merge=False, force_add=True)
