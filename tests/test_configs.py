@@ -83,7 +83,7 @@ def test_options_that_change_a_result_move_the_hash(override: str) -> None:
 def test_an_arm_is_everything_but_the_seeds() -> None:
     seeds = compose_config("seed=1", "data.seed=2", "data.train_seed=3")
     assert arm_hash(seeds) == arm_hash(compose_config())
-    assert arm_hash(compose_config("optim.lr=1e-3")) != arm_hash(compose_config())
+    assert arm_hash(compose_config("optim.lr=3e-3")) != arm_hash(compose_config())
 
 
 def test_run_name_has_arm_seed_and_hash() -> None:
