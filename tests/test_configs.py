@@ -1,8 +1,10 @@
 """Every option composes and is documented; names in YAML and in code are the same."""
 
+import copy
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from tests.conftest import compose_config
@@ -37,6 +39,14 @@ def test_file_is_named_like_its_name(group: str) -> None:
     key = "source" if group == "weights" else "name"
     for _, option in (pair for pair in OPTIONS if pair[0] == group):
         assert compose_config(f"{group}={option}")[group][key] == option
+
+
+def test_hydra_shares_its_store_but_not_what_it_hands_out() -> None:
+    store = ConfigStore.instance()
+    assert copy.deepcopy(store) is store
+    handed_out = store.load("schema/mode.yaml").node
+    handed_out.name = "changed"
+    assert OmegaConf.is_missing(store.load("schema/mode.yaml").node, "name")
 
 
 def test_modes_in_registry_and_config_are_the_same() -> None:

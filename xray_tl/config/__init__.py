@@ -1,0 +1,33 @@
+"""The typed schema of every configuration group, registered with Hydra.
+
+YAML under `conf/` holds the values, the dataclasses here hold the types, so that a misspelt key or a wrong
+type fails while the configuration is composed, before anything is built. This package imports no torch:
+`--help` and `--cfg job` answer at once.
+"""
+
+from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
+from xray_tl.config.commands import Config, EvaluateConfig, PreviewConfig
+from xray_tl.config.data import AcquisitionConfig, AnatomyConfig, SyntheticDataConfig
+from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
+from xray_tl.config.settings import Settings, typed
+from xray_tl.config.store import SCHEMAS, conf_dir, register_schemas
+
+__all__ = [
+    "SCHEMAS",
+    "AcquisitionConfig",
+    "AnatomyConfig",
+    "Config",
+    "EvaluateConfig",
+    "LoggerConfig",
+    "ModeConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "PreviewConfig",
+    "Settings",
+    "SyntheticDataConfig",
+    "TrainerConfig",
+    "WeightsConfig",
+    "conf_dir",
+    "register_schemas",
+    "typed",
+]

@@ -1,0 +1,64 @@
+"""The types of a whole configuration, one a command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class Config:
+    """The whole configuration of a run: one node a group, and the training seed.
+
+    Attributes:
+        seed: Moves training only: head initialisation, order, dropout.
+    """
+
+    model: Any = MISSING
+    mode: Any = MISSING
+    weights: Any = MISSING
+    data: Any = MISSING
+    optim: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
+    seed: int = 0
+
+
+@dataclass
+class EvaluateConfig:
+    """Test a finished run again.
+
+    Attributes:
+        run: The run's folder.
+        name: Name of the evaluation; `None` makes one from the overrides.
+        data: Overrides of the run's data.
+        trainer: Overrides of what it is tested on.
+    """
+
+    run: str = MISSING
+    name: str | None = None
+    data: Any = MISSING
+    trainer: Any = MISSING
+
+
+@dataclass
+class PreviewConfig:
+    """A contact sheet of what a model would see.
+
+    Attributes:
+        split: `train`, `val` or `test`.
+        rows: Rows of images with the finding, and again without.
+        columns: Images a row.
+        outlines: Draw the outline of the finding.
+        output: PNG file to write.
+        data: The data set.
+    """
+
+    split: str = "train"
+    rows: int = 2
+    columns: int = 6
+    outlines: bool = False
+    output: str = "preview.png"
+    data: Any = MISSING

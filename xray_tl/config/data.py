@@ -1,0 +1,109 @@
+"""The types of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class AcquisitionConfig:
+    """Beam, scatter, detector and exposure of the synthetic radiograph.
+
+    Attributes:
+        field_of_view: Side of the square image, mm.
+        kvp: Tube voltage, kVp.
+        kerma: Air kerma at the detector behind the lung, µGy.
+        dqe: Detective quantum efficiency, in (0, 1].
+        scatter_weight: Weight of the scatter kernel (about 0.5-0.8 with a grid, 1.5-2.5 without).
+        scatter_sigma: Standard deviation of the scatter kernel, mm.
+        mtf_sigma: Standard deviation of the detector blur, pixels, at most 0.7.
+        electronic_noise: Electronic and fixed-pattern noise, Np rms a pixel.
+        texture_rms: Anatomical texture, Np rms.
+        texture_beta: Exponent of the texture's power spectrum.
+        texture_f0: Corner frequency of the texture's power spectrum, 1/mm.
+        gamma: Noise grows as (local exposure / reference)^-gamma; 0.5 is pure quantum noise.
+    """
+
+    field_of_view: float = 380.0
+    kvp: float = 120.0
+    kerma: float = 2.5
+    dqe: float = 0.6
+    scatter_weight: float = 0.7
+    scatter_sigma: float = 35.0
+    mtf_sigma: float = 0.5
+    electronic_noise: float = 0.006
+    texture_rms: float = 0.045
+    texture_beta: float = 3.0
+    texture_f0: float = 1 / 120
+    gamma: float = 0.35
+
+
+@dataclass
+class AnatomyConfig:
+    """Spread and scale of the population's anatomy.
+
+    Attributes:
+        pose: Multiplier of the standard deviations of pose (scale 4.5 %, shift 5/7 mm, shear 0.018,
+            rotation 4 mm), 0-2.5.
+        body_scale: Multiplier of body thickness and width.
+        rib_scale: Multiplier of rib thickness.
+        vessel_scale: Multiplier of vessel thickness.
+    """
+
+    pose: float = 1.0
+    body_scale: float = 1.0
+    rib_scale: float = 1.0
+    vessel_scale: float = 1.0
+
+
+@dataclass
+class SyntheticDataConfig:
+    """Synthetic chest radiographs with one finding.
+
+    `None` for a property of the finding means the finding's own value.
+
+    Attributes:
+        name: `synthetic`.
+        finding: Key in the finding registry.
+        image_size: Side of an image, pixels; a multiple of 16, at least 32.
+        n_train: Training images.
+        n_val: Validation images.
+        n_test: Test images.
+        seed: Draws the data set.
+        train_seed: Draws training and validation images alone; `None` follows `seed`.
+        prevalence: Probability of the finding, in (0, 1).
+        contrast: `iso` (difficulty is `d0`, whatever the dose) or `physical` (from attenuation and beam).
+        d0: `iso`: detectability index of the finding at a known location, at a contrast multiplier of 1.
+        attenuation: `physical`: attenuation of the finding above aerated lung, as a share of soft tissue's.
+        radii: Radii of the finding's templates, mm.
+        contrasts: Contrast multipliers, drawn with equal probability.
+        flip_negative: Probability that a negative image is labelled positive.
+        flip_positive: Probability that a positive image is labelled negative.
+        acquisition: Beam, detector and exposure.
+        anatomy: Spread and scale of the population's anatomy.
+        batch_size: Images a training step, at most.
+        num_workers: Processes that render when the data set is not kept in memory.
+        memory_limit_gb: The data set is rendered once and kept in memory up to this size, GB.
+    """
+
+    name: str = "synthetic"
+    finding: str = "opacity"
+    image_size: int = 128
+    n_train: int = 800
+    n_val: int = 200
+    n_test: int = 400
+    seed: int = 0
+    train_seed: int | None = None
+    prevalence: float = 0.5
+    contrast: str = "iso"
+    d0: float | None = None
+    attenuation: float = 0.25
+    radii: list[float] | None = None
+    contrasts: list[float] | None = None
+    flip_negative: float | None = None
+    flip_positive: float | None = None
+    acquisition: AcquisitionConfig = field(default_factory=AcquisitionConfig)
+    anatomy: AnatomyConfig = field(default_factory=AnatomyConfig)
+    batch_size: int = 32
+    num_workers: int = 0
+    memory_limit_gb: float = 4.0

@@ -1,0 +1,73 @@
+"""The types of a training recipe: optimiser, budget and device, logger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+
+@dataclass
+class OptimConfig:
+    """Fused AdamW with warm-up and decay; the head's rate is the mode's.
+
+    Attributes:
+        name: `adamw`.
+        lr: Learning rate of the backbone's trainable stages.
+        weight_decay: Decoupled weight decay, not applied to norms and biases.
+        warmup: Share of all steps over which the rate rises linearly, in [0, 1).
+        schedule: `cosine` (to zero at the last step) or `constant`.
+        clip_norm: Largest norm of the gradient; `None` does not clip.
+        label_smoothing: Share of the target spread over the other class, in [0, 1).
+        class_weights: `none`, or `balanced` (inverse frequency in the training set).
+    """
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    schedule: str = "cosine"
+    clip_norm: float | None = 1.0
+    label_smoothing: float = 0.0
+    class_weights: str = "none"
+
+
+@dataclass
+class TrainerConfig:
+    """How long and on what to train.
+
+    Attributes:
+        name: Name of the group's file.
+        max_epochs: Epochs.
+        accelerator: `auto` (CUDA, then MPS, then CPU), `cuda`, `mps` or `cpu`.
+        precision: `auto` (bf16 autocast where CUDA hardware has it, else fp32), `32` or `bf16`.
+        deterministic: The same command gives bitwise the same predictions.
+        early_stopping: Stop after this many epochs without a better validation AUROC; `None` never does.
+        reestimate_batchnorm: Re-estimate the statistics of trained BatchNorm layers on the training images
+            before evaluation.
+        threads: CPU threads; `None` leaves torch's choice.
+        progress_bar: Show a progress bar where stderr is a terminal.
+    """
+
+    name: str = MISSING
+    max_epochs: int = 5
+    accelerator: str = "auto"
+    precision: str = "auto"
+    deterministic: bool = True
+    early_stopping: int | None = None
+    reestimate_batchnorm: bool = True
+    threads: int | None = None
+    progress_bar: bool = True
+
+
+@dataclass
+class LoggerConfig:
+    """Where curves and figures go.
+
+    Attributes:
+        name: `tensorboard` or `none`.
+        example_images: Training images shown once.
+    """
+
+    name: str = MISSING
+    example_images: int = 16
