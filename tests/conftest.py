@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,8 +59,18 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep what is made once in a folder of the tests': never in the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XRAY_TL_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def subprocess_env() -> dict[str, str]:
-    """Environment of commands that tests start: one thread, this checkout's package."""
+def subprocess_env(shared_cache: Path) -> dict[str, str]:
+    """Environment of commands that tests start: one thread, this checkout's package, the tests' cache."""
     root = str(Path(__file__).resolve().parents[1])
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root, "HYDRA_FULL_ERROR": "0"}
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": root, "HYDRA_FULL_ERROR": "0"}
+    return {**os.environ, **own, "XRAY_TL_CACHE": str(shared_cache)}

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from xray_tl.config import AcquisitionConfig, SyntheticDataConfig
 from xray_tl.data import findings
@@ -12,7 +14,16 @@ from xray_tl.data.acquisition import Acquisition, attenuation_per_mm
 from xray_tl.data.findings import Bump, Finding, finding_names, get_finding, register_finding, resolve_finding
 from xray_tl.data.rng import Stream, stream_keys
 from xray_tl.data.synthetic import SyntheticRadiographs
-from xray_tl.data.templates import Strength, TemplateBank, admissible, build_bank, normalise, place, profile
+from xray_tl.data.templates import (
+    Strength,
+    TemplateBank,
+    admissible,
+    build_bank,
+    draw_centre,
+    draw_finding,
+    normalise,
+    profile,
+)
 from xray_tl.data.validation import MAX_TEMPLATES
 from xray_tl.errors import InputError
 
@@ -132,17 +143,34 @@ def test_centres_are_uniform_over_omega(pixels: int) -> None:
     omega = torch.zeros(size, size, dtype=torch.bool)
     spread = torch.randperm(size * size, generator=torch.Generator().manual_seed(1))[:pixels]
     omega.view(-1)[spread] = True
-    bank, _ = bank_of(get_finding("nodule"), 224)
-    indices = torch.arange(draws)
-    keys = [stream_keys(2, "train", stream, indices) for stream in (Stream.PLACEMENT, Stream.FINDING)]
-    placed = place(omega.expand(draws, -1, -1), keys[0], keys[1], bank, contrasts=3)
-    counts = torch.bincount(placed.row * size + placed.column, minlength=size * size)
+    keys = stream_keys(2, "train", Stream.PLACEMENT, torch.arange(draws))
+    row, column = draw_centre(omega.expand(draws, -1, -1), keys)
+    counts = torch.bincount(row * size + column, minlength=size * size)
     assert int(counts[spread].sum()) == draws
-    for observed in (counts[spread], torch.bincount(placed.template), torch.bincount(placed.contrast)):
-        expected = draws / len(observed)
-        chi2 = float(((observed - expected) ** 2).sum() / expected)
-        freedom = len(observed) - 1
-        assert chi2 < freedom + 5 * math.sqrt(2 * freedom)
+    assert chi_squared_excess(counts[spread], torch.full((pixels,), 1 / pixels)) < 5
+
+
+def chi_squared_excess(counts: Tensor, shares: Tensor) -> float:
+    """How many standard deviations the chi-squared statistic lies above its mean."""
+    expected = counts.sum() * shares
+    freedom = len(counts) - 1
+    return (float(((counts - expected) ** 2 / expected).sum()) - freedom) / math.sqrt(2 * freedom)
+
+
+def test_templates_and_contrasts_have_their_shares() -> None:
+    finding = replace(get_finding("opacity"), mild_probability=0.3, mild_contrasts=(0.2, 0.5))
+    present = torch.arange(40_000) % 2 == 0
+    template, contrast = draw_finding(
+        stream_keys(2, "train", Stream.FINDING, torch.arange(40_000)), present, finding
+    )
+    assert chi_squared_excess(torch.bincount(template), torch.full((18,), 1 / 18)) < 5
+    for drawn, values, shares in (
+        (contrast[present], (0.8, 1.0, 1.25), (1 / 3, 1 / 3, 1 / 3)),
+        (contrast[~present], (0.0, 0.2, 0.5), (0.7, 0.15, 0.15)),
+    ):
+        counts = torch.tensor([int((drawn == torch.tensor(value)).sum()) for value in values])
+        assert int(counts.sum()) == len(drawn), "no other value"
+        assert chi_squared_excess(counts, torch.tensor(shares)) < 5
 
 
 def strength(contrast: str, **options: float) -> float:
@@ -155,7 +183,7 @@ def strength(contrast: str, **options: float) -> float:
     unit = Strength(config, finding, bank, acquisition)
     index = torch.tensor([1])
     m, primary = flat.noise_modulation[:, 32, 32], flat.primary_fraction[:, 32, 32]
-    return float(unit.over_modulation(index, index, m, primary))
+    return float(unit.over_modulation(index, torch.ones(1), m, primary))
 
 
 def test_physical_contrast_follows_beam_and_scatter() -> None:

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from xray_tl.config import AcquisitionConfig, AnatomyConfig, SyntheticDataConfig, conf_dir
+from xray_tl.config import AcquisitionConfig, AnatomyConfig, MarkerConfig, SyntheticDataConfig, conf_dir
 from xray_tl.data import synthetic
 from xray_tl.data.arithmetic import exact_arithmetic
 from xray_tl.data.findings import finding_names
@@ -20,7 +20,7 @@ from xray_tl.data.synthetic import Radiographs, SyntheticRadiographs
 from xray_tl.data.validation import RANGES, validate
 from xray_tl.errors import InputError
 
-FIELDS = ("image", "label", "present", "mask", "centre", "radius", "template", "contrast")
+FIELDS = ("image", "label", "present", "mask", "centre", "radius", "template", "contrast", "marked")
 
 
 def source(split: str = "train", seed: int = 0, **options: Any) -> SyntheticRadiographs:  # noqa: ANN401
@@ -165,15 +165,14 @@ def test_the_finding_is_added_as_the_model_says(contrast: str) -> None:
     expected = alpha.double() * drawn.bank.energies[a.placement.template].sqrt()
     torch.testing.assert_close(measured, expected, rtol=2e-3, atol=0)
     if contrast == "iso":
-        kappa = torch.tensor(drawn.finding.contrasts, dtype=torch.float64)[a.placement.contrast]
-        torch.testing.assert_close(expected, kappa * 25, rtol=1e-5, atol=0)
+        torch.testing.assert_close(expected, a.placement.contrast.double() * 25, rtol=1e-5, atol=0)
 
 
 def test_centres_lie_in_omega() -> None:
     drawn = source(image_size=64, finding="nodule")
     indices = torch.arange(60)
     scene = drawn.scene(indices)
-    omega, placed = drawn.omega(scene), drawn.placement(indices, scene)
+    omega, placed = drawn.omega(scene), drawn.placement(indices, scene, drawn.labels(indices)[0])
     assert bool(omega[indices, placed.row, placed.column].all())
     assert 0.05 < float(omega.float().mean()) < 0.35
 
@@ -252,6 +251,9 @@ def test_identity_is_plain_and_holds_what_changes_the_data() -> None:
         {"d0": 24.0},
         {"radii": [20.0]},
         {"contrasts": [1.0]},
+        {"radius_scale": 0.9},
+        {"mild_probability": 0.2, "mild_contrasts": [0.3]},
+        {"marker": MarkerConfig(train=0.5)},
         {"flip_negative": 0.0},
         {"flip_positive": 0.0},
         {"acquisition": AcquisitionConfig(kvp=119)},
@@ -273,7 +275,7 @@ def with_option(option: str, value: Any) -> SyntheticDataConfig:  # noqa: ANN401
     node: Any = config
     for part in path:
         node = getattr(node, part)
-    setattr(node, name, [value] if option in ("radii", "contrasts") else value)
+    setattr(node, name, [value] if option in ("radii", "contrasts", "mild_contrasts") else value)
     return config
 
 

@@ -1,5 +1,6 @@
 """What TensorBoard finds in a run's folder."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.conftest import TINY, compose_config
@@ -35,6 +37,20 @@ def test_scalars(events: tuple[EventAccumulator, dict[str, Any]]) -> None:
     )
     assert loaded.Scalars("test/auroc")[0].value == pytest.approx(record["metrics"]["test"]["auroc"])
     assert not any(tag.startswith("hp_metric") for tag in tags)
+
+
+def test_the_ceiling_is_a_line_in_the_chart_of_areas(events: tuple[EventAccumulator, dict[str, Any]]) -> None:
+    loaded, record = events
+    line = loaded.Scalars("test/auroc_ceiling")
+    assert [event.value for event in line] == pytest.approx([record["ceiling"]["auroc"]] * 2)
+    assert line[0].step == 0
+    assert line[1].step == loaded.Scalars("test/auroc")[0].step
+    content = loaded.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    (chart,) = layout_pb2.Layout.FromString(content).category[0].chart
+    tags = set(loaded.Tags()["scalars"])
+    shown = ("val/auroc", "test/auroc", "test/auroc_ceiling")
+    for pattern, tag in zip(chart.multiline.tag, shown, strict=True):
+        assert [name for name in tags if re.search(pattern, name)] == [tag]
 
 
 def test_images(events: tuple[EventAccumulator, dict[str, Any]]) -> None:

@@ -39,7 +39,6 @@ def test_recorded_metrics_come_out_exactly(finished: Path) -> None:
 
 
 def test_shifted_data_go_to_a_new_folder_each_time(finished: Path) -> None:
-    before = (finished / "record.json").read_bytes(), (finished / PREDICTIONS).read_bytes()
     _evaluate(finished, "data.acquisition.kerma=0.25")
     _evaluate(finished, "data.acquisition.kerma=0.25")
     folder = finished / "evaluations"
@@ -53,6 +52,21 @@ def test_shifted_data_go_to_a_new_folder_each_time(finished: Path) -> None:
     assert own is not None
     assert records[0]["data_hash"] != own["data_hash"]
     assert records[0]["metrics"]["test"] != own["metrics"]["test"]
+
+
+def test_shifted_data_have_their_own_ceiling(finished: Path) -> None:
+    text = _evaluate(finished, "data.d0=2", "data.flip_negative=0.2", name="harder")
+    own, shifted = read_record(finished), read_record(finished / "evaluations" / "harder")
+    assert own is not None
+    assert shifted is not None
+    assert shifted["ceiling"]["auroc"] < own["ceiling"]["auroc"] - 0.1
+    row = next(line for line in text.splitlines() if line.startswith("ceiling_auroc"))
+    assert row.split()[1:] == [f"{record['ceiling']['auroc']:.4f}" for record in (own, shifted)]
+
+
+def test_an_evaluation_leaves_the_run_alone(finished: Path) -> None:
+    before = (finished / "record.json").read_bytes(), (finished / PREDICTIONS).read_bytes()
+    _evaluate(finished, "data.seed=2", name="again")
     assert ((finished / "record.json").read_bytes(), (finished / PREDICTIONS).read_bytes()) == before
 
 

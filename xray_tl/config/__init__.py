@@ -7,7 +7,7 @@ type fails while the configuration is composed, before anything is built. This p
 
 from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
 from xray_tl.config.commands import Config, EvaluateConfig, PreviewConfig
-from xray_tl.config.data import AcquisitionConfig, AnatomyConfig, SyntheticDataConfig
+from xray_tl.config.data import AcquisitionConfig, AnatomyConfig, MarkerConfig, SyntheticDataConfig
 from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
 from xray_tl.config.settings import Settings, typed
 from xray_tl.config.store import SCHEMAS, conf_dir, register_schemas
@@ -19,6 +19,7 @@ __all__ = [
     "Config",
     "EvaluateConfig",
     "LoggerConfig",
+    "MarkerConfig",
     "ModeConfig",
     "ModelConfig",
     "OptimConfig",

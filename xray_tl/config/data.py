@@ -57,6 +57,21 @@ class AnatomyConfig:
 
 
 @dataclass
+class MarkerConfig:
+    """A lead marker in the corner of some images: a planted shortcut where it is correlated with the label.
+
+    Attributes:
+        train: Correlation of the marker with the observed label in training and validation images, in
+            [-1, 1]: a positive image has it with probability (1 + correlation) / 2, a negative one with
+            (1 - correlation) / 2. `None`: no image has it.
+        test: The same for test images.
+    """
+
+    train: float | None = None
+    test: float | None = None
+
+
+@dataclass
 class SyntheticDataConfig:
     """Synthetic chest radiographs with one finding.
 
@@ -76,11 +91,15 @@ class SyntheticDataConfig:
         d0: `iso`: detectability index of the finding at a known location, at a contrast multiplier of 1.
         attenuation: `physical`: attenuation of the finding above aerated lung, as a share of soft tissue's.
         radii: Radii of the finding's templates, mm.
-        contrasts: Contrast multipliers, drawn with equal probability.
+        radius_scale: Factor on the radii.
+        contrasts: Contrast multipliers of the finding in positive images, drawn with equal probability.
+        mild_probability: Probability that a negative image holds the finding too, in [0, 1].
+        mild_contrasts: Contrast multipliers of the finding in negative images.
         flip_negative: Probability that a negative image is labelled positive.
         flip_positive: Probability that a positive image is labelled negative.
         acquisition: Beam, detector and exposure.
         anatomy: Spread and scale of the population's anatomy.
+        marker: Planted shortcut.
         batch_size: Images a training step, at most.
         num_workers: Processes that render when the data set is not kept in memory.
         memory_limit_gb: The data set is rendered once and kept in memory up to this size, GB.
@@ -99,11 +118,15 @@ class SyntheticDataConfig:
     d0: float | None = None
     attenuation: float = 0.25
     radii: list[float] | None = None
+    radius_scale: float = 1.0
     contrasts: list[float] | None = None
+    mild_probability: float | None = None
+    mild_contrasts: list[float] | None = None
     flip_negative: float | None = None
     flip_positive: float | None = None
     acquisition: AcquisitionConfig = field(default_factory=AcquisitionConfig)
     anatomy: AnatomyConfig = field(default_factory=AnatomyConfig)
+    marker: MarkerConfig = field(default_factory=MarkerConfig)
     batch_size: int = 32
     num_workers: int = 0
     memory_limit_gb: float = 4.0

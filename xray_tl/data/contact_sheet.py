@@ -1,4 +1,4 @@
-"""Contact sheet: images with the finding above, images without it below, captioned."""
+"""Contact sheet: positive images above, negative ones below, captioned."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def draw_sheet(source: SyntheticRadiographs, rows: int, columns: int, *, outline
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     sheet = np.zeros((2 * half, width), dtype=np.float32)
-    titles = (f"with {source.finding.name}", f"without {source.finding.name}")
+    titles = (f"{source.finding.name}: positive", f"{source.finding.name}: negative")
     for top, title, indices in zip((0, half), titles, pick(source, rows * columns), strict=True):
         axes.text(8, top + _TITLE / 2, title, color="white", fontsize=13, va="center")
         drawn = source.render(indices)
@@ -71,7 +71,7 @@ def draw_sheet(source: SyntheticRadiographs, rows: int, columns: int, *, outline
             sheet[y : y + side, x : x + side] = _enlarge(drawn.image[place, 0], zoom)
             text = _caption(int(indices[place]), drawn, place)
             axes.text(x + 6, y + side + _CAPTION / 2, text, color="0.8", fontsize=8, va="center")
-            if outlines and bool(drawn.present[place]):
+            if outlines and bool(drawn.contrast[place] > 0):
                 mask = _enlarge(drawn.mask[place].float(), zoom)
                 at = (np.arange(side) + x, np.arange(side) + y)
                 axes.contour(*at, mask, levels=[0.5], colors=_OUTLINE, linewidths=1.0)
@@ -101,7 +101,7 @@ def _enlarge(image: Tensor, zoom: int) -> np.ndarray[tuple[int, ...], np.dtype[n
 
 def _caption(index: int, drawn: Radiographs, place: int) -> str:
     parts = [f"#{index}"]
-    if drawn.present[place]:
+    if drawn.contrast[place] > 0:
         parts.append(f"{float(drawn.radius[place]):g} mm, x{float(drawn.contrast[place]):g}")
     if int(drawn.label[place]) != int(drawn.present[place]):
         parts.append("label flipped")

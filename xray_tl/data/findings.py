@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.errors import InputError
@@ -45,6 +45,8 @@ class Finding:
         d0: Detectability index at a known location and a contrast multiplier of 1.
         flip_negative: Probability that a negative image is labelled positive.
         flip_positive: Probability that a positive image is labelled negative.
+        mild_probability: Probability that a negative image holds the finding too, at one of `mild_contrasts`.
+        mild_contrasts: Contrast multipliers of the finding in negative images.
         shapes: The bank; shapes, radii and contrasts are drawn with equal probability.
         clearance: Least distance of the centre from mediastinum and diaphragm, mm.
         name: Registry key, set by `register_finding`.
@@ -57,6 +59,8 @@ class Finding:
     clearance: float = 7.0
     flip_negative: float = 0.0
     flip_positive: float = 0.0
+    mild_probability: float = 0.0
+    mild_contrasts: tuple[float, ...] = (0.5, 0.8)
     name: str = ""
 
 
@@ -95,17 +99,16 @@ def get_finding(name: str) -> Finding:
 def resolve_finding(config: SyntheticDataConfig) -> Finding:
     """Return the configured finding, its own values replaced by those that the configuration states."""
     finding = get_finding(config.finding)
-    own = finding
-    if config.radii is not None:
-        finding = replace(finding, radii=tuple(float(r) for r in config.radii))
-    if config.contrasts is not None:
-        finding = replace(finding, contrasts=tuple(float(k) for k in config.contrasts))
-    return replace(
-        finding,
-        d0=own.d0 if config.d0 is None else float(config.d0),
-        flip_negative=own.flip_negative if config.flip_negative is None else float(config.flip_negative),
-        flip_positive=own.flip_positive if config.flip_positive is None else float(config.flip_positive),
-    )
+    lists = {name: getattr(config, name) for name in ("radii", "contrasts", "mild_contrasts")}
+    numbers = {
+        name: getattr(config, name) for name in ("d0", "flip_negative", "flip_positive", "mild_probability")
+    }
+    stated: dict[str, Any] = {
+        **{name: tuple(map(float, values)) for name, values in lists.items() if values is not None},
+        **{name: float(value) for name, value in numbers.items() if value is not None},
+    }
+    finding = replace(finding, **stated)
+    return replace(finding, radii=tuple(config.radius_scale * radius for radius in finding.radii))
 
 
 _ROUND = (

@@ -34,6 +34,7 @@ class Stream(IntEnum):
     PLACEMENT = 3
     FINDING = 4
     NOISE = 5
+    MARKER = 6
 
 
 def stream_keys(seed: int, split: str, stream: Stream, indices: Tensor) -> Tensor:

@@ -36,8 +36,8 @@ class Simulation:
     Attributes:
         log_exposure: y [B, H, W], Np, with noise and, where present, the finding.
         scene: The patients.
-        placement: The finding, drawn for absent ones too.
-        present: H [B], bool.
+        placement: The finding; place and template are drawn where there is none too.
+        present: H, whether the image is positive [B], bool.
     """
 
     log_exposure: Tensor
@@ -53,18 +53,20 @@ class Radiographs:
     Attributes:
         image: Grey images [B, 1, H, W], float32 in [0, 1]; bone is bright.
         label: Observed label [B], int64: presence after label flips.
-        present: Whether the finding is in the image [B], bool.
-        mask: Footprint of the finding [B, H, W], bool; empty where absent.
-        centre: Row and column of the finding from the image centre [B, 2], mm; drawn for absent ones too, as
-            are radius, template and contrast.
+        marked: Whether the image has a lead marker in its corner [B], bool.
+        present: Whether the image is positive [B], bool.
+        mask: Footprint of the finding [B, H, W], bool; empty where the image holds none.
+        centre: Row and column of the finding from the image centre [B, 2], mm; drawn where there is none too,
+            as are radius and template.
         radius: Radius of the finding [B], mm.
         template: Index into the bank of templates [B].
-        contrast: Contrast multiplier [B].
+        contrast: Contrast multiplier of the finding [B]; 0 where there is none.
         anatomy: Name -> [B], in the units of `anatomy.POPULATION`.
     """
 
     image: Tensor
     label: Tensor
+    marked: Tensor
     present: Tensor
     mask: Tensor
     centre: Tensor

@@ -1,9 +1,10 @@
 """Synthetic chest radiographs: image index -> image, label and everything that is known about it.
 
-    y(x) = g(x) + H a b(x - x0) m(x) / m(x0) + m(x) e(x),        image = display(y)
+    y(x) = g(x) + a b(x - x0) m(x) / m(x0) + m(x) e(x),        image = display(y)
 
-g is the anatomy's log exposure, e stationary noise, m its modulation, b the finding's template with
-amplitude a, and H says whether it is there. The model is chosen so that the likelihood ratio of H, and with
+g is the anatomy's log exposure, e stationary noise, m its modulation, b the finding's template, a its
+amplitude. H says whether the image is positive: then a > 0, else a = 0, or small where mild findings are
+allowed in healthy lungs. The model is chosen so that the likelihood ratio of H, and with
 it the best possible classifier, can be computed exactly: anatomy, exposure control and scatter do not depend
 on H, noise is circulant and the finding never wraps around the border.
 """
@@ -22,9 +23,18 @@ from xray_tl.data.acquisition import Acquisition
 from xray_tl.data.anatomy import Anatomy, draw_parameters
 from xray_tl.data.arithmetic import exact_arithmetic
 from xray_tl.data.findings import resolve_finding
+from xray_tl.data.marker import stamp
 from xray_tl.data.rng import SPLITS, Stream, stream_keys, uniform
 from xray_tl.data.scene import Radiographs, Scene, Simulation
-from xray_tl.data.templates import EDGE, Placement, Strength, admissible, build_bank, place
+from xray_tl.data.templates import (
+    EDGE,
+    Placement,
+    Strength,
+    admissible,
+    build_bank,
+    draw_centre,
+    draw_finding,
+)
 from xray_tl.data.validation import validate
 from xray_tl.errors import InputError
 
@@ -70,7 +80,6 @@ class SyntheticRadiographs:
         self._anatomy = Anatomy(config.anatomy, config.image_size, self.acquisition.pitch, self.device)
         self.bank = build_bank(self.finding, self.acquisition, self.device)
         self.strength = Strength(config, self.finding, self.bank, self.acquisition)
-        self._contrasts = torch.tensor(self.finding.contrasts, dtype=torch.float32, device=self.device)
 
     @classmethod
     def open(
@@ -86,6 +95,19 @@ class SyntheticRadiographs:
         number = uniform(self._keys(Stream.FLIP, indices), 1)[:, 0]
         flip = torch.where(present, number < self.finding.flip_positive, number < self.finding.flip_negative)
         return present, (present ^ flip).long()
+
+    @property
+    def marker_correlation(self) -> float | None:
+        """Correlation of the marker with the observed label in this split; `None`: no marker."""
+        return self.config.marker.test if self.split == "test" else self.config.marker.train
+
+    def marked(self, indices: Tensor) -> Tensor:
+        """Return which images have the marker in their corner [B], bool."""
+        label = self.labels(indices)[1]
+        if self.marker_correlation is None:
+            return torch.zeros_like(label, dtype=torch.bool)
+        number = uniform(self._keys(Stream.MARKER, indices), 1)[:, 0]
+        return number < 0.5 * (1 + self.marker_correlation * (2 * label - 1))
 
     @exact_arithmetic()
     @torch.no_grad()
@@ -104,17 +126,19 @@ class SyntheticRadiographs:
     def _render_chunk(self, indices: Tensor) -> Radiographs:
         simulation = self.simulate(indices)
         placement = simulation.placement
+        marked = self.marked(indices)
         size, pitch = self.config.image_size, self.acquisition.pitch
         position = torch.stack((placement.row, placement.column), dim=1).float()
         return Radiographs(
-            image=self.acquisition.display(simulation.log_exposure)[:, None],
+            image=stamp(self.acquisition.display(simulation.log_exposure), marked)[:, None],
             label=self.labels(indices)[1],
+            marked=marked,
             present=simulation.present,
-            mask=self._footprint(placement, simulation.present),
+            mask=self._footprint(placement),
             centre=(position - (size - 1) / 2) * pitch,
             radius=self.bank.radii[placement.template],
             template=placement.template,
-            contrast=self._contrasts[placement.contrast],
+            contrast=placement.contrast,
             anatomy=simulation.scene.parameters,
         )
 
@@ -123,8 +147,8 @@ class SyntheticRadiographs:
     def simulate(self, indices: Tensor) -> Simulation:
         """Simulate images before display; memory grows with the batch, so call it with few at a time."""
         scene = self.scene(indices)
-        placement = self.placement(indices, scene)
         present = self.labels(indices)[0]
+        placement = self.placement(indices, scene, present)
         field = self.acquisition.noise(self._keys(Stream.NOISE, indices))
         image = torch.arange(len(field), device=self.device)
         centre = (image, placement.row, placement.column)
@@ -134,7 +158,6 @@ class SyntheticRadiographs:
             scene.noise_modulation[centre],
             scene.primary_fraction[centre],
         )
-        amplitude = amplitude * present
         field[self._patch(placement)] += amplitude[:, None, None] * self.bank.templates[placement.template]
         observed = field.mul_(scene.noise_modulation).add_(scene.log_exposure)
         return Simulation(observed, scene, placement, present)
@@ -158,15 +181,11 @@ class SyntheticRadiographs:
         """Return the set of possible centres [B, H, W], bool."""
         return admissible(scene.lung_clearance, self.finding.clearance, self.bank.margin)
 
-    def placement(self, indices: Tensor, scene: Scene) -> Placement:
+    def placement(self, indices: Tensor, scene: Scene, present: Tensor) -> Placement:
         """Draw where and which finding each image holds, or would hold."""
-        return place(
-            self.omega(scene),
-            self._keys(Stream.PLACEMENT, indices),
-            self._keys(Stream.FINDING, indices),
-            self.bank,
-            len(self.finding.contrasts),
-        )
+        row, column = draw_centre(self.omega(scene), self._keys(Stream.PLACEMENT, indices))
+        template, contrast = draw_finding(self._keys(Stream.FINDING, indices), present, self.finding)
+        return Placement(row, column, template, contrast)
 
     def identity(self) -> dict[str, Any]:
         """Return all that changes an image or a label, as plain values for a hash.
@@ -177,6 +196,8 @@ class SyntheticRadiographs:
         finding = asdict(self.finding)
         if self.config.contrast == "physical":
             finding["d0"] = None
+        if not self.finding.mild_probability:
+            finding["mild_contrasts"] = None
         acquisition, anatomy = self.config.acquisition, self.config.anatomy
         identity = {
             "generator": GENERATOR,
@@ -188,6 +209,7 @@ class SyntheticRadiographs:
             "attenuation": float(self.config.attenuation) if self.config.contrast == "physical" else None,
             "finding": finding,
             "acquisition": {f.name: float(getattr(acquisition, f.name)) for f in fields(AcquisitionConfig)},
+            "marker": self.marker_correlation,
             "anatomy": {f.name: float(getattr(anatomy, f.name)) for f in fields(AnatomyConfig)},
         }
         # through JSON, so that it equals itself when read back: tuples become lists
@@ -205,10 +227,10 @@ class SyntheticRadiographs:
         rows = (placement.row[:, None] + offset)[:, :, None]
         return image, rows, (placement.column[:, None] + offset)[:, None, :]
 
-    def _footprint(self, placement: Placement, present: Tensor) -> Tensor:
-        size = self.config.image_size
-        mask = torch.zeros(len(present), size, size, dtype=torch.bool, device=self.device)
+    def _footprint(self, placement: Placement) -> Tensor:
+        size, there = self.config.image_size, placement.contrast > 0
+        mask = torch.zeros(len(there), size, size, dtype=torch.bool, device=self.device)
         templates = self.bank.templates[placement.template]
         above = templates > EDGE * templates.amax((1, 2), keepdim=True)
-        mask[self._patch(placement)] = above & present[:, None, None]
+        mask[self._patch(placement)] = above & there[:, None, None]
         return mask

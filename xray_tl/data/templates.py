@@ -59,7 +59,7 @@ class Placement:
         row: Centre [B], pixel index.
         column: Centre [B], pixel index.
         template: Index into the bank [B].
-        contrast: Index into the contrast multipliers [B].
+        contrast: Contrast multiplier of what the image holds [B]; 0 where it holds nothing.
     """
 
     row: Tensor
@@ -142,17 +142,15 @@ def admissible(clearance: Tensor, least: float, margin: int) -> Tensor:
     return omega
 
 
-def place(
-    omega: Tensor, location_keys: Tensor, finding_keys: Tensor, bank: TemplateBank, contrasts: int
-) -> Placement:
-    """Draw the centre uniformly over Omega, the template and the contrast.
+def draw_centre(omega: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw the centre uniformly over Omega: row [B] and column [B].
 
     Candidates are uniform over the field of view and the first inside Omega is taken: exactly uniform over
     Omega, and the same place (to a pixel) at every image size. Should none of them fall inside, a pixel of
     Omega is drawn by its rank, which is exactly uniform too.
     """
     batch, size = omega.shape[:2]
-    numbers = uniform(location_keys, 2 * CANDIDATES + 1)
+    numbers = uniform(keys, 2 * CANDIDATES + 1)
     cells = (numbers[:, : 2 * CANDIDATES] * size).long().view(batch, 2, CANDIDATES)
     image = torch.arange(batch, device=omega.device)
     accepted = omega[image[:, None], cells[:, 0], cells[:, 1]]
@@ -161,9 +159,27 @@ def place(
     for lost in (~accepted.any(1)).nonzero().flatten().tolist():
         pixels = omega[lost].nonzero()
         row[lost], column[lost] = pixels[int(float(numbers[lost, -1]) * len(pixels))]
-    which = uniform(finding_keys, 2)
-    template = (which[:, 0] * len(bank.templates)).long()
-    return Placement(row, column, template, (which[:, 1] * contrasts).long())
+    return row, column
+
+
+def draw_finding(keys: Tensor, present: Tensor, finding: Finding) -> tuple[Tensor, Tensor]:
+    """Draw the template [B] and the contrast multiplier [B] of what each image holds.
+
+    Args:
+        keys: Of the stream `FINDING` [B, 2].
+        present: Whether the image is positive [B], bool: its contrast is one of `contrasts`. A negative image
+            holds nothing (0), or with `mild_probability` one of `mild_contrasts`.
+        finding: With its values resolved.
+    """
+    numbers = uniform(keys, 3)
+
+    def pick(values: tuple[float, ...]) -> Tensor:
+        choices = torch.tensor(values, device=keys.device)
+        return choices[(numbers[:, 1] * len(choices)).long()]
+
+    mild = torch.where(numbers[:, 2] < finding.mild_probability, pick(finding.mild_contrasts), 0.0)
+    template = (numbers[:, 0] * len(finding.shapes) * len(finding.radii)).long()
+    return template, torch.where(present, pick(finding.contrasts), mild)
 
 
 class Strength:
@@ -182,14 +198,12 @@ class Strength:
     def __init__(
         self, config: SyntheticDataConfig, finding: Finding, bank: TemplateBank, acquisition: Acquisition
     ) -> None:
-        device = bank.templates.device
         self.physical = config.contrast == "physical"
-        self._contrasts = torch.tensor(finding.contrasts, dtype=torch.float32, device=device)
         if self.physical:
             path = bank.radii.cpu().double() * (2 * config.attenuation * TISSUE_OVER_LUNG * acquisition.soft)
         else:
             path = finding.d0 / bank.energies.sqrt()
-        self._unit = path.float().to(device)
+        self._unit = path.float().to(bank.templates.device)
 
     def over_modulation(
         self, template: Tensor, contrast: Tensor, modulation: Tensor, primary_fraction: Tensor
@@ -198,9 +212,9 @@ class Strength:
 
         Args:
             template: Index into the bank, broadcastable.
-            contrast: Index into the contrast multipliers, broadcastable.
+            contrast: Contrast multiplier, broadcastable.
             modulation: m at the centre, or as a map.
             primary_fraction: 1 - scatter fraction, likewise.
         """
-        unit = self._contrasts[contrast] * self._unit[template]
+        unit = contrast * self._unit[template]
         return unit * primary_fraction / modulation if self.physical else unit.expand_as(modulation)

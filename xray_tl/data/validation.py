@@ -25,7 +25,10 @@ RANGES: dict[str, Range] = {
     "d0": Range(0, 1000, "low"),
     "attenuation": Range(0, 5, "low"),
     "radii": Range(1, 50),
+    "radius_scale": Range(0, 1.25, "low"),
     "contrasts": Range(0, 100, "low"),
+    "mild_probability": Range(0, 1),
+    "mild_contrasts": Range(0, 100, "low"),
     "flip_negative": Range(0, 0.5, "high"),
     "flip_positive": Range(0, 0.5, "high"),
     "acquisition.field_of_view": Range(300, 500),
@@ -40,6 +43,8 @@ RANGES: dict[str, Range] = {
     "acquisition.texture_beta": Range(2, 6, "low"),
     "acquisition.texture_f0": Range(0, 0.1, "low"),
     "acquisition.gamma": Range(0, 1),
+    "marker.train": Range(-1, 1),
+    "marker.test": Range(-1, 1),
     "anatomy.pose": Range(0, 2.5),
     "anatomy.body_scale": Range(0.7, 1.5),
     "anatomy.rib_scale": Range(0, 3),
@@ -93,6 +98,12 @@ def _check_range(option: str, value: object, allowed: Range) -> None:
 
 def _check_bank(config: SyntheticDataConfig) -> None:
     finding = resolve_finding(config)
+    for radius in finding.radii:
+        if radius not in RANGES["radii"]:
+            raise InputError(
+                f"data.radius_scale={config.radius_scale:g} makes a radius of {radius:g} mm: "
+                f"radii must be {RANGES['radii']}"
+            )
     shapes, radii = len(finding.shapes), len(finding.radii)
     count = shapes * radii
     if count > MAX_TEMPLATES:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 SUMMARY = "summary.csv"
 ARM = ["model", "mode", "weights"]
-SHOWN = ["test_auroc", "test_accuracy", "test_accuracy_at_threshold", "fit_s"]
+SHOWN = ["test_auroc", "ceiling_auroc", "efficiency", "test_accuracy", "test_accuracy_at_threshold", "fit_s"]
 
 
 def collect(folder: Path) -> pd.DataFrame:
@@ -76,12 +76,24 @@ def format_arms(table: pd.DataFrame) -> str:
 
 def format_run(record: dict[str, Any], folder: Path) -> str:
     """Format a complete run's metrics for a terminal, one column a split."""
-    metrics = pd.DataFrame(record["metrics"]).map(lambda value: f"{value:.4f}")
+    splits = dict(record["metrics"])
+    splits["test"] = with_ceiling(splits["test"], record["ceiling"])
+    metrics = pd.DataFrame(splits).map(lambda value: "" if pd.isna(value) else f"{value:.4f}")
     arm = " ".join(f"{key}={value}" for key, value in record["arm"].items())
     return f"{arm} seed={record['seed']}\n{metrics.to_string()}\n{folder}"
 
 
+def with_ceiling(metrics: dict[str, Any], ceiling: dict[str, Any] | None) -> dict[str, Any]:
+    """Add to the test metrics what the best possible classifier reaches, where that is known."""
+    if ceiling is None:
+        return metrics
+    best = {f"ceiling_{name}": ceiling[name] for name in ("auroc", "accuracy", "nll", "brier")}
+    return {**metrics, **best, "efficiency": ceiling["efficiency"]}
+
+
 def _mean_sd(mean: float, sd: float, digits: int) -> str:
+    if pd.isna(mean):
+        return "-"
     return f"{mean:.{digits}f}" + ("" if pd.isna(sd) else f" ± {sd:.{digits}f}")
 
 
@@ -100,6 +112,8 @@ def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         "status": record["status"],
         **{f"test_{name}": test.get(name) for name in (*names, "loss", "brier", "ece")},
         "ceiling_auroc": ceiling.get("auroc"),
+        "efficiency": ceiling.get("efficiency"),
+        "above_ceiling": ceiling.get("above_ceiling"),
         "fit_s": (record.get("time") or {}).get("fit_s"),
         "precision": (record.get("environment") or {}).get("precision"),
         "weights_sha256": weights.get("sha256"),

@@ -54,6 +54,21 @@ def write_figures(
         logger.experiment.add_figure(f"test/confusion/{target}", figure, step)
 
 
+def write_ceiling(logger: TensorBoardLogger, auroc: float, step: int) -> None:
+    """Draw the best possible AUROC as a horizontal line beside `test/auroc`, and all areas in one chart.
+
+    Args:
+        logger: The run's logger.
+        auroc: Of the ideal observer on the test images.
+        step: The last step of training.
+    """
+    for at in (0, step):
+        logger.experiment.add_scalar("test/auroc_ceiling", auroc, at)
+    tags = ["val/auroc", "test/auroc$", "test/auroc_ceiling"]
+    layout = {"AUROC": {"validation, test and ceiling": ["Multiline", tags]}}
+    logger.experiment.add_custom_scalars(layout)
+
+
 def write_hparams(
     logger: TensorBoardLogger, options: Mapping[str, str | float], metrics: Mapping[str, float], step: int
 ) -> None:

@@ -13,10 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.config import WeightsConfig, typed
 from xray_tl.errors import InputError, RunError
+from xray_tl.evaluation.collect import with_ceiling
 from xray_tl.records import read_record, write_record
 from xray_tl.runfolder import BEST, PREDICTIONS, load_config
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble, build_trainer, expected_warnings
+from xray_tl.training.ceiling import describe_ceiling, ideal_logits
 from xray_tl.training.checkpoints import check_provenance, load_weights, read_checkpoint
 from xray_tl.training.device import describe_environment
 from xray_tl.validation import validate
@@ -60,10 +62,13 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
     metrics = predictions.metrics({"test": test}, parts.data.targets, thresholds)
     if not any(text.startswith(("data", "+data")) for text in overrides):
         return _compare(record, metrics["test"], run)
+    ideal = ideal_logits(parts.data, {"test": test})
+    ceiling = describe_ceiling(test, ideal["test"])
     folder = _new_folder(run, cfg.name, overrides)
-    predictions.write_table(predictions.table({"test": test}, parts.data.targets), folder / PREDICTIONS)
-    write_record(folder, _record(record, parts, overrides, metrics))
-    return f"{_side_by_side(record, metrics['test'])}\n{folder}"
+    table = predictions.table({"test": test}, parts.data.targets, ideal)
+    predictions.write_table(table, folder / PREDICTIONS)
+    write_record(folder, _record(record, parts, overrides, metrics, ceiling))
+    return f"{_side_by_side(record, metrics['test'], ceiling)}\n{folder}"
 
 
 def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[str]) -> None:
@@ -82,7 +87,7 @@ def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[st
 
 def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path) -> str:
     different = [name for name, value in metrics.items() if value != record["metrics"]["test"][name]]
-    text = _side_by_side(record, metrics)
+    text = _side_by_side(record, metrics, record["ceiling"])
     if different:
         made, now = record["environment"], f"{torch.get_num_threads()} threads, torch {torch.__version__}"
         raise RunError(
@@ -92,13 +97,18 @@ def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path) -> st
     return f"{text}\nthe recorded test metrics of {run} came out exactly"
 
 
-def _side_by_side(record: dict[str, Any], metrics: dict[str, float]) -> str:
-    frame = pd.DataFrame({"recorded": record["metrics"]["test"], "now": metrics})
+def _side_by_side(record: dict[str, Any], metrics: dict[str, float], ceiling: dict[str, Any] | None) -> str:
+    before = with_ceiling(record["metrics"]["test"], record["ceiling"])
+    frame = pd.DataFrame({"recorded": before, "now": with_ceiling(metrics, ceiling)})
     return str(frame.map(lambda value: f"{value:.4f}").to_string())
 
 
 def _record(
-    record: dict[str, Any], parts: Parts, overrides: list[str], metrics: dict[str, Any]
+    record: dict[str, Any],
+    parts: Parts,
+    overrides: list[str],
+    metrics: dict[str, Any],
+    ceiling: dict[str, Any],
 ) -> dict[str, Any]:
     same = ("arm", "seed", "config_hash", "weights", "threshold")
     return {
@@ -107,6 +117,7 @@ def _record(
         "overrides": overrides,
         "data_hash": parts.data.data_hash(),
         "metrics": metrics,
+        "ceiling": ceiling,
         "environment": describe_environment(parts.device, parts.precision),
     }
 

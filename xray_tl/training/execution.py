@@ -22,8 +22,9 @@ from xray_tl.runfolder import BEST, LAST, PREDICTIONS, begin
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble, build_trainer, prepare_frozen
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
-from xray_tl.training.board import RunLogger, write_figures, write_hparams
+from xray_tl.training.board import RunLogger, write_ceiling, write_figures, write_hparams
 from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
+from xray_tl.training.ceiling import describe_ceiling, ideal_logits
 from xray_tl.training.checkpoints import (
     ResumableEarlyStopping,
     check_provenance,
@@ -146,11 +147,15 @@ def _test(parts: Parts, trainer: Trainer, folder: Path, logger: RunLogger | None
     thresholds = predictions.thresholds_on(splits["val"])
     record["threshold"] = thresholds[0] if len(thresholds) == 1 else thresholds
     record["metrics"] = predictions.metrics(splits, data.targets, thresholds)
-    predictions.write_table(predictions.table(splits, data.targets), folder / PREDICTIONS)
+    ideal = ideal_logits(data, splits)
+    record["ceiling"] = describe_ceiling(splits["test"], ideal["test"])
+    predictions.write_table(predictions.table(splits, data.targets, ideal), folder / PREDICTIONS)
     if logger is not None:
         step = trainer.global_step
+        write_ceiling(logger, record["ceiling"]["auroc"], step)
         write_figures(logger, splits["test"], data.targets, thresholds, step)
         final = {f"test/{name}": value for name, value in record["metrics"]["test"].items()}
+        final["test/efficiency"] = record["ceiling"]["efficiency"]
         write_hparams(logger, _hparams(parts.settings, record), final, step)
 
 

@@ -40,9 +40,21 @@ def predict(trainer: Trainer, task: TransferTask, data: XrayDataModule, split: s
     return Predictions(case.numpy(), truth.double().numpy(), logit.double().numpy(), probability.numpy())
 
 
-def table(splits: Mapping[str, Predictions], targets: Targets) -> pd.DataFrame:
-    """Lay out predictions as one row an image and target."""
-    return pd.concat([_rows(name, split, targets) for name, split in splits.items()], ignore_index=True)
+def table(
+    splits: Mapping[str, Predictions], targets: Targets, ideal: Mapping[str, Array] | None = None
+) -> pd.DataFrame:
+    """Lay out predictions as one row an image and target.
+
+    Args:
+        splits: Scores by split.
+        targets: Names of the columns.
+        ideal: The ideal observer's log-odds [N, T] by split, where it is known.
+    """
+    parts = []
+    for name, split in splits.items():
+        rows = _rows(name, split, targets)
+        parts.append(rows if ideal is None else rows.assign(ideal_logit=ideal[name].ravel()))
+    return pd.concat(parts, ignore_index=True)
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -1,0 +1,142 @@
+"""What is made once and kept: found again, checked, shared, and never in the way."""
+
+import logging
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xray_tl.cache import Arrays, cache_folder, remember
+
+IDENTITY = {"a": 1, "b": ["x"]}
+
+
+class Maker:
+    """Makes arrays and counts how often."""
+
+    def __init__(self, value: float = 1.0) -> None:
+        self.value, self.calls = value, 0
+
+    def __call__(self) -> Arrays:
+        self.calls += 1
+        return {"x": np.full((2, 3), self.value), "n": np.arange(4)}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "own"))
+    return tmp_path / "own"
+
+
+def entry(cache: Path) -> Path:
+    (path,) = (cache / "kind").glob("*.safetensors")
+    return path
+
+
+def test_made_once_and_the_same_when_read(cache: Path) -> None:
+    make = Maker()
+    first, second = remember("kind", IDENTITY, make), remember("kind", dict(reversed(IDENTITY.items())), make)
+    assert make.calls == 1
+    for name in ("x", "n"):
+        np.testing.assert_array_equal(first[name], second[name])
+        assert first[name].dtype == second[name].dtype
+    assert cache in entry(cache).parents
+
+
+@pytest.mark.parametrize("other", [{"a": 2, "b": ["x"]}, {"a": 1, "b": ["x"], "c": None}])
+def test_another_identity_is_another_entry(cache: Path, other: dict[str, object]) -> None:
+    make = Maker()
+    remember("kind", IDENTITY, make)
+    remember("kind", other, make)
+    remember("other", IDENTITY, make)
+    assert make.calls == 3
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty])
+def test_a_corrupt_entry_is_made_again_and_mentioned(
+    cache: Path, damage: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    remember("kind", IDENTITY, Maker())
+    damage(entry(cache))  # type: ignore[operator]
+    make = Maker()
+    with caplog.at_level(logging.WARNING):
+        again = remember("kind", IDENTITY, make)
+    assert make.calls == 1
+    assert "is corrupt" in caplog.text
+    assert str(entry(cache)) in caplog.text
+    np.testing.assert_array_equal(again["x"], np.ones((2, 3)))
+    remember("kind", IDENTITY, make)
+    assert make.calls == 1, "it was written anew"
+
+
+def test_a_cache_that_cannot_be_used_costs_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "file"))
+    made = remember("kind", IDENTITY, Maker(7.0))
+    assert float(made["x"][0, 0]) == 7.0
+    assert "cannot be used" in caplog.text
+
+
+def test_a_failure_while_making_leaves_nothing(cache: Path) -> None:
+    def fail() -> Arrays:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        remember("kind", IDENTITY, fail)
+    assert not list(cache.rglob("*.safetensors*"))
+    make = Maker()
+    remember("kind", IDENTITY, make)
+    assert make.calls == 1, "the lock was released"
+
+
+def make_slowly(folder: str) -> None:
+    os.environ["XRAY_TL_CACHE"] = folder
+
+    def slow() -> Arrays:
+        (Path(folder) / f"made-by-{os.getpid()}").touch()
+        time.sleep(0.3)
+        return {"x": np.ones(2)}
+
+    assert remember("kind", IDENTITY, slow)["x"].shape == (2,)
+
+
+def test_parallel_jobs_wait_for_the_one_that_makes_it(cache: Path) -> None:
+    cache.mkdir()
+    context = multiprocessing.get_context("spawn")
+    jobs = [context.Process(target=make_slowly, args=(str(cache),)) for _ in range(3)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert [job.exitcode for job in jobs] == [0, 0, 0]
+    assert len(list(cache.glob("made-by-*"))) == 1
+
+
+def test_the_folder_is_the_users_unless_stated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("XRAY_TL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "xray_tl"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home" / ".cache" / "xray_tl"

@@ -1,0 +1,100 @@
+"""Results that are made once and kept: arrays under a key, hash-checked, safe under parallel jobs; no torch.
+
+The folder is `XRAY_TL_CACHE`, by default `xray_tl` in the user's cache folder. Whatever is in it can be made
+again: a cache that cannot be used costs time and a warning, never a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from xray_tl.errors import RunError
+from xray_tl.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def cache_folder() -> Path:
+    """Return the folder of everything that is kept between runs."""
+    chosen = os.environ.get("XRAY_TL_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xray_tl"
+
+
+def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+    """Return the arrays that `make` makes, from the cache if they were made before.
+
+    While one process makes them, others that ask for the same wait for it.
+
+    Args:
+        kind: What they are: a folder in the cache.
+        identity: All that they follow from, as JSON values; its hash is the key.
+        make: Makes them.
+    """
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    path = cache_folder() / kind / f"{key}.safetensors"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire()
+    except OSError as error:
+        log.warning("the cache %s cannot be used: %s", path.parent, error)
+        return make()
+    try:
+        kept = _read(path)
+        if kept is not None:
+            return kept
+        made = make()
+        try:
+            _write(path, made)
+        except (OSError, RunError) as error:
+            log.warning("%s could not be kept: %s", path, error)
+        return made
+    finally:
+        lock.release()
+
+
+def _read(path: Path) -> Arrays | None:
+    """Read a file of arrays; `None` where there is none, or a corrupt one, which is mentioned."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+            stated = (file.metadata() or {}).get("sha256")
+    except (SafetensorError, OSError) as error:
+        log.warning("%s is corrupt (%s): it is made again", path, error)
+        return None
+    if stated != _sha256(arrays):
+        log.warning("%s is corrupt (its hash differs): it is made again", path)
+        return None
+    return arrays
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    with atomic_path(path) as partial:
+        save_file(arrays, partial, metadata={"sha256": _sha256(arrays)})
+
+
+def _sha256(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,156 @@
+"""The best possible result on a set of images, from the ideal observer's scores; no torch.
+
+`logit` is the ideal observer's log-odds of the observed label [N]: the posterior probability of the label is
+its sigmoid. Scores of a classifier are set against it on the same images.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import entr, expit, ndtri
+
+Array = NDArray[np.float64]
+
+RESAMPLES = 2000
+LEVEL = 0.95
+_CELLS = 4_000_000  # weights held in one go: resamples x images
+
+
+def weighted_auroc(positive: Array, score: Array) -> tuple[float, float]:
+    """Return the area under the ROC curve, and its standard error, where truth may be a probability.
+
+    Every pair (i, j) of different images counts by positive_i (1 - positive_j). With labels 0 and 1 this is
+    the empirical AUROC, and the standard error DeLong's but for (m - 1) / m; with the ideal observer's
+    posterior it is the soft AUROC, which has the same expectation and a smaller error.
+
+    Args:
+        positive: Probability that the image is positive [N], in [0, 1].
+        score: Higher for positive [N].
+    """
+    negative = 1 - positive
+    below, above = _below(negative[None], score)[0], _below(positive[None], -score)[0]
+    wins = positive * below + negative * above
+    pairs = positive * (negative.sum() - negative) + negative * (positive.sum() - positive)
+    total = pairs.sum() / 2  # each pair stands at both of its images
+    area = wins.sum() / 2 / total
+    influence = (wins - area * pairs) / total
+    return float(area), float(np.sqrt((influence**2).sum()))
+
+
+def bounds(logit: Array) -> dict[str, float]:
+    """Return what no classifier can beat in the long run, estimated on these images.
+
+    `auroc` is the soft AUROC with its standard error, `accuracy` the Bayes accuracy, `nll` (nats) and `brier`
+    the floors of negative log-likelihood and Brier score; their standard errors are those of a mean.
+    """
+    posterior = expit(logit)
+    auroc, auroc_se = weighted_auroc(posterior, logit)
+    means = {
+        "accuracy": np.maximum(posterior, 1 - posterior),
+        "nll": entr(posterior) + entr(expit(-logit)),
+        "brier": posterior * expit(-logit),
+    }
+    result = {"auroc": auroc, "auroc_se": auroc_se}
+    for name, values in means.items():
+        result |= {name: float(values.mean()), f"{name}_se": float(values.std(ddof=1) / np.sqrt(len(values)))}
+    return result
+
+
+def detectability(auroc: Array) -> Array:
+    """Return d_A = sqrt(2) Phi^-1(AUROC), the detectability that a normal model gives an area."""
+    return np.sqrt(2) * ndtri(auroc)
+
+
+def against_ceiling(truth: Array, score: Array, logit: Array, seed: int) -> dict[str, Any]:
+    """Set a classifier against the ideal observer on the same images.
+
+    `efficiency` is (d_A,model / d_A,ideal)^2 (Tanner & Birdsall 1958), signed, so that a model below chance
+    is below 0; the ideal's d_A is that of its soft AUROC. `excess` is the model's AUROC minus the ideal's,
+    both on the observed labels; intervals are percentiles of a bootstrap over images, paired, at 95 %. Above
+    the ceiling is an `excess` whose whole interval lies above 0: a defect of the experiment.
+
+    Args:
+        truth: Observed label [N] in {0, 1}.
+        score: The classifier's score [N].
+        logit: The ideal observer's log-odds of the observed label [N].
+        seed: Draws the resamples.
+    """
+    posterior = expit(logit)
+    model, _ = weighted_auroc(truth, score)
+    ideal, _ = weighted_auroc(truth, logit)
+    soft, _ = weighted_auroc(posterior, logit)
+    models, ideals, softs = (
+        np.concatenate(parts)
+        for parts in zip(
+            *(
+                (
+                    _resampled(weight, truth, score),
+                    _resampled(weight, truth, logit),
+                    _resampled(weight, posterior, logit),
+                )
+                for weight in _resamples(len(truth), seed)
+            ),
+            strict=True,
+        )
+    )
+    efficiency = _efficiency(np.asarray(model), np.asarray(soft), len(truth))
+    interval = _interval(_efficiency(models, softs, len(truth)))
+    excess = _interval(models - ideals)
+    return {
+        "efficiency": float(efficiency),
+        "efficiency_ci": interval,
+        "excess": model - ideal,
+        "excess_ci": excess,
+        "above_ceiling": excess[0] > 0,
+    }
+
+
+def _efficiency(model: Array, ideal: Array, images: int) -> Array:
+    """Return the signed squared ratio of detectabilities.
+
+    An area of 1 has no finite detectability: areas are held half a pair away from 0 and 1, a pair being one
+    of (images / 2)^2. Where the ideal observer does no better than chance there is no ratio: NaN.
+    """
+    edge = 2 / images**2
+    d_model, d_ideal = (detectability(np.clip(area, edge, 1 - edge)) for area in (model, ideal))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(d_ideal > 0, d_model / d_ideal, np.nan)
+    return np.asarray(np.sign(ratio) * ratio**2)
+
+
+def _interval(values: Array) -> list[float]:
+    tail = (1 - LEVEL) / 2
+    return [float(bound) for bound in np.nanquantile(values, (tail, 1 - tail))]
+
+
+def _resamples(images: int, seed: int) -> list[Array]:
+    """Return how often each image is drawn: [resamples, N] in parts."""
+    generator = np.random.default_rng(seed)
+    step = max(1, _CELLS // images)
+    sizes = [min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step)]
+    share = np.full(images, 1 / images)
+    return [generator.multinomial(images, share, size=size).astype(np.float64) for size in sizes]
+
+
+def _resampled(weight: Array, positive: Array, score: Array) -> Array:
+    """Return the area in each resample [R]; an image's copies are not compared with each other."""
+    p, n = weight * positive, weight * (1 - positive)
+    wins, pairs = (p * _below(n, score)).sum(1), (p * (n.sum(1, keepdims=True) - n)).sum(1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(pairs > 0, wins / pairs, 0.5))
+
+
+def _below(weight: Array, score: Array) -> Array:
+    """Return, an image, the weight of the others that score lower [R, N]; ties count half."""
+    order = np.argsort(score, kind="stable")
+    ranked = score[order]
+    first = np.searchsorted(ranked, ranked, side="left")
+    last = np.searchsorted(ranked, ranked, side="right")
+    running = np.zeros((len(weight), len(score) + 1))
+    np.cumsum(weight[:, order], axis=1, out=running[:, 1:])
+    below = np.empty_like(weight)
+    below[:, order] = (running[:, first] + running[:, last]) / 2
+    return below - weight / 2
