@@ -130,8 +130,16 @@ def test_disk_after_a_finished_run(tiny: Tiny, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step", ["training_step", "predict_step"])
 def test_signals_leave_an_interrupted_run(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, step: str
+    tiny: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    number: signal.Signals,
+    step: str,
 ) -> None:
+    # a shell that starts the tests in the background has SIGINT ignored
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
     original = getattr(TransferTask, step)
 
     def signalled(self: TransferTask, *args: object) -> object:
