@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +72,10 @@ def empty(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty])
 def test_a_corrupt_entry_is_made_again_and_mentioned(
-    cache: Path, damage: object, caplog: pytest.LogCaptureFixture
+    cache: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     remember("kind", IDENTITY, Maker())
-    damage(entry(cache))  # type: ignore[operator]
+    damage(entry(cache))
     make = Maker()
     with caplog.at_level(logging.WARNING):
         again = remember("kind", IDENTITY, make)

@@ -16,7 +16,7 @@ from xray_tl.errors import InputError
 
 
 def source(**options: float) -> SyntheticRadiographs:
-    return SyntheticRadiographs(SyntheticDataConfig(image_size=32, **options), split="train", seed=0)  # type: ignore[arg-type]
+    return SyntheticRadiographs(SyntheticDataConfig(image_size=32, **options), split="train", seed=0)  # type: ignore[arg-type]  # options of several types
 
 
 def test_positives_and_negatives_are_found_in_order() -> None:

@@ -12,7 +12,7 @@ from xray_tl.errors import InputError
 
 def _data(seed: int = 0, **changes: object) -> XrayDataModule:
     small = {"image_size": 32, "n_train": 21, "n_val": 10, "n_test": 12, "batch_size": 8}
-    data = XrayDataModule(SyntheticDataConfig(**{**small, **changes}), seed=seed)  # type: ignore[arg-type]
+    data = XrayDataModule(SyntheticDataConfig(**{**small, **changes}), seed=seed)  # type: ignore[arg-type]  # options of several types
     data.setup()
     return data
 

@@ -10,7 +10,7 @@ STAGES, EPOCHS = 5, 6
 
 
 def _policy(name: str, epochs: int = EPOCHS, **options: object) -> FreezePolicy:
-    return build_policy(ModeConfig(name=name, **options), STAGES, epochs)  # type: ignore[arg-type]
+    return build_policy(ModeConfig(name=name, **options), STAGES, epochs)  # type: ignore[arg-type]  # options of several types
 
 
 def _history(*losses: float) -> list[dict[str, float]]:

@@ -12,8 +12,9 @@ from torch import nn
 
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
-from xray_tl.models.registry import BackboneSpec, backbone_names, build_backbone, register_backbone
-from xray_tl.models.weights import Provenance, Trunk
+from xray_tl.models import backbones
+from xray_tl.models.registry import backbone_names, build_backbone, register_backbone
+from xray_tl.models.weights import Provenance
 
 CONF = Path(__file__).parents[2] / "conf"
 RANDOM = WeightsConfig(source="random")
@@ -40,11 +41,8 @@ def test_a_file_opens_with_its_command_and_names_its_backbone(name: str) -> None
 
 
 def test_a_name_is_registered_once() -> None:
-    def resnet18(spec: BackboneSpec) -> Trunk:
-        raise NotImplementedError
-
     with pytest.raises(ValueError, match="resnet18 is registered twice"):
-        register_backbone(resnet18)
+        register_backbone(backbones.resnet18)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ KINDS: dict[str, dict[str, Any]] = {
 SIGMAS = 4  # one false alarm in 16 000 checks
 
 
-def source(**options: Any) -> SyntheticRadiographs:  # noqa: ANN401
+def source(**options: Any) -> SyntheticRadiographs:  # noqa: ANN401  (values of any option)
     return SyntheticRadiographs(SyntheticDataConfig(**(SMALL | options)), split="test", seed=3)
 
 

@@ -14,7 +14,7 @@ from xray_tl.observers import scores
 from xray_tl.observers.scores import ideal_logit, observed_logit
 
 
-def source(split: str = "test", **options: Any) -> SyntheticRadiographs:  # noqa: ANN401
+def source(split: str = "test", **options: Any) -> SyntheticRadiographs:  # noqa: ANN401  (values of any option)
     small = {"image_size": 32, "finding": "nodule", "radii": [10.0], "seed": 4}
     return SyntheticRadiographs.open(SyntheticDataConfig(**(small | options)), split)
 
