@@ -27,9 +27,9 @@ HALF = torch.tensor([0.5])
 
 
 def _objective(kind: str, columns: int, positives: Tensor | None = None, **optim: object) -> Objective:
-    targets = Targets(kind, tuple(f"t{i}" for i in range(columns)))  # type: ignore[arg-type]
+    targets = Targets(kind, tuple(f"t{i}" for i in range(columns)))  # type: ignore[arg-type]  # a stand-in, or one of several types
     share = torch.full((columns,), 1 / columns) if positives is None else positives
-    return Objective(targets, OptimConfig(**optim), share)  # type: ignore[arg-type]
+    return Objective(targets, OptimConfig(**optim), share)  # type: ignore[arg-type]  # a stand-in, or one of several types
 
 
 def test_binary_loss_is_the_negative_log_likelihood() -> None:
@@ -88,7 +88,7 @@ class _Tensors(LightningDataModule):
         self.batch = Batch(image, truth, torch.arange(len(truth)))
 
     def ordered_dataloader(self, split: str) -> DataLoader[Batch]:
-        return DataLoader([self.batch], batch_size=None)  # type: ignore[arg-type]
+        return DataLoader([self.batch], batch_size=None)  # type: ignore[arg-type]  # a stand-in, or one of several types
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self.ordered_dataloader("train")
@@ -104,7 +104,7 @@ def test_the_whole_path_takes_several_columns(tmp_path: Path, kind: str) -> None
     )
     settings = typed(cfg)
     backbone, provenance = build_backbone(settings.model, settings.weights, 32)
-    targets = Targets(kind, ("effusion", "nodule", "opacity"))  # type: ignore[arg-type]
+    targets = Targets(kind, ("effusion", "nodule", "opacity"))  # type: ignore[arg-type]  # a stand-in, or one of several types
     classes = torch.arange(12) % 3
     truth = F.one_hot(classes, 3).float()
     if kind == "multilabel":
@@ -118,7 +118,7 @@ def test_the_whole_path_takes_several_columns(tmp_path: Path, kind: str) -> None
     with expected_warnings():
         trainer = _trainer(cfg, task, tmp_path)
         trainer.fit(task, datamodule=data)
-        scored = predictions.predict(trainer, task, data, "val")  # type: ignore[arg-type]
+        scored = predictions.predict(trainer, task, data, "val")  # type: ignore[arg-type]  # a stand-in, or one of several types
     assert 0 <= task.history[0]["val_auroc"] <= 1
     frame = predictions.table({"val": scored}, targets)
     assert list(frame.columns) == ["split", "case", "target", "truth", "logit", "probability"]
@@ -137,4 +137,4 @@ def _trainer(cfg: DictConfig, task: TransferTask, folder: Path):  # noqa: ANN202
     from types import SimpleNamespace
 
     parts = SimpleNamespace(settings=typed(cfg), device=torch.device("cpu"), precision="32-true", task=task)
-    return build_trainer(parts, folder, None, [])  # type: ignore[arg-type]
+    return build_trainer(parts, folder, None, [])  # type: ignore[arg-type]  # a stand-in, or one of several types
