@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
+# One test process a core, at most four: each holds torch and a few tiny models.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study train test test-all lint tensorboard clean
@@ -25,11 +27,11 @@ study: $(STAMP) ## Train ResNet50 and VGG16, fine-tuned and frozen, five seeds e
 train: $(STAMP) ## One run: make train ARGS="model=vgg16 mode=frozen"
 	$(BIN)/python -m xray_tl.train $(ARGS)
 
-test: $(STAMP) ## The tests (about 8 minutes on two cores)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## The tests (about 6 minutes on two cores)
+	$(PYTEST) $(ARGS)
 
 test-all: $(STAMP) ## The slow tests too
-	$(BIN)/python -m pytest -m "" $(ARGS)
+	$(PYTEST) -m "" $(ARGS)
 
 lint: $(STAMP) ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check .
