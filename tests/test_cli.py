@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY
+from xray_tl.config import conf_dir
 
 Env = dict[str, str]
 
@@ -17,7 +18,7 @@ def _run(command: str, *args: str, env: Env, cwd: Path) -> subprocess.CompletedP
     return subprocess.run(line, env=env, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "preview"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "preview", "ceiling"])
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job")])
 def test_help_and_configuration_answer_at_once(
     command: str, flags: tuple[str, ...], subprocess_env: Env, tmp_path: Path
@@ -51,6 +52,29 @@ def test_bad_input_ends_in_a_clear_line(
     assert all(name in done.stderr for name in names), done.stderr
     assert not list(tmp_path.rglob("record.json"))
     assert not list(tmp_path.rglob("config.yaml"))
+
+
+def test_ceilings_of_several_kinds_of_image(subprocess_env: Env, tmp_path: Path) -> None:
+    size = ("data.image_size=32", "data.finding=nodule", "images=100")
+    done = _run("ceiling", "-m", *size, "difficulty=easy,hard", env=subprocess_env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    easy, hard = (
+        float(line.split()[3]) for line in done.stdout.splitlines() if line.startswith("  AUROC at most")
+    )
+    assert easy > hard > 0.5
+    assert "d0 5.5, difficulty easy, shift none: 100 images" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    refused = _run("ceiling", "images=1", env=subprocess_env, cwd=tmp_path)
+    assert refused.returncode != 0
+    assert refused.stderr.strip().endswith("images=1 is not valid: choose at least 2")
+
+
+def test_a_difficulty_that_is_not_for_the_finding(subprocess_env: Env, tmp_path: Path) -> None:
+    for command in ("train", "ceiling", "preview"):
+        done = _run(command, "difficulty=easy", "data.finding=mass", env=subprocess_env, cwd=tmp_path)
+        assert done.returncode != 0
+        assert "Traceback" not in done.stderr
+        assert "difficulty=easy is not made for data.finding=mass: choose from nodule, opacity" in done.stderr
 
 
 def test_traceback_where_it_is_asked_for(subprocess_env: Env, tmp_path: Path) -> None:
@@ -95,12 +119,20 @@ def test_single_run_and_evaluate(subprocess_env: Env, tmp_path: Path) -> None:
     assert bad.stderr.startswith("error: run=nowhere is not a run's folder")
 
 
-@pytest.mark.parametrize("study", ["quick", "homework"])
+SMALL_STUDIES = {
+    "quick": ("arm=resnet50_frozen,efficientnet_lite0_frozen_imagenet", "weights=random"),
+    "homework": ("arm=resnet50_frozen,efficientnet_lite0_frozen_imagenet", "weights=random"),
+    "transfer": ("model=resnet18", "mode=finetune,frozen", "weights=random"),
+}
+
+
+@pytest.mark.parametrize("study", sorted(path.stem for path in (Path(conf_dir()) / "study").glob("*.yaml")))
 def test_studies_are_sweeps(study: str, subprocess_env: Env, tmp_path: Path) -> None:
-    """Every study passes in small: all its arms, one seed, tiny images and networks."""
+    """Every study passes in small: two of its arms, one seed, tiny images."""
     tiny = [item for item in TINY if not item.startswith(("model=", "weights="))]
-    arm = "arm=resnet50_frozen,efficientnet_lite0_frozen_imagenet"
-    overrides = [*tiny, "trainer.max_epochs=1", "seed=0", arm, "hydra.sweep.dir=out", "weights=random"]
+    overrides = [*tiny, "trainer.max_epochs=1", "seed=0", "hydra.sweep.dir=out", *SMALL_STUDIES[study]]
     done = _run("train", f"study={study}", *overrides, env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 runs complete" in done.stdout
+    assert (tmp_path / "out" / "auroc.png").is_file()
+    assert "image_statistics" in done.stdout

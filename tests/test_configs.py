@@ -1,6 +1,7 @@
 """Every option composes and is documented; names in YAML and in code are the same."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,29 @@ from omegaconf import DictConfig, OmegaConf
 
 from tests.conftest import compose_config
 from xray_tl.config import SCHEMAS, conf_dir, typed
+from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.synthetic import SyntheticRadiographs
+from xray_tl.errors import InputError
+from xray_tl.evaluation.ceiling import bounds
 from xray_tl.identity import CHANGES_RESULT, COSMETIC, arm_hash, config_hash, run_name
 from xray_tl.models.freeze import policy_names
+from xray_tl.observers.scores import ideal_logit
 from xray_tl.validation import validate
 
 CONF = Path(conf_dir())
-GROUPS = ("model", "mode", "weights", "data", "optim", "trainer", "logger", "arm", "study")
+GROUPS = (
+    "model",
+    "mode",
+    "weights",
+    "data",
+    "difficulty",
+    "shift",
+    "optim",
+    "trainer",
+    "logger",
+    "arm",
+    "study",
+)
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 # What an option asks the user for, and nothing else can be composed without.
 REQUIRED = {("model", "timm"): ["model.name=resnet10t"]}
@@ -39,6 +57,49 @@ def test_file_is_named_like_its_name(group: str) -> None:
     key = "source" if group == "weights" else "name"
     for _, option in (pair for pair in OPTIONS if pair[0] == group):
         assert compose_config(f"{group}={option}")[group][key] == option
+
+
+@pytest.mark.parametrize("group", ["difficulty", "shift"])
+def test_a_group_of_data_options_names_itself(group: str) -> None:
+    for _, option in (pair for pair in OPTIONS if pair[0] == group):
+        assert compose_config(f"{group}={option}").data[group] == option
+
+
+@pytest.mark.parametrize("shift", [option for group, option in OPTIONS if group == "shift"])
+def test_a_shift_changes_images_or_labels(shift: str) -> None:
+    hashes = [
+        XrayDataModule(typed(compose_config(*overrides)).data, seed=0).data_hash()
+        for overrides in ((), (f"shift={shift}",))
+    ]
+    assert (hashes[0] == hashes[1]) == (shift == "none")
+
+
+LEVELS = [option for group, option in OPTIONS if group == "difficulty" and option != "own"]
+
+
+@pytest.mark.parametrize("finding", ["nodule", "opacity"])
+@pytest.mark.parametrize("size", [64, *(pytest.param(size, marks=pytest.mark.slow) for size in (128, 224))])
+def test_a_difficulty_has_the_ceiling_that_its_file_states(finding: str, size: int) -> None:
+    ceilings = {}
+    for level in LEVELS:
+        text = (CONF / "difficulty" / f"{level}.yaml").read_text()
+        stated = re.search(
+            rf"^# *{size} px: nodule (?P<nodule>0\.\d+), opacity (?P<opacity>0\.\d+)$", text, re.M
+        )
+        assert stated, f"{level}.yaml states no ceiling at {size} px"
+        options = (f"difficulty={level}", f"data.finding={finding}", f"data.image_size={size}")
+        source = SyntheticRadiographs.open(typed(compose_config(*options)).data, "test")
+        best = bounds(ideal_logit(source, 500))
+        # the file's own figure comes from 2000 images; it is rounded to three places
+        error = best["auroc_se"] * (1 + 500 / 2000) ** 0.5
+        assert abs(best["auroc"] - float(stated[finding])) < 4 * error + 0.0005
+        ceilings[level] = best["auroc"]
+    assert ceilings["easy"] > ceilings["medium"] > ceilings["hard"]
+
+
+def test_a_difficulty_is_refused_for_a_finding_that_it_is_not_made_for() -> None:
+    with pytest.raises(InputError, match=r"difficulty=hard is not made for data\.finding=mass"):
+        typed(compose_config("difficulty=hard", "data.finding=mass"))
 
 
 def test_hydra_shares_its_store_but_not_what_it_hands_out() -> None:

@@ -14,9 +14,11 @@ from omegaconf import DictConfig
 
 from xray_tl.cli import clean_exit
 from xray_tl.config import conf_dir, register_schemas
+from xray_tl.identity import register_resolvers
 from xray_tl.validation import require
 
 register_schemas()
+register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="evaluate")

@@ -9,6 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from xray_tl.errors import InputError
+
 # Every option stands in exactly one of the two lists (a test holds them against the schemas): the first
 # changes a result, the second only where, how fast or how visibly it is made.
 CHANGES_RESULT = (
@@ -27,6 +29,7 @@ CHANGES_RESULT = (
     "mode.layer_decay",
     "weights.source",
     "weights.recipe",
+    "weights.budget",
     "weights.path",
     "weights.seed",
     "data.name",
@@ -40,6 +43,7 @@ CHANGES_RESULT = (
     "data.prevalence",
     "data.contrast",
     "data.d0",
+    "data.target_auroc",
     "data.attenuation",
     "data.radii",
     "data.radius_scale",
@@ -67,6 +71,8 @@ CHANGES_RESULT = (
 )
 COSMETIC = (
     "weights.timeout_s",
+    "data.difficulty",
+    "data.shift",
     "data.num_workers",
     "data.memory_limit_gb",
     "trainer.name",
@@ -108,8 +114,19 @@ def run_name(cfg: DictConfig) -> str:
 
 
 def register_resolvers() -> None:
-    """Let YAML say `${run_name:}`."""
+    """Let YAML say `${run_name:}`, and `${by_finding:{opacity: 1, nodule: 2}}` under `data`."""
     OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
+    OmegaConf.register_new_resolver("by_finding", _by_finding, replace=True)
+
+
+def _by_finding(values: DictConfig, *, _parent_: DictConfig) -> Any:  # noqa: ANN401  (any YAML value)
+    """Choose the value for `data.finding`."""
+    if _parent_.finding not in values:
+        raise InputError(
+            f"difficulty={_parent_.difficulty} is not made for data.finding={_parent_.finding}: "
+            f"choose from {', '.join(sorted(map(str, values)))}, or data.target_auroc=..."
+        )
+    return values[_parent_.finding]
 
 
 def _hash(cfg: DictConfig, keys: tuple[str, ...]) -> str:

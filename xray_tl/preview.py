@@ -7,14 +7,17 @@ python -m xray_tl.preview data.finding=nodule outlines=true rows=1 columns=4 out
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.cli import clean_exit
-from xray_tl.config import conf_dir, register_schemas
+from xray_tl.config import SyntheticDataConfig, conf_dir, register_schemas
+from xray_tl.identity import register_resolvers
 
 register_schemas()
+register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="preview")
@@ -24,9 +27,11 @@ def main(cfg: DictConfig) -> None:
         from xray_tl.data.allocator import keep_large_blocks
         from xray_tl.data.contact_sheet import draw_sheet, write_sheet
         from xray_tl.data.synthetic import SyntheticRadiographs
+        from xray_tl.observers.difficulty import resolve_difficulty
 
         keep_large_blocks()
-        source = SyntheticRadiographs.open(cfg.data, cfg.split)
+        data = cast(SyntheticDataConfig, OmegaConf.to_object(cfg.data))
+        source = SyntheticRadiographs.open(resolve_difficulty(data), cfg.split)
         sheet = draw_sheet(source, cfg.rows, cfg.columns, outlines=cfg.outlines)
         print(write_sheet(sheet, Path(cfg.output)))
 

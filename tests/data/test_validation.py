@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from xray_tl.config import SyntheticDataConfig, conf_dir
-from xray_tl.data.validation import RANGES, validate
+from xray_tl.data.validation import RANGES, RESERVED_SEEDS, validate
 from xray_tl.errors import InputError
 
 
@@ -54,7 +54,10 @@ def test_image_sizes(size: int, message: str) -> None:
     ("options", "message"),
     [
         ({"contrast": "strong"}, "data.contrast=strong is unknown: choose from iso, physical"),
-        ({"finding": "mass"}, "data.finding=mass is unknown: choose from nodule, opacity"),
+        (
+            {"finding": "tumour"},
+            "data.finding=tumour is unknown: choose from cavity, cluster, mass, nodule, opacity",
+        ),
         ({"radii": []}, "data.radii is empty"),
         ({"contrasts": []}, "data.contrasts is empty"),
         ({"radii": [10.0, 12.0, 14.0, 16.0, 18.0]}, "data.radii gives 30 templates"),
@@ -64,6 +67,14 @@ def test_other_mistakes(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         validate(SyntheticDataConfig(**options))
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("option", ["seed", "train_seed"])
+def test_reserved_seeds_are_no_target_task_s(option: str) -> None:
+    validate(with_option(option, RESERVED_SEEDS[0] - 1))
+    for seed in RESERVED_SEEDS:
+        with pytest.raises(InputError, match=rf"data\.{option}=.* is not valid"):
+            validate(with_option(option, seed))
 
 
 def test_the_group_file_states_every_value() -> None:

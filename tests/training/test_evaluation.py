@@ -64,6 +64,30 @@ def test_shifted_data_have_their_own_ceiling(finished: Path) -> None:
     assert row.split()[1:] == [f"{record['ceiling']['auroc']:.4f}" for record in (own, shifted)]
 
 
+@pytest.mark.parametrize("shift", ["low_dose", "small_findings"])
+def test_a_named_shift_is_its_options(finished: Path, shift: str) -> None:
+    options = {"low_dose": "data.acquisition.kerma=0.25", "small_findings": "data.radius_scale=0.6"}
+    _evaluate(finished, f"shift={shift}", name=f"named {shift}")
+    _evaluate(finished, options[shift], name=f"spelt {shift}")
+    records = [read_record(finished / "evaluations" / name) for name in (f"named-{shift}", f"spelt-{shift}")]
+    named, spelt = (record for record in records if record is not None)
+    assert named["data"] == {**spelt["data"], "shift": shift}
+    assert named["data_hash"] == spelt["data_hash"]
+    assert named["metrics"] == spelt["metrics"]
+
+
+def test_a_shift_keeps_the_d0_that_a_target_found(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+    record = run(tiny("data.finding=nodule", "data.target_auroc=0.8"), tmp_path)
+    _evaluate(tmp_path, "shift=small_findings", name="small")
+    shifted = read_record(tmp_path / "evaluations" / "small")
+    assert shifted is not None
+    assert record["data"]["d0"] == shifted["data"]["d0"] > 0
+    _evaluate(tmp_path, "data.target_auroc=0.9", name="easier")
+    easier = read_record(tmp_path / "evaluations" / "easier")
+    assert easier is not None
+    assert easier["data"]["d0"] > record["data"]["d0"]
+
+
 def test_an_evaluation_leaves_the_run_alone(finished: Path) -> None:
     before = (finished / "record.json").read_bytes(), (finished / PREDICTIONS).read_bytes()
     _evaluate(finished, "data.seed=2", name="again")

@@ -6,7 +6,7 @@ type fails while the configuration is composed, before anything is built. This p
 """
 
 from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
-from xray_tl.config.commands import Config, EvaluateConfig, PreviewConfig
+from xray_tl.config.commands import CeilingConfig, Config, EvaluateConfig, PretrainConfig, PreviewConfig
 from xray_tl.config.data import AcquisitionConfig, AnatomyConfig, MarkerConfig, SyntheticDataConfig
 from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
 from xray_tl.config.settings import Settings, typed
@@ -16,6 +16,7 @@ __all__ = [
     "SCHEMAS",
     "AcquisitionConfig",
     "AnatomyConfig",
+    "CeilingConfig",
     "Config",
     "EvaluateConfig",
     "LoggerConfig",
@@ -23,6 +24,7 @@ __all__ = [
     "ModeConfig",
     "ModelConfig",
     "OptimConfig",
+    "PretrainConfig",
     "PreviewConfig",
     "Settings",
     "SyntheticDataConfig",

@@ -55,15 +55,17 @@ class WeightsConfig:
     """Where a backbone's initial weights come from.
 
     Attributes:
-        source: `auto`, `imagenet`, `random` or `file`.
+        source: `auto`, `imagenet`, `source`, `random` or `file`.
         recipe: torchvision's training recipe for `imagenet`: `V1` (all backbones have it) or `V2`.
+        budget: `source`: how long the backbone was trained on the source task, `small` or `full`.
         path: Weights file for `file` (safetensors, or a pickle that holds tensors only).
-        seed: Draws the trunk for `random`; never follows the training seed.
+        seed: Draws the trunk for `random` and `source`; never follows the training seed.
         timeout_s: Limit of a download's connection and of each read, seconds.
     """
 
     source: str = MISSING
     recipe: str = "V1"
+    budget: str = "small"
     path: str | None = None
     seed: int = 0
     timeout_s: float = 4.0

@@ -44,6 +44,36 @@ class EvaluateConfig:
 
 
 @dataclass
+class CeilingConfig:
+    """The best possible result on a kind of image.
+
+    Attributes:
+        images: Test images to average over.
+        data: The data set.
+    """
+
+    images: int = 2000
+    data: Any = MISSING
+
+
+@dataclass
+class PretrainConfig:
+    """Source weights of a backbone, made and kept.
+
+    Attributes:
+        budget: `small` (what `weights=source` takes by default) or `full`.
+        seed: Draws the trunk; `weights.seed` of the runs that use it.
+        model: The backbone.
+        trainer: What it is trained on.
+    """
+
+    budget: str = "full"
+    seed: int = 0
+    model: Any = MISSING
+    trainer: Any = MISSING
+
+
+@dataclass
 class PreviewConfig:
     """A contact sheet of what a model would see.
 

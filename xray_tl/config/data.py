@@ -79,6 +79,8 @@ class SyntheticDataConfig:
 
     Attributes:
         name: `synthetic`.
+        difficulty: Name of the difficulty, as shown; the group `difficulty` sets what it stands for.
+        shift: Name of the shift, as shown; the group `shift` sets what it stands for.
         finding: Key in the finding registry.
         image_size: Side of an image, pixels; a multiple of 16, at least 32.
         n_train: Training images.
@@ -89,6 +91,7 @@ class SyntheticDataConfig:
         prevalence: Probability of the finding, in (0, 1).
         contrast: `iso` (difficulty is `d0`, whatever the dose) or `physical` (from attenuation and beam).
         d0: `iso`: detectability index of the finding at a known location, at a contrast multiplier of 1.
+        target_auroc: `iso`: the best possible AUROC, in (0.5, 1); `d0` is found for it. `None` takes `d0`.
         attenuation: `physical`: attenuation of the finding above aerated lung, as a share of soft tissue's.
         radii: Radii of the finding's templates, mm.
         radius_scale: Factor on the radii.
@@ -106,6 +109,8 @@ class SyntheticDataConfig:
     """
 
     name: str = "synthetic"
+    difficulty: str = "own"
+    shift: str = "none"
     finding: str = "opacity"
     image_size: int = 128
     n_train: int = 800
@@ -116,6 +121,7 @@ class SyntheticDataConfig:
     prevalence: float = 0.5
     contrast: str = "iso"
     d0: float | None = None
+    target_auroc: float | None = None
     attenuation: float = 0.25
     radii: list[float] | None = None
     radius_scale: float = 1.0

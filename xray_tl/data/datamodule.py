@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -168,6 +168,17 @@ class XrayDataModule(LightningDataModule):
         """Hash everything that changes an image or a label, in any split."""
         identity = {split: [self.sources[split].identity(), self.sizes[split]] for split in SPLITS}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the data set's names, and the detectability of its finding, for the record."""
+        config, test = self.config, self.sources["test"]
+        d0 = test.finding.d0 if config.contrast == "iso" else None
+        return {
+            "finding": config.finding,
+            "d0": d0,
+            "difficulty": config.difficulty,
+            "shift": config.shift,
+        }
 
     def positives(self) -> Tensor:
         """Return the share of training images in each column of truth, [T]."""

@@ -7,6 +7,7 @@ imports no torch; `templates.py` turns shapes into pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -60,7 +61,7 @@ class Finding:
     flip_negative: float = 0.0
     flip_positive: float = 0.0
     mild_probability: float = 0.0
-    mild_contrasts: tuple[float, ...] = (0.5, 0.8)
+    mild_contrasts: tuple[float, ...] = (0.5, 0.8, 1.0)
     name: str = ""
 
 
@@ -148,6 +149,68 @@ _PATCHY = (  # bronchopneumonia: confluent patches
     Bump(0.75, 0.4, 0.65, 0.5),
     Bump(0.0, 0.0, 1.5, 0.3),
 )
+
+
+_RING = tuple(
+    Bump(0.8 * math.sin(math.tau * k / 8), 0.8 * math.cos(math.tau * k / 8), 0.55, 0.8) for k in range(8)
+)
+_STREAK_LEVEL = tuple(Bump(0.12 * (k % 2), 0.5 * k - 1.5, 0.45, 0.8) for k in range(7))
+_STREAK_RISING = tuple(Bump(0.3 * (3 - k), 0.42 * (k - 3), 0.45, 0.8) for k in range(7))
+_CLUSTER_ROUND = (
+    *(Bump(math.sin(math.tau * k / 6), math.cos(math.tau * k / 6), 0.42, 0.9) for k in range(6)),
+    Bump(0, 0, 0.42, 0.9),
+)
+_CLUSTER_LONG = tuple(
+    Bump(0.7 * (k // 2) - 1.05, 0.9 * (k % 2) - 0.45 + 0.2 * (k // 2), 0.42, 0.9) for k in range(8)
+)
+
+
+@register_finding
+def mass() -> Finding:
+    """Round mass of 36-54 mm."""
+    return Finding(
+        radii=(18.0, 22.5, 27.0),
+        contrasts=(0.8, 1.0, 1.25),
+        d0=12.0,
+        clearance=14.0,
+        shapes=((Bump(0, 0, 1),),),
+    )
+
+
+@register_finding
+def cavity() -> Finding:
+    """Ring-shaped wall of a cavity, 50-80 mm."""
+    return Finding(
+        radii=(24.0, 30.0, 36.0),
+        contrasts=(0.8, 1.0, 1.25),
+        d0=12.0,
+        clearance=16.0,
+        shapes=(_RING,),
+    )
+
+
+@register_finding
+def streak() -> Finding:
+    """Plate atelectasis: a band of 85-125 mm, level or rising to the side."""
+    return Finding(
+        radii=(18.0, 22.5, 27.0),
+        contrasts=(0.8, 1.0, 1.25),
+        d0=12.0,
+        clearance=10.0,
+        shapes=(_STREAK_LEVEL, _STREAK_RISING),
+    )
+
+
+@register_finding
+def cluster() -> Finding:
+    """Group of nodules over 80-150 mm."""
+    return Finding(
+        radii=(24.0, 30.0, 36.0),
+        contrasts=(0.8, 1.0, 1.25),
+        d0=12.0,
+        clearance=16.0,
+        shapes=(_CLUSTER_ROUND, _CLUSTER_LONG),
+    )
 
 
 @register_finding

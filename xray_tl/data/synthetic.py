@@ -72,6 +72,8 @@ class SyntheticRadiographs:
         device: torch.device | str = "cpu",
     ) -> None:
         validate(config)
+        if config.target_auroc is not None:
+            raise ValueError("target_auroc is to be resolved into d0 first: observers.difficulty does it")
         if split not in SPLITS:
             raise InputError(f"split={split} is unknown: choose from {', '.join(SPLITS)}")
         self.config, self.split, self.seed, self.device = config, split, seed, torch.device(device)
@@ -148,8 +150,25 @@ class SyntheticRadiographs:
         """Simulate images before display; memory grows with the batch, so call it with few at a time."""
         scene = self.scene(indices)
         present = self.labels(indices)[0]
+        field = self.noise(indices)
+        placement = self.add_finding(field, indices, scene, present)
+        observed = field.mul_(scene.noise_modulation).add_(scene.log_exposure)
+        return Simulation(observed, scene, placement, present)
+
+    def noise(self, indices: Tensor) -> Tensor:
+        """Draw the normalised noise e [B, H, W], Np."""
+        return self.acquisition.noise(self._keys(Stream.NOISE, indices))
+
+    def add_finding(self, field: Tensor, indices: Tensor, scene: Scene, present: Tensor) -> Placement:
+        """Add to normalised images w = (y - g) / m [B, H, W], in place, what each of them holds.
+
+        Args:
+            field: w [B, H, W], Np.
+            indices: Images [B], int64.
+            scene: Their anatomy.
+            present: Which of them hold the finding [B], bool.
+        """
         placement = self.placement(indices, scene, present)
-        field = self.acquisition.noise(self._keys(Stream.NOISE, indices))
         image = torch.arange(len(field), device=self.device)
         centre = (image, placement.row, placement.column)
         amplitude = self.strength.over_modulation(
@@ -159,8 +178,7 @@ class SyntheticRadiographs:
             scene.primary_fraction[centre],
         )
         field[self._patch(placement)] += amplitude[:, None, None] * self.bank.templates[placement.template]
-        observed = field.mul_(scene.noise_modulation).add_(scene.log_exposure)
-        return Simulation(observed, scene, placement, present)
+        return placement
 
     @exact_arithmetic()
     @torch.no_grad()

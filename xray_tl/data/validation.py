@@ -12,7 +12,10 @@ MAX_TEMPLATES = 24
 """The ideal observer takes about 0.5 ms a template and image."""
 
 
-_SEED = Range(0, 2**32 - 1)
+RESERVED_SEEDS = range(2**32 - 16, 2**32)
+"""Data seeds of the project's own tasks (source task, calibration), kept from every target task."""
+
+_SEED = Range(0, RESERVED_SEEDS[0] - 1)
 _COUNT = Range(1, 2**25)
 
 RANGES: dict[str, Range] = {
@@ -23,6 +26,7 @@ RANGES: dict[str, Range] = {
     "train_seed": _SEED,
     "prevalence": Range(0, 1, "low high"),
     "d0": Range(0, 1000, "low"),
+    "target_auroc": Range(0.5, 1, "low high"),
     "attenuation": Range(0, 5, "low"),
     "radii": Range(1, 50),
     "radius_scale": Range(0, 1.25, "low"),
@@ -69,6 +73,13 @@ def validate(config: SyntheticDataConfig) -> None:
         for part in option.split("."):
             value = getattr(value, part)
         _check_range(option, value, allowed)
+    if config.target_auroc is not None and (config.contrast != "iso" or config.d0 is not None):
+        other = f"data.d0={config.d0}" if config.d0 is not None else f"data.contrast={config.contrast}"
+        raise InputError(
+            f"data.target_auroc={config.target_auroc:g} and {other}: the target finds d0, choose one of them"
+            if config.d0 is not None
+            else f"data.target_auroc={config.target_auroc:g} needs data.contrast=iso, not {other}"
+        )
     _check_bank(config)
 
 

@@ -59,6 +59,19 @@ def bounds(logit: Array) -> dict[str, float]:
     return result
 
 
+def format_bounds(best: dict[str, float]) -> str:
+    """Format `bounds` for a terminal: one a line, with its standard error."""
+    names = {
+        "auroc": "AUROC at most",
+        "accuracy": "accuracy at most",
+        "nll": "NLL at least",
+        "brier": "Brier at least",
+    }
+    return "\n".join(
+        f"  {text:<17} {best[name]:.4f}  (SE {best[f'{name}_se']:.4f})" for name, text in names.items()
+    )
+
+
 def detectability(auroc: Array) -> Array:
     """Return d_A = sqrt(2) Phi^-1(AUROC), the detectability that a normal model gives an area."""
     return np.sqrt(2) * ndtri(auroc)

@@ -1,0 +1,48 @@
+"""The best possible result on a kind of image: no model, no training.
+
+python -m xray_tl.ceiling data.finding=nodule data.image_size=224
+python -m xray_tl.ceiling -m difficulty=easy,medium,hard data.finding=nodule,opacity
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from xray_tl.cli import clean_exit
+from xray_tl.config import SyntheticDataConfig, conf_dir, register_schemas
+from xray_tl.errors import InputError
+from xray_tl.identity import register_resolvers
+
+register_schemas()
+register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="ceiling")
+def main(cfg: DictConfig) -> None:
+    """Print the bounds of one data set's test images, one a line, with standard errors."""
+    with clean_exit():
+        from xray_tl.data.allocator import keep_large_blocks
+        from xray_tl.data.synthetic import SyntheticRadiographs
+        from xray_tl.evaluation.ceiling import bounds, format_bounds
+        from xray_tl.observers.difficulty import resolve_difficulty
+        from xray_tl.observers.scores import ideal_logit
+
+        if cfg.images < 2:
+            raise InputError(f"images={cfg.images} is not valid: choose at least 2")
+        keep_large_blocks()
+        data = resolve_difficulty(cast(SyntheticDataConfig, OmegaConf.to_object(cfg.data)))
+        source = SyntheticRadiographs.open(data, "test")
+        known = "attenuation" if data.contrast == "physical" else "d0"
+        value = data.attenuation if data.contrast == "physical" else source.finding.d0
+        print(
+            f"{data.finding}, {data.image_size} px, {data.contrast} contrast, {known} {value:.4g}, "
+            f"difficulty {data.difficulty}, shift {data.shift}: {cfg.images} images"
+        )
+        print(format_bounds(bounds(ideal_logit(source, cfg.images))))
+
+
+if __name__ == "__main__":
+    main()

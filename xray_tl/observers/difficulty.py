@@ -1,0 +1,75 @@
+"""A task of a given difficulty: the detectability d0 whose best possible AUROC is the one asked for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from scipy.special import expit, ndtri
+
+from xray_tl.cache import remember
+from xray_tl.config import SyntheticDataConfig
+from xray_tl.data.synthetic import SyntheticRadiographs
+from xray_tl.data.validation import RESERVED_SEEDS
+from xray_tl.errors import InputError
+from xray_tl.evaluation.ceiling import weighted_auroc
+from xray_tl.observers.ideal import OBSERVER, IdealObserver
+from xray_tl.observers.scores import observed_logit
+
+log = logging.getLogger(__name__)
+
+IMAGES = 1000
+"""Images that difficulty is measured on; no data set holds them."""
+
+LOWEST, HIGHEST = 0.5, 100.0
+"""Detectabilities between which d0 is sought."""
+
+TOLERANCE = 2e-3
+"""Of d0, relative: far below what the images' sampling error leaves uncertain."""
+
+
+def resolve_difficulty(
+    config: SyntheticDataConfig, device: torch.device | str = "cpu"
+) -> SyntheticDataConfig:
+    """Return the data set with the `d0` that its `target_auroc` asks for; as it is where none is asked for.
+
+    Raises:
+        InputError: No d0 reaches the target; the message says which range can be had.
+    """
+    target = config.target_auroc
+    if target is None:
+        return config
+    open_ended = replace(config, target_auroc=None, d0=LOWEST)
+    source = SyntheticRadiographs(open_ended, split="test", seed=RESERVED_SEEDS[0], device=device)
+    identity = {"observer": OBSERVER, "data": source.identity(), "images": IMAGES, "target": target}
+    found = remember("difficulty", identity, lambda: {"d0": np.array(_solve(open_ended, target, device))})
+    return replace(config, target_auroc=None, d0=float(found["d0"]))
+
+
+def _solve(config: SyntheticDataConfig, target: float, device: torch.device | str) -> float:
+    log.info("looking for the d0 at which the best possible AUROC is %g", target)
+
+    def excess(log_d0: float) -> float:
+        auroc = soft_auroc(replace(config, d0=float(np.exp(log_d0))), device)
+        return float(ndtri(np.clip(auroc, 1e-6, 1 - 1e-6)) - ndtri(target))  # 1 would be infinitely easy
+
+    low, high = float(np.log(LOWEST)), float(np.log(HIGHEST))
+    if excess(low) > 0 or excess(high) < 0:
+        reachable = [soft_auroc(replace(config, d0=d0), device) for d0 in (LOWEST, HIGHEST)]
+        raise InputError(
+            f"data.target_auroc={target:g} cannot be reached: data.finding={config.finding} with its label "
+            f"flips and mild findings allows {reachable[0]:.3f} to {reachable[1]:.3f}"
+        )
+    d0 = float(np.exp(brentq(excess, low, high, xtol=TOLERANCE)))
+    log.info("d0 = %.3f", d0)
+    return d0
+
+
+def soft_auroc(config: SyntheticDataConfig, device: torch.device | str = "cpu") -> float:
+    """Return the best possible AUROC of a data set's kind of image, on images that no data set holds."""
+    source = SyntheticRadiographs(config, split="test", seed=RESERVED_SEEDS[0], device=device)
+    logit = observed_logit(source, IdealObserver(source).log_likelihood_ratio(torch.arange(IMAGES)).numpy())
+    return weighted_auroc(expit(logit), logit)[0]
