@@ -22,8 +22,9 @@ from hydra import compose, initialize_config_dir
 
 from xray_tl.config import conf_dir, register_schemas, typed
 from xray_tl.identity import register_resolvers
-from xray_tl.training.assembly import Parts, assemble, build_trainer, expected_warnings
+from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.callbacks import Throughput
+from xray_tl.training.trainer import build_trainer, expected_warnings
 
 PAIRS = 5
 DEFAULTS = (
@@ -40,7 +41,8 @@ def through_the_task(parts: Parts, folder: Path) -> float:
     """Train one epoch with the project's task; return the seconds of its training steps."""
     throughput = Throughput()
     with expected_warnings():
-        build_trainer(parts, folder, None, [throughput]).fit(parts.task, datamodule=parts.data)
+        trainer = build_trainer(parts.settings.trainer, parts.device, folder, None, [throughput])
+        trainer.fit(parts.task, datamodule=parts.data)
     return throughput.seconds
 
 

@@ -37,8 +37,9 @@ class SweepSummary(Callback):
 
 
 def summarise(folder: Path) -> None:
-    """Write `summary.csv`, print the table of arms, and name the runs that are not complete."""
+    """Write `summary.csv` and `auroc.png`, print the table of arms, name the runs that are not complete."""
     from xray_tl.evaluation.collect import arms, collect, format_arms, write_summary
+    from xray_tl.report.figures import write_auroc
 
     try:
         runs = collect(folder)
@@ -50,6 +51,7 @@ def summarise(folder: Path) -> None:
     if complete.any():
         print("\nTest split, mean ± SD over seeds (n runs):\n")
         print(format_arms(arms(runs)))
+        print(f"\nFloors, arms and ceiling on one axis: {write_auroc(runs, folder)}")
     print(f"\n{complete.sum()} of {len(runs)} runs complete: {path}")
     for run in runs[~complete].itertuples():
         log.warning("%s is %s", run.run_dir, run.status)

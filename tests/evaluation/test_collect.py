@@ -46,6 +46,18 @@ def test_mean_sd_and_count_over_seeds(tmp_path: Path) -> None:
     assert "0.800 ± 0.100" in format_arms(table)
 
 
+def test_floors_stand_above_the_arms_once_a_data_set(tmp_path: Path) -> None:
+    floors = {"majority": {"auroc": 0.5, "accuracy": 0.52}, "pooled_pixels": {"auroc": 0.66, "accuracy": 0.6}}
+    for seed in range(2):
+        write_run(tmp_path, f"run{seed}", seed=seed, floors=floors)
+    write_run(tmp_path, "without", data_hash="other")
+    table = arms(collect(tmp_path))
+    assert list(table["model"]) == ["majority", "pooled_pixels", "resnet18", "resnet18"]
+    assert list(table["test_auroc"][:2]) == [0.5, 0.66]
+    text = format_arms(table).splitlines()
+    assert text[2].split()[:5] == ["pooled_pixels", "-", "-", "1", "1"]
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from xray_tl.data.synthetic import Radiographs, SyntheticRadiographs
 from xray_tl.evaluation.ceiling import against_ceiling, bounds
+from xray_tl.models.registry import backbone_names
 from xray_tl.records import read_record
 from xray_tl.runfolder import PREDICTIONS
 from xray_tl.training.run import run
@@ -57,3 +58,22 @@ def test_a_model_above_the_ceiling_is_a_defect(
     assert record["metrics"]["test"]["auroc"] > 0.95
     assert record["ceiling"]["above_ceiling"]
     assert "a defect of the experiment" in caplog.text
+
+
+LARGE = ("vgg16", "vit_b_16")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in backbone_names()],
+)
+def test_no_trained_network_is_above_the_ceiling(tiny: Tiny, tmp_path: Path, name: str) -> None:
+    # Strong findings and many flips: a task that networks learn, with a ceiling well below 1.
+    model = ("model=timm", "model.name=test_resnet") if name == "timm" else (f"model={name}",)
+    flips = ("data.flip_negative=0.2", "data.flip_positive=0.2", "data.d0=80")
+    sizes = ("data.n_train=96", "data.n_test=128", "data.batch_size=16")
+    record = run(tiny(*model, *flips, *sizes), tmp_path)
+    ceiling = record["ceiling"]
+    assert ceiling["auroc"] == pytest.approx(0.8, abs=0.02)
+    assert not ceiling["above_ceiling"]
+    assert ceiling["excess_ci"][0] <= 0

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from xray_tl.config import typed
 from xray_tl.models.freeze import policy_names
 from xray_tl.models.registry import backbone_names
-from xray_tl.training.assembly import Parts, assemble, build_trainer, expected_warnings, prepare_frozen
+from xray_tl.training.assembly import Parts, assemble, prepare_frozen
+from xray_tl.training.trainer import build_trainer, expected_warnings
 
 EPOCHS = 2
 LARGEST = ("vgg16", "vit_b_16")
@@ -55,7 +56,7 @@ def test_state_differs_exactly_where_the_mode_trains(
     net = parts.task.classifier
     before = _state(net)
     with expected_warnings():
-        trainer = build_trainer(parts, tmp_path, None, [])
+        trainer = build_trainer(parts.settings.trainer, parts.device, tmp_path, None, [])
         trainer.fit(parts.task, datamodule=parts.data)
     assert trainer.global_step == 2 * EPOCHS
     changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}

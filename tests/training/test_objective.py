@@ -19,9 +19,9 @@ from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import build_policy
 from xray_tl.models.registry import build_backbone
 from xray_tl.training import predictions
-from xray_tl.training.assembly import build_trainer, expected_warnings
 from xray_tl.training.objective import Objective
 from xray_tl.training.task import TransferTask
+from xray_tl.training.trainer import build_trainer, expected_warnings
 
 HALF = torch.tensor([0.5])
 
@@ -116,7 +116,7 @@ def test_the_whole_path_takes_several_columns(tmp_path: Path, kind: str) -> None
     )
     data = _Tensors(truth)
     with expected_warnings():
-        trainer = _trainer(cfg, task, tmp_path)
+        trainer = build_trainer(settings.trainer, torch.device("cpu"), tmp_path, None, [])
         trainer.fit(task, datamodule=data)
         scored = predictions.predict(trainer, task, data, "val")  # type: ignore[arg-type]  # a stand-in, or one of several types
     assert 0 <= task.history[0]["val_auroc"] <= 1
@@ -131,10 +131,3 @@ def test_the_whole_path_takes_several_columns(tmp_path: Path, kind: str) -> None
     if kind == "multiclass":
         assert frame["probability"].to_numpy().reshape(12, 3).sum(1) == pytest.approx(1)
         assert metrics["accuracy"] == np.mean(scored.logit.argmax(1) == classes.numpy())
-
-
-def _trainer(cfg: DictConfig, task: TransferTask, folder: Path):  # noqa: ANN202  (Lightning's trainer)
-    from types import SimpleNamespace
-
-    parts = SimpleNamespace(settings=typed(cfg), device=torch.device("cpu"), precision="32-true", task=task)
-    return build_trainer(parts, folder, None, [])  # type: ignore[arg-type]  # a stand-in, or one of several types

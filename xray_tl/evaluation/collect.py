@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 SUMMARY = "summary.csv"
 ARM = ["model", "mode", "weights"]
+APART = ["weights_sha256", "arm_hash", "data_hash", "precision"]
+"""What else tells arms apart: runs that differ in it are never pooled."""
 SHOWN = ["test_auroc", "ceiling_auroc", "efficiency", "test_accuracy", "test_accuracy_at_threshold", "fit_s"]
 
 
@@ -48,19 +51,45 @@ def write_summary(runs: pd.DataFrame, folder: Path) -> Path:
 def arms(runs: pd.DataFrame) -> pd.DataFrame:
     """Average complete runs over seeds: mean and standard deviation (n - 1) of each shown metric, by arm.
 
+    Above them stand the floors of each data set: what its images give away without learned features.
     Runs with other weights, recipe, data or precision are another arm, even under the same name; `variant`
     then numbers the arms of one name, and `summary.csv` has what tells them apart.
     """
     complete = runs[runs["status"] == "complete"]
-    apart = ["weights_sha256", "arm_hash", "data_hash", "precision"]
-    grouped = complete.groupby([*ARM, *apart], dropna=False, sort=False)[SHOWN]
+    grouped = complete.groupby([*ARM, *APART], dropna=False, sort=False)[SHOWN]
     table = grouped.agg(["mean", "std"])
     table.columns = pd.Index([name for metric in SHOWN for name in (metric, f"{metric}_sd")])
     table.insert(0, "n", grouped.size())
-    table = table.reset_index()
+    table = pd.concat([floor_rows(complete), table.reset_index()], ignore_index=True)
     if table.duplicated(ARM).any():
         table.insert(len(ARM), "variant", table.groupby(ARM).cumcount() + 1)
-    return table.drop(columns=apart)
+    return table.drop(columns=APART)
+
+
+def floor_rows(complete: pd.DataFrame) -> pd.DataFrame:
+    """Return the floors of every data set as rows of the table of arms."""
+    sets = complete.drop_duplicates("data_hash")
+    rows = [
+        {
+            **dict.fromkeys(ARM, "-"),
+            "model": name,
+            "data_hash": run["data_hash"],
+            "n": 1,
+            "test_auroc": run[f"floor_{name}_auroc"],
+            "ceiling_auroc": run["ceiling_auroc"],
+            "test_accuracy": run[f"floor_{name}_accuracy"],
+        }
+        for name in floor_names(complete)
+        for run in sets.to_dict("records")
+        if pd.notna(run[f"floor_{name}_auroc"])
+    ]
+    return pd.DataFrame(rows)
+
+
+def floor_names(runs: pd.DataFrame) -> list[str]:
+    """Return the floors that a table of runs has, from the lowest."""
+    found = (re.fullmatch(r"floor_(\w+)_auroc", str(column)) for column in runs)
+    return [match[1] for match in found if match]
 
 
 def format_arms(table: pd.DataFrame) -> str:
@@ -99,7 +128,7 @@ def _mean_sd(mean: float, sd: float, digits: int) -> str:
 
 def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     weights = record.get("weights") or {}
-    ceiling = record.get("ceiling") or {}
+    ceiling, floors = record.get("ceiling") or {}, record.get("floors") or {}
     test = (record.get("metrics") or {}).get("test") or {}
     names = ("auroc", "accuracy", "accuracy_at_threshold", "average_precision", "sensitivity", "specificity")
     return {
@@ -111,7 +140,13 @@ def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         "train_seed": record["train_seed"],
         "status": record["status"],
         **{f"test_{name}": test.get(name) for name in (*names, "loss", "brier", "ece")},
+        **{
+            f"floor_{floor}_{metric}": scores[metric]
+            for floor, scores in floors.items()
+            for metric in ("auroc", "accuracy")
+        },
         "ceiling_auroc": ceiling.get("auroc"),
+        "ceiling_auroc_se": ceiling.get("auroc_se"),
         "efficiency": ceiling.get("efficiency"),
         "above_ceiling": ceiling.get("above_ceiling"),
         "fit_s": (record.get("time") or {}).get("fit_s"),

@@ -11,19 +11,22 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from xray_tl.config import WeightsConfig, typed
+from xray_tl.config import WeightsConfig, conf_dir, typed
 from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.collect import with_ceiling
 from xray_tl.records import read_record, write_record
 from xray_tl.runfolder import BEST, PREDICTIONS, load_config
 from xray_tl.training import predictions
-from xray_tl.training.assembly import Parts, assemble, build_trainer, expected_warnings
+from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
 from xray_tl.training.checkpoints import check_provenance, load_weights, read_checkpoint
 from xray_tl.training.device import describe_environment
+from xray_tl.training.trainer import build_trainer, expected_warnings
 from xray_tl.validation import validate
 
 EVALUATIONS = "evaluations"
+DATA_GROUPS = ("difficulty", "shift")
+"""Groups whose files hold options of `data`."""
 
 
 def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
@@ -46,6 +49,8 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
     if record is None or record["status"] != "complete":
         state = "has no record" if record is None else f"is {record['status']}"
         raise InputError(f"run={run} {state}: evaluate needs a complete run")
+    if stored.data.get("target_auroc") is not None:  # a shift must not be made up for by another d0
+        stored.data.d0, stored.data.target_auroc = record["data"]["d0"], None
     apply_overrides(stored, cfg, overrides)
     validate(stored)
     settings, checkpoint = typed(stored), read_checkpoint(run / BEST)
@@ -57,10 +62,11 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
         if not alone:
             check_provenance(checkpoint, parts.provenance.sha256, run / BEST)
         load_weights(parts.task, checkpoint, run / BEST)
-        test = predictions.predict(build_trainer(parts, run, None, []), parts.task, parts.data, "test")
+        trainer = build_trainer(settings.trainer, parts.device, run, None, [])
+        test = predictions.predict(trainer, parts.task, parts.data, "test")
     thresholds = record["threshold"] if isinstance(record["threshold"], list) else [record["threshold"]]
     metrics = predictions.metrics({"test": test}, parts.data.targets, thresholds)
-    if not any(text.startswith(("data", "+data")) for text in overrides):
+    if not any(text.lstrip("+").startswith(("data", *DATA_GROUPS)) for text in overrides):
         return _compare(record, metrics["test"], run)
     ideal = ideal_logits(parts.data, {"test": test})
     ceiling = describe_ceiling(test, ideal["test"])
@@ -80,9 +86,15 @@ def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[st
     for text in overrides:
         if text.startswith("~"):
             raise InputError(f"{text}: evaluate can replace options of a run, not delete them")
-    keys = [text.lstrip("+").split("=")[0] for text in overrides]
-    for key in sorted(keys, key=lambda key: key.count(".")):
-        OmegaConf.update(stored, key, OmegaConf.select(composed, key), merge=False, force_add=True)
+    pairs = [text.lstrip("+").split("=", 1) for text in overrides]
+    for key, value in sorted(pairs, key=lambda pair: pair[0].count(".")):
+        if key in DATA_GROUPS:
+            options = OmegaConf.load(Path(conf_dir()) / key / f"{value}.yaml")
+            stored.data = OmegaConf.merge(stored.data, options)
+        else:
+            OmegaConf.update(stored, key, OmegaConf.select(composed, key), merge=False, force_add=True)
+    if any(key == "data.target_auroc" for key, _ in pairs):
+        stored.data.d0 = None
 
 
 def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path) -> str:
@@ -115,6 +127,7 @@ def _record(
         "status": "complete",
         **{name: record[name] for name in same},
         "overrides": overrides,
+        "data": parts.data.describe(),
         "data_hash": parts.data.data_hash(),
         "metrics": metrics,
         "ceiling": ceiling,

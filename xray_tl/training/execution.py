@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ from xray_tl.files import atomic_path
 from xray_tl.models.freeze import frozen_sha256
 from xray_tl.runfolder import BEST, LAST, PREDICTIONS, begin
 from xray_tl.training import predictions
-from xray_tl.training.assembly import Parts, assemble, build_trainer, prepare_frozen
+from xray_tl.training.assembly import Parts, assemble, prepare_frozen
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 from xray_tl.training.board import RunLogger, write_ceiling, write_figures, write_hparams
 from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
@@ -33,6 +30,8 @@ from xray_tl.training.checkpoints import (
     read_checkpoint,
 )
 from xray_tl.training.device import describe_environment
+from xray_tl.training.floors import describe_floors
+from xray_tl.training.trainer import build_trainer, interruptible
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,9 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
         logger = RunLogger(folder / "tensorboard", done["global_step"] if done else None)
     try:
         throughput = Throughput()
-        trainer = build_trainer(parts, folder, logger, _callbacks(settings, folder, throughput))
+        trainer = build_trainer(
+            settings.trainer, parts.device, folder, logger, _callbacks(settings, folder, throughput)
+        )
         if done is None:
             prepare_frozen(parts)
             _, parts.task.frozen_before = frozen_sha256(parts.task.classifier.backbone, parts.task.policy)
@@ -85,10 +86,12 @@ def _describe_parts(parts: Parts) -> Record:
     total = sum(parameter.numel() for parameter in classifier.parameters())
     frozen = sum(parameter.numel() for stage in closed for _, parameter in backbone.stage_parameters(stage))
     return {
+        "data": parts.data.describe(),
         "data_hash": parts.data.data_hash(),
         "weights": dict(vars(parts.provenance)),
         "parameters": {"total": total, "trainable": total - frozen},
         "ceiling": None,
+        "floors": None,
         "environment": describe_environment(parts.device, parts.precision),
     }
 
@@ -149,6 +152,7 @@ def _test(parts: Parts, trainer: Trainer, folder: Path, logger: RunLogger | None
     record["metrics"] = predictions.metrics(splits, data.targets, thresholds)
     ideal = ideal_logits(data, splits)
     record["ceiling"] = describe_ceiling(splits["test"], ideal["test"])
+    record["floors"] = describe_floors(data)
     predictions.write_table(predictions.table(splits, data.targets, ideal), folder / PREDICTIONS)
     if logger is not None:
         step = trainer.global_step
@@ -171,18 +175,3 @@ def _hparams(settings: Settings, record: Record) -> dict[str, str | float]:
         "max_epochs": settings.trainer.max_epochs,
         "trainable_parameters": record["parameters"]["trainable"],
     }
-
-
-@contextmanager
-def interruptible(trainer: Trainer) -> Iterator[None]:
-    """Raise KeyboardInterrupt for Ctrl-C and SIGTERM, whatever Lightning makes of them.
-
-    Its fit and predict turn Ctrl-C into SystemExit and leave SIGINT ignored; predict only notes SIGTERM.
-    """
-    try:
-        yield
-    except SystemExit as stop:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt from stop
-    if trainer.received_sigterm:
-        raise KeyboardInterrupt

@@ -15,8 +15,8 @@ from xray_tl.files import out_of_space
 from xray_tl.identity import arm, arm_hash, config_hash
 from xray_tl.records import write_record
 from xray_tl.runfolder import LAST, claim
-from xray_tl.training.assembly import expected_warnings
 from xray_tl.training.execution import execute
+from xray_tl.training.trainer import expected_warnings
 from xray_tl.validation import validate
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,56 @@
+"""Figures show the numbers of the table."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.evaluation.test_collect import write_run
+from xray_tl.evaluation.collect import collect
+from xray_tl.report.figures import draw_auroc, write_auroc
+
+FLOORS = {
+    "majority": {"auroc": 0.5, "accuracy": 0.5},
+    "image_statistics": {"auroc": 0.6, "accuracy": 0.55},
+}
+CEILING = {"auroc": 0.95, "auroc_se": 0.01, "efficiency": 0.2, "above_ceiling": False}
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    known = {"floors": FLOORS, "ceiling": CEILING}
+    for seed, auroc in enumerate((0.7, 0.8, 0.9)):
+        write_run(tmp_path, f"good{seed}", auroc, seed=seed, **known)
+    weak = {"arm": {"model": "vgg16", "mode": "frozen", "weights": "random"}, "arm_hash": "b"}
+    write_run(tmp_path, "weak", 0.62, **weak, **known)
+    return tmp_path
+
+
+def test_floors_below_arms_below_the_ceiling(sweep: Path) -> None:
+    axes = draw_auroc(collect(sweep)).axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == [
+        "majority",
+        "image statistics",
+        "vgg16, frozen, random (1)",
+        "resnet18, frozen, random (3)",
+    ]
+    points = {
+        (round(float(x), 6), float(y))
+        for line in axes.lines
+        if line.get_marker() in ("o", "s")
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)  # type: ignore[arg-type]
+    }
+    assert points == {(0.5, 0), (0.6, 1), (0.62, 2), (0.7, 3), (0.8, 3), (0.9, 3)}
+    bar = next(line for line in axes.lines if line.get_linewidth() == 5)
+    half = 4.302653 * 0.1 / np.sqrt(3)  # t, two degrees of freedom
+    assert np.asarray(bar.get_xdata()) == pytest.approx([0.8 - half, 0.8 + half])
+    ceilings = [line for line in axes.lines if list(line.get_xdata()) == pytest.approx([0.95, 0.95])]  # type: ignore[arg-type]
+    assert len(ceilings) == 2
+
+
+def test_a_sweep_without_ceiling_or_floors_is_drawn_too(tmp_path: Path) -> None:
+    write_run(tmp_path, "run")
+    path = write_auroc(collect(tmp_path), tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob("*.partial-*"))

@@ -1,0 +1,1 @@
+"""From a sweep's records to figures and pages; no torch."""

@@ -1,0 +1,53 @@
+"""A run's floors: what its images give away without learned features, computed once a data set."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import sklearn
+from scipy.special import expit
+
+from xray_tl.cache import Arrays, remember
+from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.rng import SPLITS
+from xray_tl.evaluation.floors import FLOORS, VERSION, image_features, logistic_regression, majority
+from xray_tl.evaluation.metrics import choose_thresholds, summarise
+
+log = logging.getLogger(__name__)
+
+
+def describe_floors(data: XrayDataModule) -> dict[str, dict[str, float]]:
+    """Return the record's `floors`: the test metrics of every floor, thresholds chosen on validation."""
+    identity = {
+        "floors": VERSION,
+        "data": data.data_hash(),
+        "device": data.device.type,  # renders in its own way
+        "scikit-learn": sklearn.__version__,
+    }
+    kept = remember("floors", identity, lambda: _score(data))
+    described = {}
+    for name in FLOORS:
+        logit = {split: kept[f"{name}.{split}"] for split in ("val", "test")}
+        thresholds = choose_thresholds(kept["truth.val"], expit(logit["val"]))
+        test, truth = logit["test"], kept["truth.test"]
+        described[name] = summarise(truth, test, expit(test), thresholds)
+    return described
+
+
+def _score(data: XrayDataModule) -> Arrays:
+    """Return truth and every floor's logits of the validation and test images, [N, T] each."""
+    log.info("floors: %s images", sum(data.sizes.values()))
+    truth, features = {}, {}
+    for split in SPLITS:
+        parts = [
+            image_features(batch.image[:, 0].cpu().numpy()) | {"truth": batch.truth.double().cpu().numpy()}
+            for batch in data.ordered_dataloader(split)
+        ]
+        features[split] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        truth[split] = features[split].pop("truth")
+    scores = {"majority": majority(truth)}
+    for name in features["train"]:
+        scores[name] = logistic_regression({split: features[split][name] for split in SPLITS}, truth)
+    kept = {f"{name}.{split}": scores[name][split] for name in FLOORS for split in ("val", "test")}
+    return kept | {f"truth.{split}": truth[split] for split in ("val", "test")}

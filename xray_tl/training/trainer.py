@@ -1,0 +1,81 @@
+"""Lightning's trainer as this project uses it: one device, whole checkpoints, a Ctrl-C that stays one."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from xray_tl.config import TrainerConfig
+from xray_tl.training.board import RunLogger
+from xray_tl.training.checkpoints import AtomicCheckpointIO
+from xray_tl.training.device import choose_precision
+
+# What Lightning warns of and is meant here, by the start of its message.
+_EXPECTED = (
+    r"The '\w+' does not have many workers",  # images lie in memory
+    r"The number of training batches .* is smaller than the logging interval",  # epochs are logged anyway
+    r"Checkpoint directory .* exists and is not empty",  # a run that goes on
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch 2.14
+    r"You are using a custom batch sampler `EvenBatches` for prediction",  # it returns every index
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen stages
+)
+
+
+def build_trainer(
+    config: TrainerConfig,
+    device: torch.device,
+    folder: Path,
+    logger: RunLogger | None,
+    callbacks: Sequence[Callback],
+) -> Trainer:
+    """Build Lightning's trainer for one device."""
+    deterministic = config.deterministic
+    return Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=1,
+        precision=choose_precision(config.precision, device),  # type: ignore[arg-type]
+        max_epochs=config.max_epochs,
+        # VGG's adaptive pooling has no deterministic CUDA backward (pytorch #50198).
+        deterministic=deterministic if device.type == "cpu" else ("warn" if deterministic else False),
+        default_root_dir=folder,
+        logger=logger if logger is not None else False,
+        callbacks=list(callbacks),
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=5,  # each one waits for the device
+    )
+
+
+@contextmanager
+def expected_warnings() -> Iterator[None]:
+    """Silence Lightning's hints and, by name, the warnings that a sound run causes; all others stay."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # which accelerators are there, and tips
+    with warnings.catch_warnings():
+        for message in _EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+@contextmanager
+def interruptible(trainer: Trainer) -> Iterator[None]:
+    """Raise KeyboardInterrupt for Ctrl-C and SIGTERM, whatever Lightning makes of them.
+
+    Its fit and predict turn Ctrl-C into SystemExit and leave SIGINT ignored; predict only notes SIGTERM.
+    """
+    try:
+        yield
+    except SystemExit as stop:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from stop
+    if trainer.received_sigterm:
+        raise KeyboardInterrupt
