@@ -33,13 +33,15 @@ from xray_tl.models.pretrained import (
 )
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import Backbone
-from xray_tl.models.weights import Provenance, tensors_sha256
+from xray_tl.models.weights import MakeSource, Provenance, tensors_sha256
 
 RESNET18 = "resnet18-f37072fd.pth"
 
 
-def _build(weights: WeightsConfig, name: str = "resnet18", size: int = 32) -> tuple[Backbone, Provenance]:
-    return build_backbone(ModelConfig(name, name.partition("/")[0]), weights, size)
+def _build(
+    weights: WeightsConfig, name: str = "resnet18", size: int = 32, make_source: MakeSource | None = None
+) -> tuple[Backbone, Provenance]:
+    return build_backbone(ModelConfig(name, name.partition("/")[0]), weights, size, make_source)
 
 
 @functools.cache
@@ -123,7 +125,9 @@ def test_random_weights_are_named_by_their_seed() -> None:
 
 
 def test_an_unknown_source_is_refused_with_the_choices() -> None:
-    with pytest.raises(InputError, match=r"weights\.source=imagnet is unknown.*auto, imagenet, random, file"):
+    with pytest.raises(
+        InputError, match=r"weights\.source=imagnet is unknown.*auto, imagenet, source, random, file"
+    ):
         _build(WeightsConfig("imagnet"))
 
 
@@ -176,7 +180,9 @@ def test_without_a_network_the_message_names_the_choices(
 ) -> None:
     request.getfixturevalue(network)
     start = time.monotonic()
-    with pytest.raises(InputError, match=r"weights=random or weights=file weights\.path=FILE") as caught:
+    with pytest.raises(
+        InputError, match=r"weights=source, weights=random or weights=file weights\.path=FILE"
+    ) as caught:
         _build(WeightsConfig("imagenet", timeout_s=0.5), name)
     assert time.monotonic() - start < 2
     wanted = f"put the file {RESNET18} into {cache}" if name == "resnet18" else "hf download timm/test_resnet"
@@ -188,26 +194,36 @@ def test_without_a_network_the_message_names_the_choices(
 @pytest.mark.parametrize("name", ["resnet18", "timm/test_resnet"])
 def test_with_the_default_limit_a_silent_network_costs_less_than_5_s(name: str, silent_network: None) -> None:
     start = time.monotonic()
-    _build(WeightsConfig("auto"), name)
+    with pytest.raises(InputError, match="no ImageNet weights"):
+        _build(WeightsConfig("imagenet"), name)
     assert time.monotonic() - start < 5
 
 
-def test_auto_ends_in_random_weights_and_says_so(offline: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_ends_in_source_weights_and_says_so(
+    offline: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = tmp_path / "weights.safetensors"
+    trunk = _build(WeightsConfig("random", seed=9))[0].net
+    save_file(trunk.state_dict(), made)
     with caplog.at_level(logging.WARNING):
-        _, provenance = _build(WeightsConfig("auto", seed=2))
-    assert provenance == _build(WeightsConfig("random", seed=2))[1]
+        backbone, provenance = _build(WeightsConfig("auto", seed=2), make_source=lambda: made)
+    assert (provenance.source, provenance.name) == ("source", "budget small, seed 2")
+    assert provenance.sha256 == tensors_sha256(trunk.state_dict())
+    assert torch.equal(backbone.net.get_parameter("conv1.weight"), trunk.get_parameter("conv1.weight"))
     (record,) = caplog.records
     text = record.getMessage()
     assert record.levelno == logging.WARNING
     assert len(text.splitlines()) > 5
-    for part in (
-        "RANDOM WEIGHTS: resnet18",
-        RESNET18,
-        "weights.seed=2",
-        "weights=random",
-        "weights.path=FILE",
-    ):
+    for part in ("NO IMAGENET WEIGHTS: resnet18", RESNET18, "weights=random", "weights.path=FILE"):
         assert part in text
+
+
+def test_source_weights_are_loaded_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = tmp_path / "weights.safetensors"
+    save_file(_build(WeightsConfig("random", seed=9))[0].net.state_dict(), made)
+    _, provenance = _build(WeightsConfig("source", budget="full"), make_source=lambda: made)
+    assert (provenance.source, provenance.name) == ("source", "budget full, seed 0")
+    assert not caplog.records
 
 
 def test_a_download_is_checked_and_kept(server: tuple[str, Path], cache: Path) -> None:

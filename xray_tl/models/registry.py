@@ -12,7 +12,7 @@ import torch
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
 from xray_tl.models.stages import STEMS, Backbone
-from xray_tl.models.weights import Provenance, Trunk, load_weights
+from xray_tl.models.weights import MakeSource, Provenance, Trunk, load_weights
 from xray_tl.seeding import stream_seed
 
 SMALLEST_IMAGE = 32
@@ -56,10 +56,11 @@ def backbone_names() -> list[str]:
 
 
 def build_backbone(
-    model: ModelConfig, weights: WeightsConfig, image_size: int
+    model: ModelConfig, weights: WeightsConfig, image_size: int, make_source: MakeSource | None = None
 ) -> tuple[Backbone, Provenance]:
     """Build a backbone with its initial weights: images [B, 1, H, W] in [0, 1] -> features [B, D].
 
+    `make_source` makes source weights where they are asked for.
     Random weights are drawn from `weights.seed` and the names alone; no other generator is read or moved.
 
     Raises:
@@ -75,7 +76,7 @@ def build_backbone(
         raise InputError(f"data.image_size={image_size} is too small; choose at least {SMALLEST_IMAGE}")
     with _generator(stream_seed("weights", weights.seed, model.registry, model.name)):
         trunk = _BUILDERS[model.registry](BackboneSpec(model.name, image_size))
-        provenance = load_weights(trunk, model.name, weights)
+        provenance = load_weights(trunk, model.name, weights, make_source)
     return Backbone(
         trunk.net, trunk.num_features, trunk.stage_of, trunk.mean, trunk.std, stem=model.stem
     ), provenance

@@ -14,6 +14,7 @@ from xray_tl.errors import InputError
 StageOf = Callable[[str], int | None]
 """Maps a parameter or buffer name, or `<module>.weight` for a module, to its stage; 0 is at the input."""
 
+MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 STEMS = ("repeat", "convert")
 
 

@@ -19,7 +19,7 @@ from xray_tl.models.stages import StageOf
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-SOURCES = ("auto", "imagenet", "random", "file")
+SOURCES = ("auto", "imagenet", "source", "random", "file")
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ class Provenance:
     """Which weights a run started from.
 
     Attributes:
-        source: `imagenet`, `random` or `file`.
-        name: The weights' published name, the file's name, or the seed.
+        source: `imagenet`, `source`, `random` or `file`.
+        name: The weights' published name, the budget, the seed, or the file's name.
         sha256: Hash of the trunk's tensors as loaded, before the stem is converted.
     """
 
@@ -80,8 +80,20 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_weights(trunk: Trunk, model: str, weights: WeightsConfig) -> Provenance:
+MakeSource = Callable[[], Path]
+"""Returns the file of a backbone's source weights, training it first where there is none."""
+
+
+def load_weights(
+    trunk: Trunk, model: str, weights: WeightsConfig, make_source: MakeSource | None = None
+) -> Provenance:
     """Fill a freshly drawn trunk with the weights asked for.
+
+    Args:
+        trunk: What is filled.
+        model: Its name, for messages.
+        weights: What is asked for.
+        make_source: Makes source weights; models cannot train themselves.
 
     Raises:
         InputError: They cannot be had, or do not fit; the message names the option and the choices.
@@ -91,8 +103,12 @@ def load_weights(trunk: Trunk, model: str, weights: WeightsConfig) -> Provenance
             source, name = "random", f"seed {weights.seed}"
         case "file":
             source, name = "file", _load_file(trunk, model, weights)
-        case "imagenet" | "auto":
+        case "imagenet":
             source, name = _load_imagenet(trunk, model, weights)
+        case "source":
+            source, name = _load_source(trunk, model, weights, make_source)
+        case "auto":
+            source, name = _load_best(trunk, model, weights, make_source)
         case unknown:
             raise InputError(f"weights.source={unknown} is unknown; choose from {', '.join(SOURCES)}")
     return Provenance(source, name, tensors_sha256(trunk.net.state_dict()))
@@ -107,31 +123,49 @@ def _load_file(trunk: Trunk, model: str, weights: WeightsConfig) -> str:
 
 
 def _load_imagenet(trunk: Trunk, model: str, weights: WeightsConfig) -> tuple[str, str]:
-    """Load ImageNet weights; where they cannot be had, `auto` goes on with random ones, and says so."""
     try:
         published = trunk.imagenet.find(weights)
     except UnavailableError as error:
-        if weights.source == "imagenet":
-            raise InputError(
-                f"weights=imagenet: no ImageNet weights for {model}: {error}; "
-                "or choose weights=random or weights=file weights.path=FILE"
-            ) from error
-        log.warning(_random_instead(model, str(error), weights.seed))
-        return "random", f"seed {weights.seed}"
+        raise InputError(
+            f"weights=imagenet: no ImageNet weights for {model}: {error}; "
+            "or choose weights=source, weights=random or weights=file weights.path=FILE"
+        ) from error
     fill(trunk, model, (trunk.read or read_tensors)(published.file), str(published.file))
     return "imagenet", published.name
 
 
-def _random_instead(model: str, reason: str, seed: int) -> str:
+def _load_source(
+    trunk: Trunk, model: str, weights: WeightsConfig, make_source: MakeSource | None
+) -> tuple[str, str]:
+    if make_source is None:
+        raise ValueError("weights=source needs make_source: training.pretraining makes it")
+    file = make_source()
+    fill(trunk, model, read_tensors(file), str(file))
+    return "source", f"budget {weights.budget}, seed {weights.seed}"
+
+
+def _load_best(
+    trunk: Trunk, model: str, weights: WeightsConfig, make_source: MakeSource | None
+) -> tuple[str, str]:
+    """Load ImageNet weights; where they cannot be had, source weights, and say so."""
+    try:
+        published = trunk.imagenet.find(weights)
+    except UnavailableError as error:
+        log.warning(_source_instead(model, str(error)))
+        return _load_source(trunk, model, weights, make_source)
+    fill(trunk, model, (trunk.read or read_tensors)(published.file), str(published.file))
+    return "imagenet", published.name
+
+
+def _source_instead(model: str, reason: str) -> str:
     rule = "!" * 100
     return (
         f"\n{rule}\n"
-        f"  RANDOM WEIGHTS: {model} starts untrained; this is no transfer learning.\n"
+        f"  NO IMAGENET WEIGHTS: {model} starts from the project's own synthetic source task instead.\n"
         f"  Asked for:  ImageNet weights (weights=auto).\n"
         f"  Missing:    {reason}.\n"
-        f"  Instead:    random weights drawn from weights.seed={seed}.\n"
-        f"  Choices:    weights=random is silent about it, weights=imagenet stops instead,\n"
-        f"              weights=file weights.path=FILE takes weights of your own.\n"
+        f"  Choices:    weights=source is silent about it, weights=imagenet stops instead, weights=random\n"
+        f"              starts untrained, weights=file weights.path=FILE takes weights of your own.\n"
         f"{rule}"
     )
 

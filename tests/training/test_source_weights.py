@@ -1,0 +1,186 @@
+"""Source weights: what is trained, that it is made once, and what becomes of an interrupted one."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from omegaconf import DictConfig
+from safetensors.torch import load_file
+
+from tests.conftest import compose_config
+from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig, typed
+from xray_tl.data.source import FINDINGS
+from xray_tl.errors import InputError
+from xray_tl.models.registry import build_backbone
+from xray_tl.models.weights import tensors_sha256
+from xray_tl.training import pretraining, source_weights
+from xray_tl.training.pretraining import Recipe
+from xray_tl.training.run import run
+from xray_tl.training.source_weights import LAST, RECIPE, WEIGHTS
+
+RESNET18 = ModelConfig("resnet18", "resnet18")
+SOURCE = WeightsConfig("source")
+TRAINER = TrainerConfig("cpu", accelerator="cpu", progress_bar=False)
+
+
+@pytest.fixture(autouse=True)
+def _tiny_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes = {"small": Recipe(32, 2, image_size=32), "full": Recipe(32, 3, image_size=32)}
+    monkeypatch.setattr(pretraining, "_RECIPES", {})
+    monkeypatch.setattr(pretraining, "_DEFAULT", recipes)
+    monkeypatch.setattr(pretraining, "HELD_OUT", 32)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def make(model: ModelConfig = RESNET18, weights: WeightsConfig = SOURCE) -> Path:
+    return source_weights.source_weights(model, weights, TRAINER)
+
+
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("vgg16", marks=pytest.mark.slow)])
+def test_the_whole_trunk_is_trained_and_fits(cache: Path, name: str) -> None:
+    model = ModelConfig(name, name)
+    trained = load_file(make(model))
+    random, _ = build_backbone(model, WeightsConfig("random"), 32)
+    fresh = random.net.state_dict()
+    assert set(trained) == set(fresh)
+    unchanged = [key for key in fresh if torch.equal(trained[key], fresh[key])]
+    assert not unchanged
+    for stem, size in (("repeat", 64), ("convert", 32)):
+        build_backbone(replace(model, stem=stem), SOURCE, size, lambda: make(model))
+
+
+def test_the_recipe_says_how_and_what_was_learned(cache: Path) -> None:
+    file = make()
+    recipe = json.loads((file.parent / RECIPE).read_text())
+    assert recipe["recipe"]["images"] == 32
+    assert recipe["recipe"]["epochs"] == 2
+    assert set(recipe["learned"]) == {*FINDINGS, "parameters"}
+    assert file.parent.name.startswith("resnet18-small-")
+    assert not (file.parent / LAST).exists(), "the checkpoint goes when the weights are whole"
+
+
+def test_they_are_made_once_and_follow_from_the_budget_and_seed(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    first = make()
+    files = {make(weights=replace(SOURCE, **other)) for other in ({"seed": 1}, {"budget": "full"})}  # type: ignore[arg-type]
+    assert len({tensors_sha256(load_file(file)) for file in {first, *files}}) == 3
+    content = first.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(source_weights, "pretrain", lambda *_: pytest.fail("trained again"))
+        assert make() == first
+        assert make(weights=replace(SOURCE, recipe="V2", path="elsewhere")) == first
+    first.unlink()
+    torch.manual_seed(2)
+    make()
+    assert first.read_bytes() == content, "deterministic, whatever the generators were at"
+
+
+class Stop(Callback):
+    """Ctrl-C at the start of the second epoch."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_interrupted_training_goes_on(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damaged: bool
+) -> None:
+    whole = make().read_bytes()
+    for file in (cache / "source").glob("*/*"):
+        file.unlink()
+    build: Callable[..., Trainer] = pretraining.build_trainer
+    with monkeypatch.context() as patch:
+        patch.setattr(pretraining, "build_trainer", lambda *args: build(*args[:-1], [*args[-1], Stop()]))
+        with pytest.raises(KeyboardInterrupt):
+            make()
+    (last,) = (cache / "source").glob(f"*/{LAST}")
+    assert not (last.parent / RECIPE).exists()
+    if damaged:
+        last.write_bytes(last.read_bytes()[:-100])
+    caplog.set_level("INFO")
+    assert make().read_bytes() == whole
+    assert ("training starts again" if damaged else "going on from epoch 1") in caplog.text
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, RECIPE])
+def test_a_damaged_entry_is_made_again_and_mentioned(
+    cache: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    file = make()
+    content = file.read_bytes()
+    cut(file.parent / name)
+    assert make().read_bytes() == content
+    assert "is corrupt" in caplog.text
+
+
+def test_parallel_jobs_wait_for_the_one_that_trains(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained: list[int] = []
+    started = threading.Event()
+
+    def slowly(*_: Any) -> tuple[dict[str, torch.Tensor], dict[str, float]]:  # noqa: ANN401
+        started.set()
+        time.sleep(0.3)
+        trained.append(1)
+        return {"x": torch.ones(2)}, {"mass": 0.5}
+
+    monkeypatch.setattr(source_weights, "pretrain", slowly)
+    other = threading.Thread(target=make)
+    other.start()
+    started.wait()
+    make()
+    other.join()
+    assert len(trained) == 1
+    assert "another process makes" in caplog.text
+
+
+def test_what_cannot_be_made_is_refused(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"weights\.budget=large is unknown: choose from small, full"):
+        make(weights=replace(SOURCE, budget="large"))
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"XRAY_TL_CACHE.*cannot be written to"):
+        make()
+
+
+def test_a_run_stands_on_them(cache: Path, tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+    record = run(tiny("weights=source", "mode=frozen"), tmp_path / "run")
+    (file,) = (cache / "source").glob(f"*/{WEIGHTS}")
+    assert record["weights"] == {
+        "source": "source",
+        "name": "budget small, seed 0",
+        "sha256": tensors_sha256(load_file(file)),
+    }
+
+
+def test_the_source_task_s_findings_are_no_targets(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+    cfg = tiny("weights=source", "data.finding=mass")
+    with pytest.raises(InputError, match=r"weights=source: the source task trains on data\.finding=mass"):
+        run(cfg, tmp_path / "run")
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_every_model_has_a_recipe() -> None:
+    for budget in pretraining.BUDGETS:
+        assert pretraining.recipe(typed(compose_config()).model, budget).images % 2 == 0

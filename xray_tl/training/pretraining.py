@@ -1,0 +1,243 @@
+"""A backbone's training on the source task: which findings, who the patient is, how the film was taken."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import AdamW
+from torch.utils.data import DataLoader, Dataset
+
+from xray_tl.config import ModelConfig, OptimConfig, TrainerConfig, WeightsConfig
+from xray_tl.data.datamodule import EpochOrder, EvenBatches
+from xray_tl.data.source import FINDINGS, PARAMETERS, SourceImages, SourceTask
+from xray_tl.errors import InputError
+from xray_tl.evaluation.metrics import auroc
+from xray_tl.files import remove_partials
+from xray_tl.models.fold import FoldableNorms
+from xray_tl.models.registry import build_backbone
+from xray_tl.models.stages import MEMORY_FORMATS, Backbone
+from xray_tl.seeding import seed_everything
+from xray_tl.training.callbacks import Progress
+from xray_tl.training.checkpoints import Keeper
+from xray_tl.training.optim import parameter_groups, rate_factor
+from xray_tl.training.trainer import build_trainer, expected_warnings, interruptible
+
+log = logging.getLogger(__name__)
+
+LAST = "last.ckpt"
+HELD_OUT = 256
+"""Images that say what was learned; none of them is trained on."""
+
+PRETRAINING = 1
+"""Version of the training below: raise it whenever a change moves a weight."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how a backbone is trained on the source task.
+
+    Attributes:
+        images: Images, two a patient.
+        epochs: Passes over them.
+        image_size: Pixels a side, whatever the target's: what a budget makes must not follow from the target.
+        batch_size: Images a step, both of each patient among them.
+        lr: Full learning rate of AdamW.
+        parameter_weight: Weight of the squared error of anatomy and acquisition beside the findings' loss.
+    """
+
+    images: int
+    epochs: int
+    image_size: int = 64
+    batch_size: int = 16
+    lr: float = 1e-3
+    parameter_weight: float = 0.5
+
+
+BUDGETS = {"small": "about 3 minutes", "full": "about 10 minutes"}
+"""What a budget costs for ResNet50 and VGG16 on two cores."""
+
+# A step of VGG16 costs three of ResNet50's, and it needs as many: in the small budget, small images and
+# batches buy them (measured: CONTRIBUTING.md).
+_RECIPES: dict[str, dict[str, Recipe]] = {
+    "vgg16": {
+        "small": Recipe(1152, 2, image_size=48, batch_size=8, lr=3e-4),
+        "full": Recipe(2304, 3),
+    },
+    "vit_b_16": {"small": Recipe(1024, 3, lr=3e-4), "full": Recipe(2304, 4, lr=3e-4)},
+}
+_DEFAULT = {"small": Recipe(1792, 4), "full": Recipe(4096, 6)}
+
+_OPTIM = OptimConfig(weight_decay=0.01, warmup=0.05, schedule="cosine", clip_norm=1.0)
+
+
+def recipe(model: ModelConfig, budget: str) -> Recipe:
+    """Return a backbone's recipe for a budget.
+
+    Raises:
+        InputError: There is no such budget.
+    """
+    if budget not in BUDGETS:
+        raise InputError(f"weights.budget={budget} is unknown: choose from {', '.join(BUDGETS)}")
+    return _RECIPES.get(model.name, _DEFAULT)[budget]
+
+
+class SourceTraining(LightningModule):
+    """Train a backbone on the source task: findings by cross-entropy, anatomy and acquisition by squares.
+
+    Args:
+        backbone: The backbone, all of it open. A plain one (VGG) has BatchNorm while it is trained here.
+        images: What it is trained on, rendered; images 2 p and 2 p + 1 are a pair.
+        recipe: How.
+        seed: Everything random in an epoch follows from (seed, epoch).
+    """
+
+    def __init__(self, backbone: Backbone, images: SourceImages, recipe: Recipe, seed: int) -> None:
+        super().__init__()
+        self.backbone, self.pairs, self.recipe, self.seed = backbone, _Pairs(images), recipe, seed
+        self.norms = FoldableNorms(backbone.net)
+        with torch.random.fork_rng(devices=[]):
+            seed_everything("source head", seed)
+            self.head = nn.Linear(backbone.num_features, len(FINDINGS) + len(PARAMETERS))
+
+    def train(self, mode: bool = True) -> SourceTraining:
+        """Switch mode; dropout stays off, the budget is too small to need it."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict logits of the findings [B, F] and the parameters [B, R] of images [B, 1, H, W]."""
+        outputs = self.head(self.backbone(images))
+        return outputs[:, : len(FINDINGS)], outputs[:, len(FINDINGS) :]
+
+    def training_step(self, batch: SourceImages, batch_idx: int) -> Tensor:
+        """Return the loss of a batch of pairs."""
+        logits, parameters = self(batch.image)
+        loss = functional.binary_cross_entropy_with_logits(logits, batch.findings)
+        loss = loss + self.recipe.parameter_weight * functional.mse_loss(parameters, batch.parameters)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(batch.image))
+        return loss
+
+    def train_dataloader(self) -> DataLoader[SourceImages]:
+        """Load pairs in the epoch's order."""
+        # Lightning starts the first pass before it sets the epoch: a training that goes on needs it here.
+        order = EpochOrder(len(self.pairs), self.seed, self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+        return DataLoader(
+            self.pairs,
+            batch_sampler=EvenBatches(order, len(self.pairs), self.recipe.batch_size // 2),
+            collate_fn=_as_is,  # type: ignore[arg-type]  # __getitems__ gives whole batches
+            generator=torch.Generator(),  # the loader draws a base seed: not from training's generator
+        )
+
+    def on_train_epoch_start(self) -> None:
+        """Reseed from (seed, epoch), so that an interrupted training goes on as if it had not been."""
+        seed_everything("source epoch", self.seed, self.current_epoch)
+
+    def on_train_batch_start(self, batch: SourceImages, batch_idx: int) -> None:
+        """Set the learning rate of this step."""
+        factor = rate_factor(self.global_step, int(self.trainer.estimated_stepping_batches), _OPTIM)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = group["full_lr"] * factor
+
+    def configure_optimizers(self) -> AdamW:
+        """Build fused AdamW over everything."""
+        groups = parameter_groups("all", self.named_parameters(), self.recipe.lr, _OPTIM)
+        return AdamW(groups, lr=self.recipe.lr, fused=True)
+
+    def transfer_batch_to_device(
+        self, batch: SourceImages, device: torch.device, dataloader_idx: int
+    ) -> SourceImages:
+        """Leave a batch where it was rendered: on the device that trains."""
+        return batch
+
+
+class _Pairs(Dataset[SourceImages]):
+    """Rendered patients, two images each."""
+
+    def __init__(self, images: SourceImages) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images.image) // 2
+
+    def __getitems__(self, patients: Sequence[int]) -> SourceImages:
+        rows = (2 * torch.as_tensor(patients)[:, None] + torch.arange(2)).flatten()
+        rows = rows.to(self.images.image.device)
+        return SourceImages(self.images.image[rows], self.images.findings[rows], self.images.parameters[rows])
+
+
+def pretrain(
+    model: ModelConfig,
+    weights: WeightsConfig,
+    trainer: TrainerConfig,
+    chosen: Recipe,
+    device: torch.device,
+    folder: Path,
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Train, from the start or from the last whole epoch; return the trunk's tensors and what it learned.
+
+    Args:
+        model: The backbone.
+        weights: The seed that draws its trunk.
+        trainer: What it is trained on.
+        chosen: How.
+        device: Where.
+        folder: Keeps the last epoch's checkpoint.
+
+    Raises:
+        KeyboardInterrupt: Training was interrupted; the next call goes on from its last epoch.
+    """
+    backbone, _ = build_backbone(model, WeightsConfig(source="random", seed=weights.seed), chosen.image_size)
+    task = SourceTask(chosen.image_size, device)
+    module = SourceTraining(backbone, task.render(torch.arange(chosen.images)), chosen, weights.seed)
+    module.to(device).to(memory_format=MEMORY_FORMATS[model.memory_format])
+    last = Keeper(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+    callbacks = [Progress(bar=trainer.progress_bar), last]
+    with expected_warnings():
+        loop = build_trainer(replace(trainer, max_epochs=chosen.epochs), device, folder, None, callbacks)
+        with interruptible(loop):
+            loop.fit(module, ckpt_path=_resumable(folder), weights_only=True)
+    module.to(device).eval()
+    module.norms.fold()
+    learned = _held_out(module, task.render(torch.arange(chosen.images, chosen.images + HELD_OUT)))
+    return backbone.net.state_dict(), learned
+
+
+@torch.no_grad()
+def _held_out(module: SourceTraining, images: SourceImages) -> dict[str, float]:
+    """Return what was learned: AUROC a finding, and the share of the parameters' variance explained."""
+    parts = [module(part) for part in torch.split(images.image, module.recipe.batch_size)]
+    logits, parameters = (torch.cat(column).double().cpu().numpy() for column in zip(*parts, strict=True))
+    truth, target = images.findings.cpu().numpy(), images.parameters.cpu().numpy()
+    learned = {name: auroc(truth[:, [k]], logits[:, [k]]) for k, name in enumerate(FINDINGS)}
+    explained = 1 - ((parameters - target) ** 2).mean() / target.var(0).mean()
+    return {**learned, "parameters": float(explained)}
+
+
+def _resumable(folder: Path) -> Path | None:
+    """Return the checkpoint of an interrupted training; one that cannot be read is mentioned and removed."""
+    remove_partials(folder)
+    path = folder / LAST
+    if not path.is_file():
+        return None
+    try:
+        epoch = torch.load(path, map_location="cpu", weights_only=True)["epoch"]
+    except Exception as error:  # a damaged file breaks its reader in any way
+        log.warning("%s cannot be read (%s): training starts again", path, type(error).__name__)
+        path.unlink()
+        return None
+    log.info("going on from epoch %d of %s", epoch + 1, path)
+    return path
+
+
+def _as_is(batch: SourceImages) -> SourceImages:
+    return batch
