@@ -36,7 +36,7 @@ def main(cfg: DictConfig) -> None:
         data = resolve_difficulty(cast(SyntheticDataConfig, OmegaConf.to_object(cfg.data)))
         source = SyntheticRadiographs.open(data, "test")
         known = "attenuation" if data.contrast == "physical" else "d0"
-        value = data.attenuation if data.contrast == "physical" else source.finding.d0
+        value = source.finding.attenuation if data.contrast == "physical" else source.finding.d0
         print(
             f"{data.finding}, {data.image_size} px, {data.contrast} contrast, {known} {value:.4g}, "
             f"difficulty {data.difficulty}, shift {data.shift}: {cfg.images} images"

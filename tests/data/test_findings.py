@@ -45,12 +45,14 @@ def bank_of(finding: Finding, size: int, **options: float) -> tuple[TemplateBank
 
 def test_a_new_finding_takes_a_few_lines(registry: dict[str, Finding]) -> None:
     @register_finding
-    def mass() -> Finding:
+    def granuloma() -> Finding:
         """Round mass of 30-60 mm."""
         return Finding(radii=(15.0, 30.0), contrasts=(1.0,), d0=10.0, shapes=((Bump(0, 0, 1),),))
 
-    assert "mass" in finding_names()
-    source = SyntheticRadiographs(SyntheticDataConfig(finding="mass", image_size=48), split="train", seed=0)
+    assert "granuloma" in finding_names()
+    source = SyntheticRadiographs(
+        SyntheticDataConfig(finding="granuloma", image_size=48), split="train", seed=0
+    )
     drawn = source.render(torch.arange(20))
     assert set(drawn.radius.tolist()) == {15.0, 30.0}
     assert bool(drawn.mask.any())
@@ -66,7 +68,8 @@ def test_a_name_is_registered_once(registry: dict[str, Finding]) -> None:
 
 
 def test_a_miss_names_option_and_choices() -> None:
-    with pytest.raises(InputError, match=r"^data\.finding=tumour is unknown: choose from nodule, opacity$"):
+    choices = "cavity, cluster, mass, nodule, opacity, streak"
+    with pytest.raises(InputError, match=rf"^data\.finding=tumour is unknown: choose from {choices}$"):
         get_finding("tumour")
 
 
@@ -191,7 +194,7 @@ def test_physical_contrast_follows_beam_and_scatter() -> None:
     assert falling == sorted(falling, reverse=True)
     assert strength("physical", scatter_weight=2.0) < strength("physical", scatter_weight=0.7)
     assert strength("physical", kerma=0.25) == pytest.approx(strength("physical"), rel=1e-5)
-    expected = 0.25 * 0.73 * attenuation_per_mm(120)[0] * 2 * 7.5 / 1.7
+    expected = 0.5 * 0.73 * attenuation_per_mm(120)[0] * 2 * 7.5 / 1.7
     assert strength("physical") == pytest.approx(expected, rel=1e-3)
 
 

@@ -122,7 +122,7 @@ class SyntheticDataConfig:
     contrast: str = "iso"
     d0: float | None = None
     target_auroc: float | None = None
-    attenuation: float = 0.25
+    attenuation: float | None = None
     radii: list[float] | None = None
     radius_scale: float = 1.0
     contrasts: list[float] | None = None

@@ -170,12 +170,13 @@ class XrayDataModule(LightningDataModule):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return the data set's names, and the detectability of its finding, for the record."""
+        """Return the data set's names, and the strength of its finding, for the record."""
         config, test = self.config, self.sources["test"]
-        d0 = test.finding.d0 if config.contrast == "iso" else None
+        iso = config.contrast == "iso"
         return {
             "finding": config.finding,
-            "d0": d0,
+            "d0": test.finding.d0 if iso else None,
+            "attenuation": None if iso else test.finding.attenuation,
             "difficulty": config.difficulty,
             "shift": config.shift,
         }

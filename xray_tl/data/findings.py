@@ -44,6 +44,7 @@ class Finding:
         radii: mm; the part of a template above a fifth of its maximum has the area of a disc of this radius.
         contrasts: Contrast multipliers.
         d0: Detectability index at a known location and a contrast multiplier of 1.
+        attenuation: Of the finding above aerated lung, as a share of soft tissue's, for physical contrast.
         flip_negative: Probability that a negative image is labelled positive.
         flip_positive: Probability that a positive image is labelled negative.
         mild_probability: Probability that a negative image holds the finding too, at one of `mild_contrasts`.
@@ -58,6 +59,7 @@ class Finding:
     d0: float
     shapes: tuple[Shape, ...]
     clearance: float = 7.0
+    attenuation: float = 0.25
     flip_negative: float = 0.0
     flip_positive: float = 0.0
     mild_probability: float = 0.0
@@ -102,7 +104,8 @@ def resolve_finding(config: SyntheticDataConfig) -> Finding:
     finding = get_finding(config.finding)
     lists = {name: getattr(config, name) for name in ("radii", "contrasts", "mild_contrasts")}
     numbers = {
-        name: getattr(config, name) for name in ("d0", "flip_negative", "flip_positive", "mild_probability")
+        name: getattr(config, name)
+        for name in ("d0", "attenuation", "flip_negative", "flip_positive", "mild_probability")
     }
     stated: dict[str, Any] = {
         **{name: tuple(map(float, values)) for name, values in lists.items() if values is not None},
@@ -220,6 +223,7 @@ def nodule() -> Finding:
         radii=(5.0, 7.5, 10.0),
         contrasts=(0.8, 1.0, 1.25),
         d0=4.5,
+        attenuation=0.5,
         shapes=((Bump(0, 0, 1),),),
     )
 

@@ -212,8 +212,7 @@ class SyntheticRadiographs:
         it to its key.
         """
         finding = asdict(self.finding)
-        if self.config.contrast == "physical":
-            finding["d0"] = None
+        finding["d0" if self.config.contrast == "physical" else "attenuation"] = None  # has no part in it
         if not self.finding.mild_probability:
             finding["mild_contrasts"] = None
         acquisition, anatomy = self.config.acquisition, self.config.anatomy
@@ -224,7 +223,6 @@ class SyntheticRadiographs:
             "image_size": self.config.image_size,
             "prevalence": float(self.config.prevalence),
             "contrast": self.config.contrast,
-            "attenuation": float(self.config.attenuation) if self.config.contrast == "physical" else None,
             "finding": finding,
             "acquisition": {f.name: float(getattr(acquisition, f.name)) for f in fields(AcquisitionConfig)},
             "marker": self.marker_correlation,

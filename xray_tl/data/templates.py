@@ -186,7 +186,7 @@ class Strength:
     """Amplitude of the finding, over the noise modulation: a / m.
 
     `iso`: kappa d0 / sqrt(E), one number everywhere, whatever the dose. `physical`: kappa s dmu 2 r f / m,
-    with s `data.attenuation`, dmu the attenuation of tissue over aerated lung, f the primary fraction.
+    with s the finding's attenuation, dmu the attenuation of tissue over aerated lung, f the primary fraction.
 
     Args:
         config: The data set.
@@ -200,7 +200,7 @@ class Strength:
     ) -> None:
         self.physical = config.contrast == "physical"
         if self.physical:
-            path = bank.radii.cpu().double() * (2 * config.attenuation * TISSUE_OVER_LUNG * acquisition.soft)
+            path = bank.radii.cpu().double() * (2 * finding.attenuation * TISSUE_OVER_LUNG * acquisition.soft)
         else:
             path = finding.d0 / bank.energies.sqrt()
         self._unit = path.float().to(bank.templates.device)
