@@ -18,7 +18,7 @@ def _run(command: str, *args: str, env: Env, cwd: Path) -> subprocess.CompletedP
     return subprocess.run(line, env=env, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "preview", "ceiling"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "preview", "ceiling", "pretrain"])
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job")])
 def test_help_and_configuration_answer_at_once(
     command: str, flags: tuple[str, ...], subprocess_env: Env, tmp_path: Path
@@ -28,7 +28,7 @@ def test_help_and_configuration_answer_at_once(
     assert done.returncode == 0, done.stderr
     # Under 1 s on a quiet machine; the imports that would break it take 4 s and more.
     assert time.monotonic() - start < 3
-    assert "finding: opacity" in done.stdout
+    assert ("name: resnet50" if command == "pretrain" else "finding: opacity") in done.stdout
     assert not list(tmp_path.iterdir()), "nothing is written"
 
 
@@ -67,6 +67,26 @@ def test_ceilings_of_several_kinds_of_image(subprocess_env: Env, tmp_path: Path)
     refused = _run("ceiling", "images=1", env=subprocess_env, cwd=tmp_path)
     assert refused.returncode != 0
     assert refused.stderr.strip().endswith("images=1 is not valid: choose at least 2")
+
+
+def test_pretraining_refuses_what_it_cannot_do(subprocess_env: Env, tmp_path: Path) -> None:
+    for override, message in (
+        ("trainer.accelerator=gpu", "trainer.accelerator=gpu is not valid: choose one of auto, cuda"),
+        ("budget=large", "budget=large is not valid: choose one of small, full"),
+        ("model.memory_format=x", "model.memory_format=x is not valid"),
+    ):
+        done = _run("pretrain", override, env=subprocess_env, cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.strip().splitlines()[-1].startswith(f"error: {message}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_goes_on_past_a_difficulty_that_does_not_fit(subprocess_env: Env, tmp_path: Path) -> None:
+    sweep = ("-m", "difficulty=easy", "data.finding=mass,nodule", "trainer.max_epochs=1", "mode=frozen")
+    done = _run("train", *TINY, *sweep, "hydra.sweep.dir=out", env=subprocess_env, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "1 of 2 runs complete" in done.stdout
+    assert "difficulty=easy is not made for data.finding=mass" in done.stderr
 
 
 def test_a_difficulty_that_is_not_for_the_finding(subprocess_env: Env, tmp_path: Path) -> None:

@@ -6,13 +6,11 @@ python -m xray_tl.ceiling -m difficulty=easy,medium,hard data.finding=nodule,opa
 
 from __future__ import annotations
 
-from typing import cast
-
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from xray_tl.cli import clean_exit
-from xray_tl.config import SyntheticDataConfig, conf_dir, register_schemas
+from xray_tl.config import SyntheticDataConfig, conf_dir, register_schemas, typed_node
 from xray_tl.errors import InputError
 from xray_tl.identity import register_resolvers
 
@@ -33,7 +31,7 @@ def main(cfg: DictConfig) -> None:
         if cfg.images < 2:
             raise InputError(f"images={cfg.images} is not valid: choose at least 2")
         keep_large_blocks()
-        data = resolve_difficulty(cast(SyntheticDataConfig, OmegaConf.to_object(cfg.data)))
+        data = resolve_difficulty(typed_node(cfg.data, SyntheticDataConfig))
         source = SyntheticRadiographs.open(data, "test")
         known = "attenuation" if data.contrast == "physical" else "d0"
         value = source.finding.attenuation if data.contrast == "physical" else source.finding.d0

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from xray_tl.errors import InputError
 
@@ -130,8 +131,15 @@ def _by_finding(values: DictConfig, *, _parent_: DictConfig) -> Any:  # noqa: AN
 
 
 def _hash(cfg: DictConfig, keys: tuple[str, ...]) -> str:
-    chosen = {key: _plain(OmegaConf.select(cfg, key, default=None)) for key in keys}
+    chosen = {key: _value(cfg, key) for key in keys}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def _value(cfg: DictConfig, key: str) -> Any:  # noqa: ANN401  (any YAML value)
+    try:
+        return _plain(OmegaConf.select(cfg, key, default=None))
+    except InterpolationResolutionError as error:  # refused when the run starts, and recorded there
+        return str(error)
 
 
 def _plain(node: Any) -> Any:  # noqa: ANN401  (any YAML value)

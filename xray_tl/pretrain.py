@@ -6,14 +6,12 @@ python -m xray_tl.pretrain -m model=resnet50,vgg16 budget=small
 
 from __future__ import annotations
 
-from typing import cast
-
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from xray_tl.cli import clean_exit
-from xray_tl.config import PretrainConfig, conf_dir, register_schemas
-from xray_tl.validation import require
+from xray_tl.config import conf_dir, register_schemas, typed_node
+from xray_tl.validation import check_values
 
 register_schemas()
 
@@ -26,12 +24,11 @@ def main(cfg: DictConfig) -> None:
         from xray_tl.training.device import set_threads
         from xray_tl.training.source_weights import source_weights
 
-        require(cfg)
-        chosen = cast(PretrainConfig, OmegaConf.to_object(cfg))
-        trainer = cast(TrainerConfig, chosen.trainer)
+        check_values(cfg)
+        trainer = typed_node(cfg.trainer, TrainerConfig)
         set_threads(trainer)
-        weights = WeightsConfig(source="source", budget=chosen.budget, seed=chosen.seed)
-        print(source_weights(cast(ModelConfig, chosen.model), weights, trainer))
+        weights = WeightsConfig(source="source", budget=cfg.budget, seed=cfg.seed)
+        print(source_weights(typed_node(cfg.model, ModelConfig), weights, trainer))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ python -m xray_tl.preview data.finding=nodule outlines=true rows=1 columns=4 out
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from xray_tl.cli import clean_exit
-from xray_tl.config import SyntheticDataConfig, conf_dir, register_schemas
+from xray_tl.config import SyntheticDataConfig, conf_dir, register_schemas, typed_node
 from xray_tl.identity import register_resolvers
 
 register_schemas()
@@ -30,7 +29,7 @@ def main(cfg: DictConfig) -> None:
         from xray_tl.observers.difficulty import resolve_difficulty
 
         keep_large_blocks()
-        data = cast(SyntheticDataConfig, OmegaConf.to_object(cfg.data))
+        data = typed_node(cfg.data, SyntheticDataConfig)
         source = SyntheticRadiographs.open(resolve_difficulty(data), cfg.split)
         sheet = draw_sheet(source, cfg.rows, cfg.columns, outlines=cfg.outlines)
         print(write_sheet(sheet, Path(cfg.output)))

@@ -43,6 +43,7 @@ class Choice(tuple[str, ...]):
 
 
 POSITIVE = Range(0, open_ends="low")
+BUDGET = Choice(("small", "full"))
 
 CHECKS: dict[str, Range | Choice] = {
     "seed": Range(0),
@@ -52,7 +53,9 @@ CHECKS: dict[str, Range | Choice] = {
     "mode.head_epochs": Range(0, 1, "low high"),
     "mode.head_tolerance": Range(0),
     "mode.layer_decay": Range(0, 1, "low"),
+    "weights.budget": BUDGET,
     "weights.timeout_s": POSITIVE,
+    "budget": BUDGET,
     "data.batch_size": Range(3),  # an even split into batches then leaves none of one image
     "data.num_workers": Range(0),
     "data.memory_limit_gb": Range(0),
@@ -88,16 +91,25 @@ def validate(cfg: DictConfig) -> None:
     Raises:
         InputError: An option is missing or outside its valid values; the message names both.
     """
-    require(cfg)
-    for key, allowed in CHECKS.items():
-        value = OmegaConf.select(cfg, key)
-        if value is not None and value not in allowed:
-            raise InputError(f"{key}={value} is not valid: choose {allowed}")
+    check_values(cfg)
     for option in MODE_NEEDS.get(cfg.mode.name, ()):
         if cfg.mode[option] is None:
             raise InputError(f"mode={cfg.mode.name} needs a value: mode.{option}=...")
     if cfg.mode.name == "lp_ft" and cfg.trainer.max_epochs < 2:
         raise InputError("mode=lp_ft needs trainer.max_epochs of at least 2: first the head, then everything")
+
+
+def check_values(cfg: DictConfig) -> None:
+    """Check whichever of the known options a command's configuration has.
+
+    Raises:
+        InputError: An option is missing or outside its valid values; the message names both.
+    """
+    require(cfg)
+    for key, allowed in CHECKS.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value not in allowed:
+            raise InputError(f"{key}={value} is not valid: choose {allowed}")
 
 
 def require(cfg: DictConfig) -> None:

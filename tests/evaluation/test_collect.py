@@ -51,6 +51,7 @@ def test_floors_stand_above_the_arms_once_a_data_set(tmp_path: Path) -> None:
     for seed in range(2):
         write_run(tmp_path, f"run{seed}", seed=seed, floors=floors)
     write_run(tmp_path, "without", data_hash="other")
+    write_run(tmp_path, "older", seed=-1)  # of the same data, from before there were floors
     table = arms(collect(tmp_path))
     assert list(table["model"]) == ["majority", "pooled_pixels", "resnet18", "resnet18"]
     assert list(table["test_auroc"][:2]) == [0.5, 0.66]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from xray_tl.config import SyntheticDataConfig
+from xray_tl.config import MarkerConfig, SyntheticDataConfig
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.data.validation import validate
 from xray_tl.errors import InputError
@@ -58,10 +58,23 @@ def test_an_unreachable_target_says_which_range_is_reachable() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"d0": 3.0}, r"data\.target_auroc=0\.9 and data\.d0=3\.0: the target finds d0, choose one"),
+        ({"d0": 3.0}, r"data\.target_auroc=0\.9 and data\.d0=3: the target finds d0, choose one"),
         ({"contrast": "physical"}, r"data\.target_auroc=0\.9 needs data\.contrast=iso"),
+        ({"target_auroc": 1.5}, r"data\.target_auroc=1\.5 is not valid: choose in \(0\.5, 1\)"),
     ],
 )
 def test_a_target_and_what_it_excludes(options: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        validate(replace(NODULE, target_auroc=0.9, **options))  # type: ignore[arg-type]
+    config = replace(NODULE, **({"target_auroc": 0.9} | options))  # type: ignore[arg-type]
+    for check in (validate, resolve_difficulty):
+        with pytest.raises(InputError, match=message):
+            check(config)
+
+
+def test_a_marker_counts_towards_the_ceiling() -> None:
+    plain, marked = (
+        resolve_difficulty(replace(NODULE, target_auroc=0.9, marker=MarkerConfig(test=correlation)))
+        for correlation in (None, 0.6)
+    )
+    assert marked.d0 < plain.d0, "the marker tells some of it"
+    best = bounds(ideal_logit(SyntheticRadiographs(marked, split="test", seed=0), 1500))
+    assert best["auroc"] == pytest.approx(0.9, abs=SIGMAS * best["auroc_se"] * 2.5**0.5)

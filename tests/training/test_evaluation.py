@@ -9,6 +9,8 @@ import torchvision
 from omegaconf import DictConfig
 
 from tests.conftest import compose_config
+from xray_tl.config import typed
+from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.errors import InputError, RunError
 from xray_tl.files import write_text
 from xray_tl.records import read_record
@@ -86,6 +88,25 @@ def test_a_shift_keeps_the_d0_that_a_target_found(tiny: Callable[..., DictConfig
     easier = read_record(tmp_path / "evaluations" / "easier")
     assert easier is not None
     assert easier["data"]["d0"] > record["data"]["d0"]
+
+
+def test_another_difficulty_leaves_nothing_of_the_run_s(
+    tiny: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    run(tiny("data.finding=opacity", "difficulty=hard"), tmp_path)
+    for level in ("easy", "own"):
+        _evaluate(tmp_path, f"difficulty={level}", name=level)
+        record = read_record(tmp_path / "evaluations" / level)
+        assert record is not None
+        fresh = XrayDataModule(typed(tiny(f"difficulty={level}")).data, seed=0)
+        assert record["data_hash"] == fresh.data_hash()
+
+
+def test_a_second_shift_is_refused(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+    run(tiny("shift=no_grid"), tmp_path)
+    for other in ("none", "low_dose"):
+        with pytest.raises(InputError, match=rf"shift={other}: the run was made with shift=no_grid"):
+            _evaluate(tmp_path, f"shift={other}")
 
 
 def test_an_evaluation_leaves_the_run_alone(finished: Path) -> None:

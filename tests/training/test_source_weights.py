@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from tests.conftest import compose_config
 from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig, typed
-from xray_tl.data.source import FINDINGS
-from xray_tl.errors import InputError
+from xray_tl.data.source import FINDINGS, SourceTask
+from xray_tl.errors import InputError, RunError
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.weights import tensors_sha256
 from xray_tl.training import pretraining, source_weights
@@ -59,6 +59,34 @@ def test_the_whole_trunk_is_trained_and_fits(cache: Path, name: str) -> None:
     assert not unchanged
     for stem, size in (("repeat", 64), ("convert", 32)):
         build_backbone(replace(model, stem=stem), SOURCE, size, lambda: make(model))
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "vgg16"])
+def test_nothing_is_dropped_and_the_rest_trains(name: str) -> None:
+    backbone, _ = build_backbone(ModelConfig(name, name), WeightsConfig("random"), 32)
+    images = SourceTask(32).render(torch.arange(2))
+    module = pretraining.SourceTraining(backbone, images, Recipe(2, 1), seed=0)
+    names = ("Dropout", "StochasticDepth")
+    dropping = [part for part in module.modules() if type(part).__name__ in names]
+    assert dropping
+    assert not any(part.training for part in dropping)
+    assert all(part.training for part in module.modules() if part not in dropping)
+
+
+def test_the_gradient_is_clipped(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def watch(self: torch.optim.AdamW, closure: Callable[[], float]) -> float:
+        loss = closure()  # Lightning computes and clips the gradient in there
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+        step(self)
+        return loss
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watch)
+    make()
+    assert max(norms) == pytest.approx(1.0, rel=1e-3), "the first gradients are larger"
 
 
 def test_the_recipe_says_how_and_what_was_learned(cache: Path) -> None:
@@ -153,6 +181,19 @@ def test_parallel_jobs_wait_for_the_one_that_trains(
     other.join()
     assert len(trained) == 1
     assert "another process makes" in caplog.text
+
+
+def test_the_memory_format_is_part_of_what_they_are(cache: Path) -> None:
+    assert make(replace(RESNET18, memory_format="contiguous")) != make()
+
+
+def test_a_diverged_training_is_not_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(32, 2, image_size=32, lr=1e30)
+    with monkeypatch.context() as patch:
+        patch.setattr(pretraining, "_DEFAULT", {"small": recipe})
+        with pytest.raises(RunError, match=r"the loss became (nan|inf) in epoch"):
+            make()
+    assert not list(cache.rglob("*.safetensors"))
 
 
 def test_what_cannot_be_made_is_refused(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

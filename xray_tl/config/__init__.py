@@ -9,7 +9,7 @@ from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
 from xray_tl.config.commands import CeilingConfig, Config, EvaluateConfig, PretrainConfig, PreviewConfig
 from xray_tl.config.data import AcquisitionConfig, AnatomyConfig, MarkerConfig, SyntheticDataConfig
 from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
-from xray_tl.config.settings import Settings, typed
+from xray_tl.config.settings import Settings, typed, typed_node
 from xray_tl.config.store import SCHEMAS, conf_dir, register_schemas
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "conf_dir",
     "register_schemas",
     "typed",
+    "typed_node",
 ]

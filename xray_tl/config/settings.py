@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -11,6 +12,8 @@ from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
 from xray_tl.config.data import SyntheticDataConfig
 from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
 from xray_tl.errors import InputError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,24 @@ def typed(cfg: DictConfig) -> Settings:
         "trainer": TrainerConfig,
         "logger": LoggerConfig,
     }
+    nodes: dict[str, Any] = {name: typed_node(cfg[name], schema) for name, schema in groups.items()}
+    return Settings(**nodes, seed=cfg.seed)
+
+
+def typed_node(node: DictConfig, schema: type[T]) -> T:
+    """Turn one node of a composed or stored configuration into an object of its schema.
+
+    Raises:
+        InputError: A key is unknown or of the wrong type, or an interpolation was refused.
+    """
     try:
-        nodes = {
-            name: OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), cfg[name]))
-            for name, schema in groups.items()
-        }
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
     except OmegaConfBaseException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__
+        if cause is not None:  # a resolver of this project refused the value
+            raise InputError(str(cause)) from error
         raise InputError(f"the configuration does not fit this version: {error}") from error
-    return Settings(**nodes, seed=cfg.seed)  # type: ignore[arg-type]
+    assert isinstance(made, schema)
+    return made

@@ -60,7 +60,8 @@ def arms(runs: pd.DataFrame) -> pd.DataFrame:
     table = grouped.agg(["mean", "std"])
     table.columns = pd.Index([name for metric in SHOWN for name in (metric, f"{metric}_sd")])
     table.insert(0, "n", grouped.size())
-    table = pd.concat([floor_rows(complete), table.reset_index()], ignore_index=True)
+    floors = floor_rows(complete).drop(columns="ceiling_auroc_se", errors="ignore")
+    table = pd.concat([floors, table.reset_index()], ignore_index=True)
     if table.duplicated(ARM).any():
         table.insert(len(ARM), "variant", table.groupby(ARM).cumcount() + 1)
     return table.drop(columns=APART)
@@ -68,26 +69,27 @@ def arms(runs: pd.DataFrame) -> pd.DataFrame:
 
 def floor_rows(complete: pd.DataFrame) -> pd.DataFrame:
     """Return the floors of every data set as rows of the table of arms."""
-    sets = complete.drop_duplicates("data_hash")
-    rows = [
-        {
-            **dict.fromkeys(ARM, "-"),
-            "model": name,
-            "data_hash": run["data_hash"],
-            "n": 1,
-            "test_auroc": run[f"floor_{name}_auroc"],
-            "ceiling_auroc": run["ceiling_auroc"],
-            "test_accuracy": run[f"floor_{name}_accuracy"],
-        }
-        for name in floor_names(complete)
-        for run in sets.to_dict("records")
-        if pd.notna(run[f"floor_{name}_auroc"])
-    ]
+    rows = []
+    for name in floor_names(complete):
+        known = complete.dropna(subset=f"floor_{name}_auroc").drop_duplicates("data_hash")
+        rows += [
+            {
+                **dict.fromkeys(ARM, "-"),
+                "model": name,
+                "data_hash": run["data_hash"],
+                "n": 1,
+                "test_auroc": run[f"floor_{name}_auroc"],
+                "ceiling_auroc": run["ceiling_auroc"],
+                "ceiling_auroc_se": run["ceiling_auroc_se"],
+                "test_accuracy": run[f"floor_{name}_accuracy"],
+            }
+            for run in known.to_dict("records")
+        ]
     return pd.DataFrame(rows)
 
 
 def floor_names(runs: pd.DataFrame) -> list[str]:
-    """Return the floors that a table of runs has, from the lowest."""
+    """Return the floors that a table of runs has."""
     found = (re.fullmatch(r"floor_(\w+)_auroc", str(column)) for column in runs)
     return [match[1] for match in found if match]
 

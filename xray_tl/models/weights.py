@@ -1,4 +1,4 @@
-"""A trunk's initial weights: ImageNet's, random ones, or a file's; and the record of which they were."""
+"""A trunk's initial weights: ImageNet's, source, random or a file's; and the record of which they were."""
 
 from __future__ import annotations
 
@@ -104,11 +104,21 @@ def load_weights(
         case "file":
             source, name = "file", _load_file(trunk, model, weights)
         case "imagenet":
-            source, name = _load_imagenet(trunk, model, weights)
+            try:
+                source, name = _load_imagenet(trunk, model, weights)
+            except UnavailableError as error:
+                raise InputError(
+                    f"weights=imagenet: no ImageNet weights for {model}: {error}; "
+                    "or choose weights=source, weights=random or weights=file weights.path=FILE"
+                ) from error
         case "source":
             source, name = _load_source(trunk, model, weights, make_source)
         case "auto":
-            source, name = _load_best(trunk, model, weights, make_source)
+            try:
+                source, name = _load_imagenet(trunk, model, weights)
+            except UnavailableError as error:
+                log.warning(_source_instead(model, str(error)))
+                source, name = _load_source(trunk, model, weights, make_source)
         case unknown:
             raise InputError(f"weights.source={unknown} is unknown; choose from {', '.join(SOURCES)}")
     return Provenance(source, name, tensors_sha256(trunk.net.state_dict()))
@@ -123,13 +133,7 @@ def _load_file(trunk: Trunk, model: str, weights: WeightsConfig) -> str:
 
 
 def _load_imagenet(trunk: Trunk, model: str, weights: WeightsConfig) -> tuple[str, str]:
-    try:
-        published = trunk.imagenet.find(weights)
-    except UnavailableError as error:
-        raise InputError(
-            f"weights=imagenet: no ImageNet weights for {model}: {error}; "
-            "or choose weights=source, weights=random or weights=file weights.path=FILE"
-        ) from error
+    published = trunk.imagenet.find(weights)
     fill(trunk, model, (trunk.read or read_tensors)(published.file), str(published.file))
     return "imagenet", published.name
 
@@ -138,23 +142,10 @@ def _load_source(
     trunk: Trunk, model: str, weights: WeightsConfig, make_source: MakeSource | None
 ) -> tuple[str, str]:
     if make_source is None:
-        raise ValueError("weights=source needs make_source: training.pretraining makes it")
+        raise ValueError("weights=source needs make_source: training.source_weights makes them")
     file = make_source()
     fill(trunk, model, read_tensors(file), str(file))
     return "source", f"budget {weights.budget}, seed {weights.seed}"
-
-
-def _load_best(
-    trunk: Trunk, model: str, weights: WeightsConfig, make_source: MakeSource | None
-) -> tuple[str, str]:
-    """Load ImageNet weights; where they cannot be had, source weights, and say so."""
-    try:
-        published = trunk.imagenet.find(weights)
-    except UnavailableError as error:
-        log.warning(_source_instead(model, str(error)))
-        return _load_source(trunk, model, weights, make_source)
-    fill(trunk, model, (trunk.read or read_tensors)(published.file), str(published.file))
-    return "imagenet", published.name
 
 
 def _source_instead(model: str, reason: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import replace
 
@@ -13,11 +14,11 @@ from scipy.special import expit, ndtri
 from xray_tl.cache import remember
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.synthetic import SyntheticRadiographs
-from xray_tl.data.validation import RESERVED_SEEDS
+from xray_tl.data.validation import RESERVED_SEEDS, validate
 from xray_tl.errors import InputError
 from xray_tl.evaluation.ceiling import weighted_auroc
 from xray_tl.observers.ideal import OBSERVER, IdealObserver
-from xray_tl.observers.scores import observed_logit
+from xray_tl.observers.scores import marker_log_ratio, observed_logit
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +38,17 @@ def resolve_difficulty(
     """Return the data set with the `d0` that its `target_auroc` asks for; as it is where none is asked for.
 
     Raises:
-        InputError: No d0 reaches the target; the message says which range can be had.
+        InputError: An option is outside its range or excluded by another, or no d0 reaches the target; the
+            message then says which range can be had.
     """
     target = config.target_auroc
     if target is None:
         return config
+    validate(config)
     open_ended = replace(config, target_auroc=None, d0=LOWEST)
     source = SyntheticRadiographs(open_ended, split="test", seed=RESERVED_SEEDS[0], device=device)
     identity = {"observer": OBSERVER, "data": source.identity(), "images": IMAGES, "target": target}
+    identity["device"] = source.device.type  # rounds in its own way
     found = remember("difficulty", identity, lambda: {"d0": np.array(_solve(open_ended, target, device))})
     return replace(config, target_auroc=None, d0=float(found["d0"]))
 
@@ -52,6 +56,7 @@ def resolve_difficulty(
 def _solve(config: SyntheticDataConfig, target: float, device: torch.device | str) -> float:
     log.info("looking for the d0 at which the best possible AUROC is %g", target)
 
+    @functools.cache
     def excess(log_d0: float) -> float:
         auroc = soft_auroc(replace(config, d0=float(np.exp(log_d0))), device)
         return float(ndtri(np.clip(auroc, 1e-6, 1 - 1e-6)) - ndtri(target))  # 1 would be infinitely easy
@@ -63,7 +68,8 @@ def _solve(config: SyntheticDataConfig, target: float, device: torch.device | st
             f"data.target_auroc={target:g} cannot be reached: data.finding={config.finding} with its label "
             f"flips and mild findings allows {reachable[0]:.3f} to {reachable[1]:.3f}"
         )
-    d0 = float(np.exp(brentq(excess, low, high, xtol=TOLERANCE)))
+    # Rounded far below what matters, so that machines that round differently agree on the data set.
+    d0 = float(f"{np.exp(brentq(excess, low, high, xtol=TOLERANCE)):.4g}")
     log.info("d0 = %.3f", d0)
     return d0
 
@@ -72,4 +78,5 @@ def soft_auroc(config: SyntheticDataConfig, device: torch.device | str = "cpu") 
     """Return the best possible AUROC of a data set's kind of image, on images that no data set holds."""
     source = SyntheticRadiographs(config, split="test", seed=RESERVED_SEEDS[0], device=device)
     logit = observed_logit(source, IdealObserver(source).log_likelihood_ratio(torch.arange(IMAGES)).numpy())
+    logit = logit + marker_log_ratio(source, IMAGES)
     return weighted_auroc(expit(logit), logit)[0]

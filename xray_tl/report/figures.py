@@ -33,12 +33,18 @@ def draw_auroc(runs: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(7.5, 1.3 + 0.38 * rows), layout="constrained", dpi=150)
     axes = figure.subplots()
     labels: list[str] = []
+    several = complete["data_hash"].nunique() > 1
+
+    def named(data_hash: str) -> str:
+        return f", data {data_hash[:6]}" if several else ""
+
     for floor in floors.to_dict("records"):
         axes.plot(floor["test_auroc"], len(labels), "s", color=_FLOOR, markersize=6)
-        labels.append(floor["model"].replace("_", " "))
+        _draw_ceiling(axes, len(labels), floor["ceiling_auroc"], floor["ceiling_auroc_se"])
+        labels.append(floor["model"].replace("_", " ") + named(floor["data_hash"]))
     for key, seeds in ordered:
         _draw_arm(axes, len(labels), seeds)
-        labels.append(_label(key, len(seeds)))
+        labels.append(_label(key, len(seeds)) + named(seeds["data_hash"].iloc[0]))
     if len(floors) and ordered:
         axes.axhline(len(floors) - 0.5, color="#d0d0d0", linewidth=0.8)
     axes.axvline(0.5, color=_FLOOR, linewidth=0.8, linestyle=":")
@@ -68,7 +74,10 @@ def _draw_arm(axes: Axes, row: int, seeds: pd.DataFrame) -> None:
         axes.plot([mean - half, mean + half], [row, row], color=_ARM, linewidth=5, alpha=0.25)
     axes.plot(values, np.full(len(values), row), "o", color=_ARM, markersize=4, alpha=0.8)
     axes.plot([mean, mean], [row - 0.22, row + 0.22], color=_ARM, linewidth=1.6)
-    ceiling, error = seeds["ceiling_auroc"].mean(), seeds["ceiling_auroc_se"].mean()
+    _draw_ceiling(axes, row, seeds["ceiling_auroc"].mean(), seeds["ceiling_auroc_se"].mean())
+
+
+def _draw_ceiling(axes: Axes, row: int, ceiling: float, error: float) -> None:
     if pd.notna(ceiling):
         axes.fill_betweenx(
             [row - 0.5, row + 0.5], ceiling - 2 * error, ceiling + 2 * error, color=_CEILING, alpha=0.15, lw=0

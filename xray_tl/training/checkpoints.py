@@ -113,8 +113,12 @@ def keepers(folder: Path) -> list[Callback]:
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    last = Keeper(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-    return [best, last]
+    return [best, last_keeper(folder)]
+
+
+def last_keeper(folder: Path) -> Callback:
+    """Keep the last epoch's state, to go on from (`last.ckpt`)."""
+    return Keeper(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
 
 
 class ResumableEarlyStopping(EarlyStopping):

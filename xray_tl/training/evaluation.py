@@ -81,20 +81,26 @@ def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[st
     """Replace, in a run's stored configuration, what the command line names: groups first, then values.
 
     Raises:
-        InputError: An override deletes an option.
+        InputError: An override deletes an option, or adds a shift to a shifted run.
     """
     for text in overrides:
         if text.startswith("~"):
             raise InputError(f"{text}: evaluate can replace options of a run, not delete them")
     pairs = [text.lstrip("+").split("=", 1) for text in overrides]
     for key, value in sorted(pairs, key=lambda pair: pair[0].count(".")):
+        if key == "shift" and stored.data.shift not in ("none", value):
+            raise InputError(
+                f"shift={value}: the run was made with shift={stored.data.shift}, which would stay; "
+                "spell out what is to change: data.acquisition.kerma=..."
+            )
         if key in DATA_GROUPS:
             options = OmegaConf.load(Path(conf_dir()) / key / f"{value}.yaml")
             stored.data = OmegaConf.merge(stored.data, options)
         else:
             OmegaConf.update(stored, key, OmegaConf.select(composed, key), merge=False, force_add=True)
-    if any(key == "data.target_auroc" for key, _ in pairs):
-        stored.data.d0 = None
+    keys = {key for key, _ in pairs}
+    if "data.target_auroc" in keys and "data.d0" not in keys and stored.data.target_auroc is not None:
+        stored.data.d0 = None  # the target finds another
 
 
 def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path) -> str:

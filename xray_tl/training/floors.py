@@ -41,7 +41,7 @@ def _score(data: XrayDataModule) -> Arrays:
     truth, features = {}, {}
     for split in SPLITS:
         parts = [
-            image_features(batch.image[:, 0].cpu().numpy()) | {"truth": batch.truth.double().cpu().numpy()}
+            image_features(batch.image[:, 0].cpu().numpy()) | {"truth": batch.truth.cpu().double().numpy()}
             for batch in data.ordered_dataloader(split)
         ]
         features[split] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader, Dataset
+from torchvision.ops import StochasticDepth
 
 from xray_tl.config import ModelConfig, OptimConfig, TrainerConfig, WeightsConfig
-from xray_tl.data.datamodule import EpochOrder, EvenBatches
+from xray_tl.data.datamodule import EpochOrder, EvenBatches, as_is
 from xray_tl.data.source import FINDINGS, PARAMETERS, SourceImages, SourceTask
-from xray_tl.errors import InputError
+from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.metrics import auroc
 from xray_tl.files import remove_partials
 from xray_tl.models.fold import FoldableNorms
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import MEMORY_FORMATS, Backbone
-from xray_tl.seeding import seed_everything
+from xray_tl.seeding import seed_everything, stream_seed
 from xray_tl.training.callbacks import Progress
-from xray_tl.training.checkpoints import Keeper
+from xray_tl.training.checkpoints import last_keeper
 from xray_tl.training.optim import parameter_groups, rate_factor
 from xray_tl.training.trainer import build_trainer, expected_warnings, interruptible
 
@@ -72,9 +75,10 @@ _RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "vit_b_16": {"small": Recipe(1024, 3, lr=3e-4), "full": Recipe(2304, 4, lr=3e-4)},
 }
-_DEFAULT = {"small": Recipe(1792, 4), "full": Recipe(4096, 6)}
+_DEFAULT = {"small": Recipe(2048, 4), "full": Recipe(4096, 6)}
 
-_OPTIM = OptimConfig(weight_decay=0.01, warmup=0.05, schedule="cosine", clip_norm=1.0)
+_OPTIM = OptimConfig(weight_decay=0.01, warmup=0.05, schedule="cosine")
+_CLIP_NORM = 1.0
 
 
 def recipe(model: ModelConfig, budget: str) -> Recipe:
@@ -85,7 +89,7 @@ def recipe(model: ModelConfig, budget: str) -> Recipe:
     """
     if budget not in BUDGETS:
         raise InputError(f"weights.budget={budget} is unknown: choose from {', '.join(BUDGETS)}")
-    return _RECIPES.get(model.name, _DEFAULT)[budget]
+    return _RECIPES.get(model.registry, _DEFAULT)[budget]
 
 
 class SourceTraining(LightningModule):
@@ -103,15 +107,17 @@ class SourceTraining(LightningModule):
         self.backbone, self.pairs, self.recipe, self.seed = backbone, _Pairs(images), recipe, seed
         self.norms = FoldableNorms(backbone.net)
         with torch.random.fork_rng(devices=[]):
-            seed_everything("source head", seed)
+            torch.manual_seed(stream_seed("source head", seed))
             self.head = nn.Linear(backbone.num_features, len(FINDINGS) + len(PARAMETERS))
 
+        self.train()
+
     def train(self, mode: bool = True) -> SourceTraining:
-        """Switch mode; dropout stays off, the budget is too small to need it."""
+        """Switch mode; dropout and stochastic depth stay off: the budget is too small to need them."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, nn.Dropout):
-                module.eval()
+            if isinstance(module, nn.Dropout | StochasticDepth | DropPath):
+                module.training = False
         return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,7 +140,7 @@ class SourceTraining(LightningModule):
         return DataLoader(
             self.pairs,
             batch_sampler=EvenBatches(order, len(self.pairs), self.recipe.batch_size // 2),
-            collate_fn=_as_is,  # type: ignore[arg-type]  # __getitems__ gives whole batches
+            collate_fn=as_is,  # __getitems__ gives whole batches
             generator=torch.Generator(),  # the loader draws a base seed: not from training's generator
         )
 
@@ -147,6 +153,25 @@ class SourceTraining(LightningModule):
         factor = rate_factor(self.global_step, int(self.trainer.estimated_stepping_batches), _OPTIM)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = group["full_lr"] * factor
+
+    def on_train_epoch_end(self) -> None:
+        """Stop before a diverged network is kept.
+
+        Raises:
+            RunError: The loss is NaN or infinite; names the epoch.
+        """
+        loss = float(self.trainer.callback_metrics["train/loss_epoch"])
+        if not math.isfinite(loss):
+            raise RunError(f"pretraining: the loss became {loss} in epoch {self.current_epoch}")
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of the whole gradient."""
+        nn.utils.clip_grad_norm_(self.parameters(), _CLIP_NORM)
 
     def configure_optimizers(self) -> AdamW:
         """Build fused AdamW over everything."""
@@ -196,12 +221,15 @@ def pretrain(
     Raises:
         KeyboardInterrupt: Training was interrupted; the next call goes on from its last epoch.
     """
-    backbone, _ = build_backbone(model, WeightsConfig(source="random", seed=weights.seed), chosen.image_size)
+    fresh = WeightsConfig(source="random", seed=weights.seed)
+    try:
+        backbone, _ = build_backbone(model, fresh, chosen.image_size)
+    except InputError as error:
+        raise InputError(f"weights=source trains on images of {chosen.image_size} px: {error}") from error
     task = SourceTask(chosen.image_size, device)
     module = SourceTraining(backbone, task.render(torch.arange(chosen.images)), chosen, weights.seed)
     module.to(device).to(memory_format=MEMORY_FORMATS[model.memory_format])
-    last = Keeper(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-    callbacks = [Progress(bar=trainer.progress_bar), last]
+    callbacks = [Progress(bar=trainer.progress_bar), last_keeper(folder)]
     with expected_warnings():
         loop = build_trainer(replace(trainer, max_epochs=chosen.epochs), device, folder, None, callbacks)
         with interruptible(loop):
@@ -216,7 +244,7 @@ def pretrain(
 def _held_out(module: SourceTraining, images: SourceImages) -> dict[str, float]:
     """Return what was learned: AUROC a finding, and the share of the parameters' variance explained."""
     parts = [module(part) for part in torch.split(images.image, module.recipe.batch_size)]
-    logits, parameters = (torch.cat(column).double().cpu().numpy() for column in zip(*parts, strict=True))
+    logits, parameters = (torch.cat(column).cpu().double().numpy() for column in zip(*parts, strict=True))
     truth, target = images.findings.cpu().numpy(), images.parameters.cpu().numpy()
     learned = {name: auroc(truth[:, [k]], logits[:, [k]]) for k, name in enumerate(FINDINGS)}
     explained = 1 - ((parameters - target) ** 2).mean() / target.var(0).mean()
@@ -237,7 +265,3 @@ def _resumable(folder: Path) -> Path | None:
         return None
     log.info("going on from epoch %d of %s", epoch + 1, path)
     return path
-
-
-def _as_is(batch: SourceImages) -> SourceImages:
-    return batch

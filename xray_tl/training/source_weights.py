@@ -44,7 +44,7 @@ def source_weights(model: ModelConfig, weights: WeightsConfig, trainer: TrainerC
     chosen = recipe(model, weights.budget)
     identity = {
         "versions": [GENERATOR, SOURCE, PRETRAINING],
-        "backbone": [model.registry, model.name],
+        "backbone": [model.registry, model.name, model.memory_format],
         "recipe": asdict(chosen),
         "seed": weights.seed,
         "device": device.type,
@@ -62,6 +62,7 @@ def source_weights(model: ModelConfig, weights: WeightsConfig, trainer: TrainerC
             _announce(model, weights.budget, chosen, folder)
             made = pretrain(replace(model, stem="repeat"), weights, trainer, chosen, device, folder)
             _keep(folder, identity, *made)
+        (folder / LAST).unlink(missing_ok=True)
     finally:
         lock.release()
     return folder / WEIGHTS
@@ -110,13 +111,12 @@ def _is_whole(folder: Path) -> bool:
 def _keep(
     folder: Path, identity: dict[str, Any], tensors: dict[str, Tensor], learned: dict[str, float]
 ) -> None:
-    """Write the weights, then the recipe that makes them valid; then the checkpoint may go."""
+    """Write the weights, then the recipe that makes them valid."""
     with atomic_path(folder / WEIGHTS) as partial:
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial)
         with partial.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     stated = {**identity, "learned": learned, "torch": torch.__version__, "sha256": sha256}
     write_text(folder / RECIPE, json.dumps(stated, indent=1))
-    (folder / LAST).unlink(missing_ok=True)
     shown = ", ".join(f"{name} {value:.3f}" for name, value in learned.items())
     log.info("source weights: %s; held-out AUROC and explained variance: %s", folder / WEIGHTS, shown)
