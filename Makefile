@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
+CACHE := $(or $(XRAY_TL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/xray_tl)
 # One test process a core, at most four: each holds torch and a few tiny models.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study train test test-all lint tensorboard clean
+.PHONY: help setup study train test test-all lint tensorboard clean clean-cache
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +41,9 @@ lint: $(STAMP) ## ruff check, ruff format --check, mypy --strict
 
 tensorboard: $(STAMP) ## Show curves, figures and hparams of everything under outputs/
 	$(BIN)/tensorboard --logdir outputs
+
+clean-cache: ## Remove what is kept between runs: features, ceilings, floors, source weights
+	@for kind in batchnorm difficulty features floors ideal source; do rm -rf "$(CACHE)/$$kind"; done
 
 clean: ## Remove .venv and caches; outputs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist

@@ -67,6 +67,7 @@ def main() -> None:
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         cfg = compose("config", overrides=[*DEFAULTS, *sys.argv[1:]])
     parts = assemble(typed(cfg))
+    parts.data.setup()
     initial = copy.deepcopy(parts.task.state_dict())
     ratios = []
     print(f"load average before: {os.getloadavg()[0]:.2f}, threads: {torch.get_num_threads()}")

@@ -1,5 +1,7 @@
 """What is made once and kept: found again, checked, shared, and never in the way."""
 
+import hashlib
+import json
 import logging
 import multiprocessing
 import os
@@ -130,6 +132,24 @@ def test_parallel_jobs_wait_for_the_one_that_makes_it(cache: Path) -> None:
         job.join()
     assert [job.exitcode for job in jobs] == [0, 0, 0]
     assert len(list(cache.glob("made-by-*"))) == 1
+
+
+def test_the_limit_takes_what_was_not_used_for_longest(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    big = {"x": np.zeros(25_000)}  # 0.2 MB
+    monkeypatch.setenv("XRAY_TL_CACHE_GB", "0.0005")
+    for number in range(2):
+        remember("kind", {"number": number}, lambda: big)
+        os.utime(entry_of(cache, number), (number, number))
+    remember("kind", {"number": 0}, Maker())  # used again: now the younger one
+    remember("other", {"number": 2}, lambda: big)
+    assert entry_of(cache, 0).is_file()
+    assert not entry_of(cache, 1).is_file()
+    assert len(list(cache.glob("*/*.safetensors"))) == 2
+
+
+def entry_of(cache: Path, number: int) -> Path:
+    key = hashlib.sha256(json.dumps({"number": number}).encode()).hexdigest()
+    return cache / "kind" / f"{key}.safetensors"
 
 
 def test_the_folder_is_the_users_unless_stated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.conftest import TINY
 from xray_tl.config import conf_dir
 
 Env = dict[str, str]
+WITH_DATA = ("train", "evaluate", "preview", "ceiling")
 
 
 def _run(command: str, *args: str, env: Env, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -18,7 +19,7 @@ def _run(command: str, *args: str, env: Env, cwd: Path) -> subprocess.CompletedP
     return subprocess.run(line, env=env, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "preview", "ceiling", "pretrain"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "preview", "ceiling", "pretrain", "bench"])
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job")])
 def test_help_and_configuration_answer_at_once(
     command: str, flags: tuple[str, ...], subprocess_env: Env, tmp_path: Path
@@ -28,7 +29,7 @@ def test_help_and_configuration_answer_at_once(
     assert done.returncode == 0, done.stderr
     # Under 1 s on a quiet machine; the imports that would break it take 4 s and more.
     assert time.monotonic() - start < 3
-    assert ("name: resnet50" if command == "pretrain" else "finding: opacity") in done.stdout
+    assert ("finding: opacity" if command in WITH_DATA else "name: resnet50") in done.stdout
     assert not list(tmp_path.iterdir()), "nothing is written"
 
 
@@ -137,6 +138,27 @@ def test_single_run_and_evaluate(subprocess_env: Env, tmp_path: Path) -> None:
     bad = _run("evaluate", "run=nowhere", env=subprocess_env, cwd=tmp_path)
     assert bad.returncode == 1
     assert bad.stderr.startswith("error: run=nowhere is not a run's folder")
+
+
+def test_bench_measures_several_backbones_and_draws_a_sweep(subprocess_env: Env, tmp_path: Path) -> None:
+    sweep = ("-m", *TINY, "trainer.max_epochs=1", "mode=frozen", "hydra.sweep.dir=sweep")
+    assert _run("train", *sweep, env=subprocess_env, cwd=tmp_path).returncode == 0
+    effort = ("image_size=32", "batch_size=2", "latency_repeats=2", "repeats=1", "warm_up=0", "trainer=cpu")
+    where = ("sweep=sweep", "hydra.sweep.dir=bench")
+    models = "model=resnet18,efficientnet_lite0"
+    done = _run("bench", models, *effort, *where, env=subprocess_env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "resnet18" in done.stdout
+    assert "efficientnet_lite0" in done.stdout
+    written = {path.name for path in (tmp_path / "bench").iterdir()}
+    assert {"bench.csv", "bench.json", "auroc_against_latency.png"} <= written
+    for override, message in (
+        ("repeats=0", "error: repeats=0 is not valid: choose at least 1"),
+        ("sweep=nowhere", "error: sweep=nowhere is not a folder: give that of a finished sweep"),
+    ):
+        refused = _run("bench", override, "hydra.sweep.dir=refused", env=subprocess_env, cwd=tmp_path)
+        assert refused.returncode != 0
+        assert message in refused.stderr
 
 
 SMALL_STUDIES = {

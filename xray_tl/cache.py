@@ -1,11 +1,12 @@
 """Results that are made once and kept: arrays under a key, hash-checked, safe under parallel jobs; no torch.
 
-The folder is `XRAY_TL_CACHE`, by default `xray_tl` in the user's cache folder. Whatever is in it can be made
-again: a cache that cannot be used costs time and a warning, never a run.
+The folder is `XRAY_TL_CACHE`, by default `xray_tl` in the user's cache folder, held to `XRAY_TL_CACHE_GB`.
+Whatever is in it can be made again: a cache that cannot be used costs time and a warning, never a run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -24,6 +25,9 @@ from xray_tl.errors import RunError
 from xray_tl.files import atomic_path
 
 log = logging.getLogger(__name__)
+
+LIMIT_GB = 20.0
+"""Size that the cache is held to, GB."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -58,10 +62,13 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
     try:
         kept = _read(path)
         if kept is not None:
+            with contextlib.suppress(OSError):  # a folder that can only be read
+                os.utime(path)
             return kept
         made = make()
         try:
             _write(path, made)
+            _trim(path)
         except (OSError, RunError) as error:
             log.warning("%s could not be kept: %s", path, error)
         return made
@@ -89,6 +96,23 @@ def _read(path: Path) -> Arrays | None:
 def _write(path: Path, arrays: Arrays) -> None:
     with atomic_path(path) as partial:
         save_file(arrays, partial, metadata={"sha256": _sha256(arrays)})
+
+
+def _trim(newest: Path) -> None:
+    """Remove the entries that were not used for longest, until the cache is within its limit.
+
+    `XRAY_TL_CACHE_GB` sets the limit. Source weights do not count: they take minutes to make.
+    """
+    limit = 1e9 * float(os.environ.get("XRAY_TL_CACHE_GB") or LIMIT_GB)
+    entries = {path: path.stat() for path in cache_folder().glob("*/*.safetensors")}
+    total = sum(stat.st_size for stat in entries.values())
+    for path, stat in sorted(entries.items(), key=lambda pair: pair[1].st_mtime):
+        if total <= limit:
+            return
+        if path != newest:
+            path.unlink(missing_ok=True)
+            total -= stat.st_size
+            log.info("the cache exceeds %.3g GB (XRAY_TL_CACHE_GB): %s is removed", limit / 1e9, path)
 
 
 def _sha256(arrays: Arrays) -> str:

@@ -19,6 +19,7 @@ CHANGES_RESULT = (
     "model.name",
     "model.registry",
     "model.stem",
+    "model.dropout",
     "model.memory_format",
     "mode.name",
     "mode.head_lr",
@@ -71,6 +72,7 @@ CHANGES_RESULT = (
     "trainer.reestimate_batchnorm",
 )
 COSMETIC = (
+    "feature_cache",
     "weights.timeout_s",
     "data.difficulty",
     "data.shift",

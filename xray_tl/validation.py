@@ -47,6 +47,7 @@ BUDGET = Choice(("small", "full"))
 
 CHECKS: dict[str, Range | Choice] = {
     "seed": Range(0),
+    "model.dropout": Range(0, 1, "high"),
     "model.memory_format": Choice(("channels_last", "contiguous")),
     "mode.head_lr": POSITIVE,
     "mode.unfreeze_every": Range(1),
@@ -56,6 +57,7 @@ CHECKS: dict[str, Range | Choice] = {
     "weights.budget": BUDGET,
     "weights.timeout_s": POSITIVE,
     "budget": BUDGET,
+    "feature_cache": Choice(("auto", "off")),
     "data.batch_size": Range(3),  # an even split into batches then leaves none of one image
     "data.num_workers": Range(0),
     "data.memory_limit_gb": Range(0),

@@ -107,3 +107,13 @@ def test_the_stem_does_not_change_what_is_drawn() -> None:
         summed.pop("net.conv1.weight"), own.pop("net.conv1.weight").sum(1, keepdim=True)
     )
     assert all(torch.equal(own[name], summed[name]) for name in own)
+
+
+def test_dropout_is_the_backbone_s_own_unless_stated() -> None:
+    def rates(dropout: float | None) -> set[float]:
+        model = ModelConfig("vgg16", "vgg16", dropout=dropout)
+        net = build_backbone(model, RANDOM, 32)[0].net
+        return {layer.p for layer in net.modules() if isinstance(layer, nn.Dropout)}
+
+    assert rates(None) == {0.5}
+    assert rates(0.0) == {0.0}

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from xray_tl.config import typed
 from xray_tl.models.freeze import policy_names
 from xray_tl.models.registry import backbone_names
-from xray_tl.training.assembly import Parts, assemble, prepare_frozen
+from xray_tl.training.assembly import Parts, assemble, fit_standardiser
+from xray_tl.training.features import settle_batchnorm
 from xray_tl.training.trainer import build_trainer, expected_warnings
 
 EPOCHS = 2
@@ -31,7 +32,9 @@ def _parts(tiny: Callable[..., DictConfig], model: str, mode: str) -> Parts:
     parts = assemble(
         typed(tiny(f"model={model}", f"mode={mode}", *name, *small, f"trainer.max_epochs={EPOCHS}"))
     )
-    prepare_frozen(parts)
+    settle_batchnorm(parts)
+    parts.data.setup()
+    fit_standardiser(parts)
     return parts
 
 

@@ -6,7 +6,14 @@ type fails while the configuration is composed, before anything is built. This p
 """
 
 from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
-from xray_tl.config.commands import CeilingConfig, Config, EvaluateConfig, PretrainConfig, PreviewConfig
+from xray_tl.config.commands import (
+    BenchConfig,
+    CeilingConfig,
+    Config,
+    EvaluateConfig,
+    PretrainConfig,
+    PreviewConfig,
+)
 from xray_tl.config.data import AcquisitionConfig, AnatomyConfig, MarkerConfig, SyntheticDataConfig
 from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
 from xray_tl.config.settings import Settings, typed, typed_node
@@ -16,6 +23,7 @@ __all__ = [
     "SCHEMAS",
     "AcquisitionConfig",
     "AnatomyConfig",
+    "BenchConfig",
     "CeilingConfig",
     "Config",
     "EvaluateConfig",

@@ -15,12 +15,14 @@ class ModelConfig:
         name: Shown name; the registry key too, unless `registry` says otherwise (timm's name for `timm`).
         registry: Key in the backbone registry.
         stem: `repeat` (one channel repeated to three) or `convert` (first convolution summed to one channel).
+        dropout: Probability of the backbone's dropout layers; `None` leaves the backbone's own.
         memory_format: `channels_last` or `contiguous`, whichever was measured faster for this backbone.
     """
 
     name: str = MISSING
     registry: str = "${.name}"
     stem: str = "repeat"
+    dropout: float | None = None
     memory_format: str = "channels_last"
 
 

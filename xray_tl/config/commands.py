@@ -14,6 +14,7 @@ class Config:
 
     Attributes:
         seed: Moves training only: head initialisation, order, dropout.
+        feature_cache: `auto` (a trunk that never trains computes its features once) or `off`.
     """
 
     model: Any = MISSING
@@ -24,6 +25,7 @@ class Config:
     trainer: Any = MISSING
     logger: Any = MISSING
     seed: int = 0
+    feature_cache: str = "auto"
 
 
 @dataclass
@@ -69,6 +71,31 @@ class PretrainConfig:
 
     budget: str = "full"
     seed: int = 0
+    model: Any = MISSING
+    trainer: Any = MISSING
+
+
+@dataclass
+class BenchConfig:
+    """What backbones cost on this machine.
+
+    Attributes:
+        image_size: Pixels a side.
+        batch_size: Images of a batch, for throughput.
+        latency_repeats: Single images that latency is measured on.
+        repeats: Batches that throughput is measured on; the median counts.
+        warm_up: Unmeasured calls before each measurement.
+        sweep: Folder of a finished sweep, whose arms are drawn against latency.
+        model: The backbone.
+        trainer: What it is measured on.
+    """
+
+    image_size: int = 224
+    batch_size: int = 16
+    latency_repeats: int = 50
+    repeats: int = 5
+    warm_up: int = 2
+    sweep: str | None = None
     model: Any = MISSING
     trainer: Any = MISSING
 

@@ -28,6 +28,7 @@ class Settings:
     trainer: TrainerConfig
     logger: LoggerConfig
     seed: int
+    feature_cache: str
 
 
 def typed(cfg: DictConfig) -> Settings:
@@ -46,7 +47,7 @@ def typed(cfg: DictConfig) -> Settings:
         "logger": LoggerConfig,
     }
     nodes: dict[str, Any] = {name: typed_node(cfg[name], schema) for name, schema in groups.items()}
-    return Settings(**nodes, seed=cfg.seed)
+    return Settings(**nodes, seed=cfg.seed, feature_cache=cfg.get("feature_cache", "auto"))
 
 
 def typed_node(node: DictConfig, schema: type[T]) -> T:

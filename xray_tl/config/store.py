@@ -8,7 +8,14 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
-from xray_tl.config.commands import CeilingConfig, Config, EvaluateConfig, PretrainConfig, PreviewConfig
+from xray_tl.config.commands import (
+    BenchConfig,
+    CeilingConfig,
+    Config,
+    EvaluateConfig,
+    PretrainConfig,
+    PreviewConfig,
+)
 from xray_tl.config.data import SyntheticDataConfig
 from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
 
@@ -22,6 +29,7 @@ SCHEMAS: dict[str, type] = {
     "trainer": TrainerConfig,
     "logger": LoggerConfig,
     "evaluate": EvaluateConfig,
+    "bench": BenchConfig,
     "ceiling": CeilingConfig,
     "pretrain": PretrainConfig,
     "preview": PreviewConfig,

@@ -29,7 +29,10 @@ RENDERED_AT_ONCE = 64
 
 
 class Batch(NamedTuple):
-    """What a training step sees: image [B, 1, H, W] in [0, 1], truth [B, T] in {0, 1}, case [B]."""
+    """What a training step sees: image [B, 1, H, W] in [0, 1], truth [B, T] in {0, 1}, case [B].
+
+    Where a frozen trunk's features were computed before, `image` holds them instead: [B, D].
+    """
 
     image: Tensor
     truth: Tensor
@@ -101,6 +104,26 @@ class OnDemandSplit(Dataset[Batch]):
         return Batch(drawn.image, drawn.label[:, None].float(), index)
 
 
+class FeatureSplit(Dataset[Batch]):
+    """A split's features [N, D], computed before; its images are not rendered."""
+
+    def __init__(self, source: SyntheticRadiographs, features: Tensor) -> None:
+        index = torch.arange(len(features))
+        label = source.labels(index)[1]
+        self.batch = Batch(
+            features.to(source.device), label[:, None].float().to(source.device), index.to(source.device)
+        )
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.batch.case)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Pick a batch."""
+        rows = torch.as_tensor(indices, device=self.batch.case.device)
+        return Batch(*(column[rows] for column in self.batch))
+
+
 class EpochOrder(Sampler[int]):
     """A new order each epoch, drawn from (seed, epoch) alone, so that a resumed run sees the same one."""
 
@@ -158,7 +181,7 @@ class XrayDataModule(LightningDataModule):
         self.targets = Targets("binary", (config.finding,))
         self.sizes = dict(zip(SPLITS, (config.n_train, config.n_val, config.n_test), strict=True))
         self.sources = {split: SyntheticRadiographs.open(config, split, self.device) for split in SPLITS}
-        self.splits: dict[str, RenderedSplit | OnDemandSplit] = {}
+        self.splits: dict[str, RenderedSplit | OnDemandSplit | FeatureSplit] = {}
 
     @property
     def in_memory(self) -> bool:
@@ -187,6 +210,26 @@ class XrayDataModule(LightningDataModule):
         _, label = self.sources["train"].labels(torch.arange(self.sizes["train"]))
         return label.float().mean().reshape(1).cpu()
 
+    def check(self, stage: str | None = None) -> None:
+        """Check the splits that a stage needs, without rendering them.
+
+        Raises:
+            InputError: A split has images of one class only.
+        """
+        for split in _needed(stage):
+            self._check_both_classes(split)
+
+    def use_features(self, split: str, features: Tensor) -> None:
+        """Load features [N, D] instead of a split's images from now on."""
+        self.splits[split] = FeatureSplit(self.sources[split], features)
+
+    def image_batches(self, split: str, size: int) -> Iterator[Batch]:
+        """Render a split in order of index, in even batches of at most `size`, without keeping it."""
+        keep_large_blocks()
+        images = OnDemandSplit(self.sources[split], self.sizes[split])
+        for batch in EvenBatches(range(len(images)), len(images), size):  # type: ignore[arg-type]
+            yield images.__getitems__(batch)
+
     def setup(self, stage: str | None = None) -> None:
         """Render the splits that a stage needs (`fit`, `test`; all by default), or prepare their rendering.
 
@@ -194,7 +237,7 @@ class XrayDataModule(LightningDataModule):
             InputError: A split has images of one class only.
         """
         keep_large_blocks()
-        for split in {"fit": ("train", "val"), "test": ("test",)}.get(stage or "", SPLITS):
+        for split in _needed(stage):
             if split not in self.splits:
                 self._check_both_classes(split)
                 kind = RenderedSplit if self.in_memory else OnDemandSplit
@@ -244,6 +287,10 @@ class XrayDataModule(LightningDataModule):
                 f"the {split} split has images of one class only: raise data.n_{split}={self.sizes[split]} "
                 f"or move data.prevalence={self.config.prevalence:g} towards 0.5"
             )
+
+
+def _needed(stage: str | None) -> tuple[str, ...]:
+    return {"fit": ("train", "val"), "test": ("test",)}.get(stage or "", tuple(SPLITS))
 
 
 def as_is(batch: T) -> T:

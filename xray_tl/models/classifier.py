@@ -60,8 +60,16 @@ class XrayClassifier(nn.Module):
             torch.manual_seed(stream_seed("head", seed))
             self.head = nn.Linear(backbone.num_features, num_targets)
 
+    def features(self, images: Tensor) -> Tensor:
+        """Return features [B, D], fp32: of images [B, 1, H, W] in [0, 1]; features [B, D] pass through."""
+        return images if images.ndim == 2 else self.backbone(images).float()
+
     def forward(self, images: Tensor) -> Tensor:
-        """Score images [B, 1, H, W] in [0, 1]: logits [B, T], in fp32 whatever the trunk computes in."""
-        features = self.backbone(images).float()
+        """Score images [B, 1, H, W] in [0, 1], or features [B, D] that were computed from them before.
+
+        Returns:
+            Logits [B, T], in fp32 whatever the trunk computes in.
+        """
+        features = self.features(images)
         with torch.autocast(features.device.type, enabled=False):  # bf16 logits would tie cases
             return self.head(self.standardiser(features))

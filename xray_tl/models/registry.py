@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
@@ -77,6 +78,10 @@ def build_backbone(
     with _generator(stream_seed("weights", weights.seed, model.registry, model.name)):
         trunk = _BUILDERS[model.registry](BackboneSpec(model.name, image_size))
         provenance = load_weights(trunk, model.name, weights, make_source)
+    if model.dropout is not None:
+        for layer in trunk.net.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = model.dropout
     return Backbone(
         trunk.net, trunk.num_features, trunk.stage_of, trunk.mean, trunk.std, stem=model.stem
     ), provenance

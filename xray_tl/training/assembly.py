@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +14,11 @@ from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.source import FINDINGS
 from xray_tl.errors import InputError
 from xray_tl.models.classifier import XrayClassifier
-from xray_tl.models.freeze import build_policy
+from xray_tl.models.freeze import FreezePolicy, build_policy
 from xray_tl.models.registry import build_backbone
-from xray_tl.models.stages import MEMORY_FORMATS
+from xray_tl.models.stages import MEMORY_FORMATS, Backbone
 from xray_tl.models.weights import Provenance
 from xray_tl.observers.difficulty import resolve_difficulty
-from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 from xray_tl.training.device import choose_device, choose_precision, set_threads
 from xray_tl.training.objective import Objective
 from xray_tl.training.source_weights import source_weights
@@ -38,7 +38,7 @@ class Parts:
 
 
 def assemble(settings: Settings, stage: str | None = None) -> Parts:
-    """Build data, classifier and task; `stage` limits which splits are rendered.
+    """Build data, classifier and task; `stage` limits which splits are checked. Nothing is rendered yet.
 
     Raises:
         InputError: An option asks for what cannot be had.
@@ -47,11 +47,8 @@ def assemble(settings: Settings, stage: str | None = None) -> Parts:
     device = choose_device(settings.trainer.accelerator)
     settings = replace(settings, data=resolve_difficulty(settings.data, device))
     data = XrayDataModule(settings.data, seed=settings.seed, device=device)
-    backbone, provenance = build_backbone(
-        settings.model, settings.weights, settings.data.image_size, partial(_make_source, settings)
-    )
-    policy = build_policy(settings.mode, backbone.num_stages, settings.trainer.max_epochs)
-    data.setup(stage)
+    backbone, provenance, policy = _backbone(settings)
+    data.check(stage)
     classifier = XrayClassifier(backbone, len(data.targets.names), settings.seed)
     objective = Objective(data.targets, settings.optim, data.positives())
     classifier.to(device).to(memory_format=MEMORY_FORMATS[settings.model.memory_format])
@@ -60,6 +57,35 @@ def assemble(settings: Settings, stage: str | None = None) -> Parts:
     )
     precision = choose_precision(settings.trainer.precision, device)
     return Parts(settings, device, precision, data, task, provenance)
+
+
+_untouched: dict[str, tuple[Backbone, Provenance]] = {}
+"""The last trunk that never trained, by what it was made from: the next job of a sweep may use it again."""
+
+
+def _backbone(settings: Settings) -> tuple[Backbone, Provenance, FreezePolicy]:
+    """Build the backbone and its freeze policy, or take the one of the job before if it never trains."""
+    made_from = json.dumps(
+        [
+            *(asdict(node) for node in (settings.model, settings.weights)),
+            settings.data.image_size,
+            settings.trainer.accelerator,
+        ]
+    )
+    kept = _untouched.pop(made_from, None)
+    if kept is not None:
+        policy = build_policy(settings.mode, kept[0].num_stages, settings.trainer.max_epochs)
+        if not policy.most_open:
+            _untouched[made_from] = kept
+            return (*kept, policy)
+    backbone, provenance = build_backbone(
+        settings.model, settings.weights, settings.data.image_size, partial(_make_source, settings)
+    )
+    policy = build_policy(settings.mode, backbone.num_stages, settings.trainer.max_epochs)
+    _untouched.clear()
+    if not policy.most_open:
+        _untouched[made_from] = backbone, provenance
+    return backbone, provenance, policy
 
 
 def _make_source(settings: Settings) -> Path:
@@ -73,19 +99,11 @@ def _make_source(settings: Settings) -> Path:
 
 
 @torch.no_grad()
-def prepare_frozen(parts: Parts) -> None:
-    """Estimate, once, what a frozen trunk needs from the training images.
-
-    BatchNorm statistics of frozen stages where the weights are random (they have seen no image), and mean and
-    standard deviation of the features where the mode asks for it.
-    """
-    classifier, data = parts.task.classifier, parts.data
-    backbone = classifier.backbone
-    if parts.provenance.source == "random":
-        frozen = [layer for layer in batchnorm_layers(backbone) if not layer.weight.requires_grad]
-        estimate_batchnorm(backbone, frozen, data.ordered_dataloader("train"))
+def fit_standardiser(parts: Parts) -> None:
+    """Take mean and spread of the features from the training images, where the mode asks for it."""
     if parts.settings.mode.standardise:
-        backbone.eval()
-        batches = data.ordered_dataloader("train")
-        features = [backbone(batch.image.to(parts.device)).cpu() for batch in batches]
+        classifier = parts.task.classifier
+        classifier.backbone.eval()
+        batches = parts.data.ordered_dataloader("train")
+        features = [classifier.features(batch.image.to(parts.device)).cpu() for batch in batches]
         classifier.standardiser.fit(torch.cat(features))

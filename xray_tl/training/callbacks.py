@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
-from xray_tl.data.datamodule import Batch
+from xray_tl.data.datamodule import Batch, XrayDataModule
 
 log = logging.getLogger(__name__)
 
@@ -106,18 +106,18 @@ class ExampleImages(Callback):
     """Shows training images once, at the start: positives first, negatives below.
 
     Args:
+        data: Where they come from.
         count: How many.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, data: XrayDataModule, count: int) -> None:
+        self.data, self.count = data, count
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the grid, unless the run goes on from a checkpoint."""
         if trainer.global_step or not self.count or not isinstance(trainer.logger, TensorBoardLogger):
             return
-        dataset = trainer.train_dataloader.dataset  # type: ignore[union-attr]
-        batch: Batch = dataset.__getitems__(list(range(min(len(dataset), 4 * self.count))))
+        batch = next(self.data.image_batches("train", 4 * self.count))
         positive = batch.truth[:, 0] > 0.5
         half = self.count // 2
         chosen = torch.cat([batch.image[positive][: self.count - half], batch.image[~positive][:half]])

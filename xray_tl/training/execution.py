@@ -12,12 +12,13 @@ from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
 from xray_tl.config import Settings, typed
+from xray_tl.data.rng import SPLITS
 from xray_tl.errors import RunError
 from xray_tl.files import atomic_path
 from xray_tl.models.freeze import frozen_sha256
 from xray_tl.runfolder import BEST, LAST, PREDICTIONS, begin
 from xray_tl.training import predictions
-from xray_tl.training.assembly import Parts, assemble, prepare_frozen
+from xray_tl.training.assembly import Parts, assemble, fit_standardiser
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 from xray_tl.training.board import RunLogger, write_ceiling, write_figures, write_hparams
 from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
@@ -30,6 +31,7 @@ from xray_tl.training.checkpoints import (
     read_checkpoint,
 )
 from xray_tl.training.device import describe_environment
+from xray_tl.training.features import apply_features, settle_batchnorm
 from xray_tl.training.floors import describe_floors
 from xray_tl.training.trainer import build_trainer, interruptible
 
@@ -62,11 +64,15 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
     try:
         throughput = Throughput()
         trainer = build_trainer(
-            settings.trainer, parts.device, folder, logger, _callbacks(settings, folder, throughput)
+            settings.trainer, parts.device, folder, logger, _callbacks(parts, folder, throughput)
         )
+        settle_batchnorm(parts)
+        _, frozen = frozen_sha256(parts.task.classifier.backbone, parts.task.policy)
+        feature_cache = apply_features(parts, SPLITS, frozen)
+        parts.data.setup()
         if done is None:
-            prepare_frozen(parts)
-            _, parts.task.frozen_before = frozen_sha256(parts.task.classifier.backbone, parts.task.policy)
+            fit_standardiser(parts)
+            parts.task.frozen_before = frozen
         setup_s, start = time.perf_counter() - start, time.perf_counter()
         _fit(parts, trainer, last, record)
         record["time"] = {"setup_s": setup_s, "fit_s": parts.task.fit_s, "images_per_s": throughput.rate}
@@ -74,7 +80,7 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
         _use_best(parts, folder)
         _prove_frozen(parts, record)
         _test(parts, trainer, folder, logger, record)
-        record["time"] |= {"test_s": time.perf_counter() - start, "feature_cache": "off"}
+        record["time"] |= {"test_s": time.perf_counter() - start, "feature_cache": feature_cache}
     finally:
         if logger is not None:
             logger.close()
@@ -96,12 +102,13 @@ def _describe_parts(parts: Parts) -> Record:
     }
 
 
-def _callbacks(settings: Settings, folder: Path, throughput: Throughput) -> list[Any]:
+def _callbacks(parts: Parts, folder: Path, throughput: Throughput) -> list[Any]:
+    settings = parts.settings
     patience = settings.trainer.early_stopping
     return [
         throughput,
         Progress(bar=settings.trainer.progress_bar),
-        ExampleImages(settings.logger.example_images),
+        ExampleImages(parts.data, settings.logger.example_images),
         *([ResumableEarlyStopping(patience)] if patience else []),
         *keepers(folder / BEST.parent),
     ]

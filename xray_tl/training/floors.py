@@ -16,6 +16,9 @@ from xray_tl.evaluation.metrics import choose_thresholds, summarise
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 64
+"""Images rendered at once."""
+
 
 def describe_floors(data: XrayDataModule) -> dict[str, dict[str, float]]:
     """Return the record's `floors`: the test metrics of every floor, thresholds chosen on validation."""
@@ -42,7 +45,7 @@ def _score(data: XrayDataModule) -> Arrays:
     for split in SPLITS:
         parts = [
             image_features(batch.image[:, 0].cpu().numpy()) | {"truth": batch.truth.cpu().double().numpy()}
-            for batch in data.ordered_dataloader(split)
+            for batch in data.image_batches(split, AT_ONCE)
         ]
         features[split] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         truth[split] = features[split].pop("truth")

@@ -1,0 +1,158 @@
+"""Features of a frozen trunk: the same results, computed once, never read for other images or weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from tests.conftest import TINY, compose_config
+from xray_tl.config import SCHEMAS, typed
+from xray_tl.models.stages import Backbone
+from xray_tl.runfolder import PREDICTIONS
+from xray_tl.training import features
+from xray_tl.training.assembly import Parts, assemble
+from xray_tl.training.run import run
+
+Tiny = Callable[..., DictConfig]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the images that pass through a trunk."""
+    seen: list[int] = []
+    whole = Backbone.forward
+
+    def counted(self: Backbone, images: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
+        return whole(self, images)
+
+    monkeypatch.setattr(Backbone, "forward", counted)
+    return seen
+
+
+# Not an untrained EfficientNet: its features hardly differ between images, so that standardising them shows
+# the rounding of any two batch sizes (8e-3 in a logit).
+@pytest.mark.parametrize(("model", "weights"), [("resnet18", "random"), ("efficientnet_lite0", "imagenet")])
+def test_cached_and_uncached_runs_agree(tiny: Tiny, tmp_path: Path, model: str, weights: str) -> None:
+    options = (f"model={model}", f"weights={weights}", "mode=frozen")
+    logits = {}
+    for cache in ("auto", "off"):
+        record = run(tiny(*options, f"feature_cache={cache}"), tmp_path / cache)
+        assert record["time"]["feature_cache"] == {"auto": "miss", "off": "off"}[cache]
+        logits[cache] = pd.read_csv(tmp_path / cache / PREDICTIONS)["logit"].to_numpy()
+    np.testing.assert_allclose(logits["auto"], logits["off"], atol=1e-4, rtol=0)
+    assert logits["off"].std() > 1e-3, "else the check above could not fail"
+
+
+def test_every_image_passes_once_for_all_epochs_and_seeds(
+    tiny: Tiny, tmp_path: Path, passes: list[int]
+) -> None:
+    first = run(tiny("mode=frozen", "weights=random"), tmp_path / "0")
+    images = 24 + 16 + 16
+    assert sum(passes) == images + 24, "and the training images for BatchNorm's statistics"
+    second = run(tiny("mode=frozen", "weights=random", "seed=1", "trainer.max_epochs=4"), tmp_path / "1")
+    assert sum(passes) == images + 24
+    assert (first["time"]["feature_cache"], second["time"]["feature_cache"]) == ("miss", "hit")
+    assert first["frozen"] == second["frozen"]
+
+
+def test_a_hit_is_bitwise_a_miss(tiny: Tiny, tmp_path: Path) -> None:
+    cfg = tiny("mode=frozen")
+    for name in ("miss", "hit"):
+        assert run(cfg, tmp_path / name)["time"]["feature_cache"] == name
+    tables = [(tmp_path / name / PREDICTIONS).read_bytes() for name in ("miss", "hit")]
+    assert tables[0] == tables[1]
+    checkpoints = [
+        torch.load(tmp_path / name / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+        for name in ("miss", "hit")
+    ]
+    assert all(torch.equal(tensor, checkpoints[1][key]) for key, tensor in checkpoints[0].items())
+
+
+def test_a_sweep_s_frozen_trunk_is_built_once_and_never_shared_with_one_that_trains(tiny: Tiny) -> None:
+    def trunk(*overrides: str) -> Backbone:
+        return assemble(typed(tiny(*overrides))).task.classifier.backbone
+
+    frozen = trunk("mode=frozen")
+    assert trunk("mode=frozen", "seed=1", "data.seed=2", "mode.head_lr=0.1") is frozen
+    assert trunk("mode=frozen", "weights.seed=1") is not frozen
+    frozen = trunk("mode=frozen")
+    trained = trunk("mode=finetune")
+    assert trained is not frozen
+    assert trunk("mode=frozen") not in (frozen, trained)
+
+
+@pytest.mark.parametrize("mode", ["finetune", "partial", "gradual", "lp_ft", "discriminative"])
+def test_a_trunk_that_trains_sees_images(tiny: Tiny, tmp_path: Path, mode: str) -> None:
+    record = run(tiny(f"mode={mode}"), tmp_path)
+    assert record["time"]["feature_cache"] == "off"
+    assert not (tmp_path.parent / "cache" / "features").exists()
+
+
+def test_features_too_large_for_memory_are_not_kept(tiny: Tiny, tmp_path: Path) -> None:
+    record = run(tiny("mode=frozen", "data.memory_limit_gb=0.00001"), tmp_path / "run")
+    assert record["time"]["feature_cache"] == "off"
+
+
+# What may change without changing a feature: where, how long, in which order a head is trained, and labels.
+NOT_IN_KEY = {
+    "seed": "seed=1",
+    "mode": "mode.head_lr=0.1",
+    "optim": "optim.lr=0.1",
+    "logger": "logger=tensorboard",
+    "trainer": "trainer.max_epochs=9",
+    "data.batch_size": "data.batch_size=5",
+}
+IN_KEY = (
+    "model=efficientnet_lite0",
+    "model.stem=convert",
+    "model.memory_format=contiguous",
+    "weights.seed=1",
+    "data.seed=1",
+    "data.image_size=48",
+    "data.n_train=30",
+    "data.d0=3",
+    "data.acquisition.kvp=90",
+    "data.anatomy.pose=2",
+    "data.marker.train=0.5",
+    "data.finding=nodule",
+    "trainer.precision=bf16",
+)
+
+
+def key(*overrides: str) -> dict[str, Any]:
+    parts: Parts = assemble(typed(compose_config(*TINY, "mode=frozen", *overrides)))
+    return features.identity(parts, "train", parts.provenance.sha256)
+
+
+def test_the_key_holds_what_changes_a_feature_and_nothing_else() -> None:
+    base = key()
+    for override in IN_KEY:
+        assert key(override) != base, override
+    for override in NOT_IN_KEY.values():
+        assert key(override) == base, override
+    groups = {"model", "mode", "weights", "data", "optim", "trainer", "logger"}
+    assert set(OmegaConf.structured(SCHEMAS["config"]).keys()) == groups | {"seed", "feature_cache"}
+
+
+def test_a_damaged_entry_is_computed_again(tiny: Tiny, tmp_path: Path, passes: list[int]) -> None:
+    run(tiny("mode=frozen"), tmp_path / "a")
+    before = (tmp_path / "a" / PREDICTIONS).read_bytes()
+    for file in (tmp_path / "cache" / "features").glob("*.safetensors"):
+        content = bytearray(file.read_bytes())
+        content[-2] ^= 1
+        file.write_bytes(bytes(content))
+    seen = sum(passes)
+    run(tiny("mode=frozen"), tmp_path / "b")
+    assert sum(passes) == seen + 24 + 16 + 16
+    assert (tmp_path / "b" / PREDICTIONS).read_bytes() == before

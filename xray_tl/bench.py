@@ -1,0 +1,93 @@
+"""What backbones cost on this machine.
+
+python -m xray_tl.bench model=resnet50,vgg16
+python -m xray_tl.bench model=resnet50,vgg16 sweep=outputs/study/quick
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from xray_tl.cli import clean_exit
+from xray_tl.config import BenchConfig, conf_dir, register_schemas, typed_node
+from xray_tl.files import write_text
+from xray_tl.validation import check_values
+
+register_schemas()
+
+
+class BenchTable(Callback):
+    """Hydra callback: one table, and one picture, of all the backbones that were measured."""
+
+    def __init__(self) -> None:
+        self.measured: list[dict[str, Any]] = []
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401
+        """Keep a backbone's figures."""
+        if isinstance(job_return._return_value, dict):
+            self.measured.append(job_return._return_value)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra's signature)
+        """Write the table as CSV and JSON, print it, and draw the sweep's arms against latency."""
+        if not self.measured:
+            return
+        from xray_tl.report.bench import as_frame, format_bench, write_tradeoff
+
+        folder = Path(config.hydra.sweep.dir)
+        frame = as_frame(self.measured)
+        write_text(folder / "bench.csv", frame.to_csv(index=False))
+        write_text(folder / "bench.json", json.dumps(self.measured, indent=1))
+        print(f"\n{format_bench(frame)}\n\n{folder / 'bench.csv'}")
+        if config.sweep is not None:
+            with clean_exit():
+                print(write_tradeoff(frame, Path(config.sweep), folder))
+
+
+@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="bench")
+def main(cfg: DictConfig) -> dict[str, Any]:
+    """Measure one backbone."""
+    with clean_exit():
+        check_values(cfg)
+        chosen = typed_node(cfg, BenchConfig)
+        _check(chosen)
+        from xray_tl.data.allocator import keep_large_blocks
+        from xray_tl.training.device import choose_device, choose_precision, describe_environment, set_threads
+        from xray_tl.training.measure import Effort, machine_for, measure
+
+        keep_large_blocks()
+        set_threads(chosen.trainer)
+        device = choose_device(chosen.trainer.accelerator)
+        precision = choose_precision(chosen.trainer.precision, device)
+        effort = Effort(
+            chosen.image_size, chosen.batch_size, chosen.latency_repeats, chosen.repeats, chosen.warm_up
+        )
+        print(f"measuring {chosen.model.name}, {HydraConfig.get().job.num + 1}. backbone", flush=True)
+        figures = measure(chosen.model, effort, machine_for(device, precision))
+        return figures | {
+            "image_size": chosen.image_size,
+            "batch_size": chosen.batch_size,
+            "environment": describe_environment(device, precision),
+        }
+
+
+def _check(chosen: BenchConfig) -> None:
+    from xray_tl.errors import InputError
+
+    for option, least in (("batch_size", 2), ("latency_repeats", 1), ("repeats", 1), ("warm_up", 0)):
+        value = getattr(chosen, option)
+        if value < least:
+            raise InputError(f"{option}={value} is not valid: choose at least {least}")
+    if chosen.sweep is not None and not Path(chosen.sweep).is_dir():
+        raise InputError(f"sweep={chosen.sweep} is not a folder: give that of a finished sweep")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Table and picture of what backbones cost; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from xray_tl.errors import InputError
+from xray_tl.evaluation.collect import arms, collect
+from xray_tl.files import atomic_path
+
+TRADEOFF = "auroc_against_latency.png"
+
+_COLUMNS = {
+    "parameters_m": ("parameters, M", "{:.1f}"),
+    "gmac": ("GMAC", "{:.2f}"),
+    "latency_p50_ms": ("latency p50, ms", "{:.1f}"),
+    "latency_p95_ms": ("p95", "{:.1f}"),
+    "forward_images_s": ("images/s", "{:.1f}"),
+    "forward_share": ("of limit", "{:.0%}"),
+    "train_finetune_images_s": ("finetune", "{:.1f}"),
+    "train_finetune_share": ("of limit ", "{:.0%}"),
+    "train_partial_images_s": ("partial (1)", "{:.1f}"),
+    "train_frozen_images_s": ("frozen", "{:.1f}"),
+    "train_finetune_peak_mb": ("peak, MB", "{:.0f}"),
+}
+
+
+def as_frame(measured: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row a backbone, the environment left out."""
+    rows = [{key: value for key, value in row.items() if key != "environment"} for row in measured]
+    return pd.DataFrame(rows)
+
+
+def format_bench(frame: pd.DataFrame) -> str:
+    """Format the table for a terminal; below it what is the same in every row."""
+    text = pd.DataFrame({"model": frame["model"]})
+    for column, (title, form) in _COLUMNS.items():
+        text[title] = ["-" if pd.isna(value) else form.format(value) for value in frame[column]]
+    size, batch = frame["image_size"].iloc[0], frame["batch_size"].iloc[0]
+    return (
+        f"{text.to_string(index=False)}\n\n"
+        f"{size} px; latency of single images, the rest in batches of {batch}; training in images/s. "
+        f"Limit: {frame['gemm_gflops'].median():.0f} GFLOP/s, this machine's rate of a 2048 x 2048 matrix "
+        f"product. Generator: {frame['generator_images_s'].median():.0f} images/s."
+    )
+
+
+def write_tradeoff(frame: pd.DataFrame, sweep: Path, folder: Path) -> Path:
+    """Draw the arms of a sweep: test AUROC, mean and standard deviation over seeds, against latency.
+
+    Raises:
+        InputError: The sweep has no complete run of a backbone that was measured.
+    """
+    runs = collect(sweep)
+    latency = dict(zip(frame["model"], frame["latency_p50_ms"], strict=True))
+    table = arms(runs[runs["model"].isin(latency)])
+    if table.empty:
+        raise InputError(f"sweep={sweep} has no complete run of {', '.join(latency)}")
+    table = table[table["model"].isin(latency)]
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    for (mode, weights), rows in table.groupby(["mode", "weights"], sort=False):
+        x = [latency[model] for model in rows["model"]]
+        axes.errorbar(
+            x,
+            rows["test_auroc"],
+            yerr=rows["test_auroc_sd"].fillna(0),
+            fmt="o",
+            capsize=3,
+            label=f"{mode}, {weights}",
+        )
+    for model, x in latency.items():
+        axes.annotate(
+            model, (x, 1.0), xycoords=("data", "axes fraction"), rotation=90, va="top", fontsize="small"
+        )
+    axes.axhline(table["ceiling_auroc"].max(), color="#b3261e", linewidth=1, label="best possible")
+    axes.set_xscale("log")
+    axes.set_xlabel(f"latency of one image of {frame['image_size'].iloc[0]} px, ms (median)")
+    axes.set_ylabel("test AUROC")
+    axes.legend(frameon=False, fontsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
+    path = folder / TRADEOFF
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png")
+    return path
