@@ -9,8 +9,9 @@ from math import inf
 from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from xray_tl.errors import InputError
+from xray_tl.errors import InputError, refusal
 
 
 class Range(NamedTuple):
@@ -118,7 +119,11 @@ def require(cfg: DictConfig) -> None:
     """Check that everything that must be given was given.
 
     Raises:
-        InputError: An option is missing.
+        InputError: An option is missing, or a resolver refused another.
     """
-    for key in sorted(OmegaConf.missing_keys(cfg)):
+    try:
+        missing = OmegaConf.missing_keys(cfg)
+    except OmegaConfBaseException as error:
+        raise refusal(error) or error from error
+    for key in sorted(missing):
         raise InputError(f"{key} must be given on the command line: {key}=...")

@@ -46,7 +46,7 @@ def test_floors_below_arms_below_the_ceiling(sweep: Path) -> None:
     half = 4.302653 * 0.1 / np.sqrt(3)  # t, two degrees of freedom
     assert np.asarray(bar.get_xdata()) == pytest.approx([0.8 - half, 0.8 + half])
     ceilings = [line for line in axes.lines if list(line.get_xdata()) == pytest.approx([0.95, 0.95])]  # type: ignore[arg-type]
-    assert len(ceilings) == 2
+    assert len(ceilings) == 4, "the rows of floors have it too"
 
 
 def test_a_sweep_without_ceiling_or_floors_is_drawn_too(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
 from xray_tl.config.data import SyntheticDataConfig
 from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
-from xray_tl.errors import InputError
+from xray_tl.errors import InputError, refusal
 
 T = TypeVar("T")
 
@@ -59,11 +59,7 @@ def typed_node(node: DictConfig, schema: type[T]) -> T:
     try:
         made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
     except OmegaConfBaseException as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        if cause is not None:  # a resolver of this project refused the value
-            raise InputError(str(cause)) from error
-        raise InputError(f"the configuration does not fit this version: {error}") from error
+        fault = refusal(error) or InputError(f"the configuration does not fit this version: {error}")
+        raise fault from error
     assert isinstance(made, schema)
     return made
