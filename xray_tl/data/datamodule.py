@@ -242,7 +242,7 @@ class XrayDataModule(LightningDataModule):
                 self._check_both_classes(split)
                 kind = RenderedSplit if self.in_memory else OnDemandSplit
                 self.splits[split] = kind(self.sources[split], self.sizes[split])
-        if not self.in_memory and stage is None:
+        if stage is None and any(isinstance(split, OnDemandSplit) for split in self.splits.values()):
             log.warning(
                 "the data set exceeds data.memory_limit_gb=%g: images are rendered again in every epoch",
                 self.config.memory_limit_gb,
@@ -268,9 +268,11 @@ class XrayDataModule(LightningDataModule):
         return self._loader(split, range(self.sizes[split]))  # type: ignore[arg-type]
 
     def _loader(self, split: str, order: Sampler[int]) -> DataLoader[Batch]:
-        workers = 0 if self.in_memory or self.device.type != "cpu" else self.config.num_workers
+        images = self.splits[split]
+        rendering = isinstance(images, OnDemandSplit) and self.device.type == "cpu"
+        workers = self.config.num_workers if rendering else 0
         return DataLoader(
-            self.splits[split],
+            images,
             batch_sampler=EvenBatches(order, self.sizes[split], self.config.batch_size),
             collate_fn=as_is,  # __getitems__ gives whole batches
             num_workers=workers,

@@ -22,7 +22,7 @@ from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
 from xray_tl.training.checkpoints import check_provenance, load_weights, read_checkpoint
 from xray_tl.training.device import describe_environment
-from xray_tl.training.features import apply_features
+from xray_tl.training.feature_cache import apply_features
 from xray_tl.training.trainer import build_trainer, expected_warnings
 from xray_tl.validation import validate
 

@@ -31,7 +31,7 @@ from xray_tl.training.checkpoints import (
     read_checkpoint,
 )
 from xray_tl.training.device import describe_environment
-from xray_tl.training.features import apply_features, settle_batchnorm
+from xray_tl.training.feature_cache import apply_features, settle_batchnorm
 from xray_tl.training.floors import describe_floors
 from xray_tl.training.trainer import build_trainer, interruptible
 

@@ -14,7 +14,7 @@ from tests.conftest import TINY, compose_config
 from xray_tl.config import SCHEMAS, typed
 from xray_tl.models.stages import Backbone
 from xray_tl.runfolder import PREDICTIONS
-from xray_tl.training import features
+from xray_tl.training import feature_cache
 from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.run import run
 
@@ -132,7 +132,7 @@ IN_KEY = (
 
 def key(*overrides: str) -> dict[str, Any]:
     parts: Parts = assemble(typed(compose_config(*TINY, "mode=frozen", *overrides)))
-    return features.identity(parts, "train", parts.provenance.sha256)
+    return feature_cache.identity(parts, "train", parts.provenance.sha256)
 
 
 def test_the_key_holds_what_changes_a_feature_and_nothing_else() -> None:
