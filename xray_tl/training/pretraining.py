@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from lightning.pytorch import LightningModule
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import StochasticDepth
 
@@ -29,7 +28,8 @@ from xray_tl.models.stages import MEMORY_FORMATS, Backbone
 from xray_tl.seeding import seed_everything, stream_seed
 from xray_tl.training.callbacks import Progress
 from xray_tl.training.checkpoints import last_keeper
-from xray_tl.training.optim import parameter_groups, rate_factor
+from xray_tl.training.optim import parameter_groups
+from xray_tl.training.scheduled import ScheduledModule
 from xray_tl.training.trainer import build_trainer, expected_warnings, interruptible
 
 log = logging.getLogger(__name__)
@@ -77,8 +77,7 @@ _RECIPES: dict[str, dict[str, Recipe]] = {
 }
 _DEFAULT = {"small": Recipe(2048, 4), "full": Recipe(4096, 6)}
 
-_OPTIM = OptimConfig(weight_decay=0.01, warmup=0.05, schedule="cosine")
-_CLIP_NORM = 1.0
+_OPTIM = OptimConfig(weight_decay=0.01, warmup=0.05, schedule="cosine", clip_norm=1.0)
 
 
 def recipe(model: ModelConfig, budget: str) -> Recipe:
@@ -92,7 +91,7 @@ def recipe(model: ModelConfig, budget: str) -> Recipe:
     return _RECIPES.get(model.registry, _DEFAULT)[budget]
 
 
-class SourceTraining(LightningModule):
+class SourceTraining(ScheduledModule):
     """Train a backbone on the source task: findings by cross-entropy, anatomy and acquisition by squares.
 
     Args:
@@ -103,14 +102,13 @@ class SourceTraining(LightningModule):
     """
 
     def __init__(self, backbone: Backbone, images: SourceImages, recipe: Recipe, seed: int) -> None:
-        super().__init__()
+        super().__init__(_OPTIM)
         self.backbone, self.pairs, self.recipe, self.seed = backbone, _Pairs(images), recipe, seed
         self.norms = FoldableNorms(backbone.net)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed("source head", seed))
             self.head = nn.Linear(backbone.num_features, len(FINDINGS) + len(PARAMETERS))
-
-        self.train()
+        self.train()  # Lightning's fit does not call it
 
     def train(self, mode: bool = True) -> SourceTraining:
         """Switch mode; dropout and stochastic depth stay off: the budget is too small to need them."""
@@ -148,12 +146,6 @@ class SourceTraining(LightningModule):
         """Reseed from (seed, epoch), so that an interrupted training goes on as if it had not been."""
         seed_everything("source epoch", self.seed, self.current_epoch)
 
-    def on_train_batch_start(self, batch: SourceImages, batch_idx: int) -> None:
-        """Set the learning rate of this step."""
-        factor = rate_factor(self.global_step, int(self.trainer.estimated_stepping_batches), _OPTIM)
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = group["full_lr"] * factor
-
     def on_train_epoch_end(self) -> None:
         """Stop before a diverged network is kept.
 
@@ -163,15 +155,6 @@ class SourceTraining(LightningModule):
         loss = float(self.trainer.callback_metrics["train/loss_epoch"])
         if not math.isfinite(loss):
             raise RunError(f"pretraining: the loss became {loss} in epoch {self.current_epoch}")
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the norm of the whole gradient."""
-        nn.utils.clip_grad_norm_(self.parameters(), _CLIP_NORM)
 
     def configure_optimizers(self) -> AdamW:
         """Build fused AdamW over everything."""

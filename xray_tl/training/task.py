@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torchmetrics.functional.classification import binary_accuracy
@@ -22,12 +21,13 @@ from xray_tl.models.freeze import FreezePolicy
 from xray_tl.records import SCHEMA
 from xray_tl.seeding import seed_everything
 from xray_tl.training.objective import Objective
-from xray_tl.training.optim import add_stages, build_optimizer, rate_factor
+from xray_tl.training.optim import add_stages, build_optimizer
+from xray_tl.training.scheduled import ScheduledModule
 
 log = logging.getLogger(__name__)
 
 
-class TransferTask(LightningModule):
+class TransferTask(ScheduledModule):
     """Train the head, and of the backbone what the policy opens; images [B, 1, H, W] in [0, 1].
 
     Args:
@@ -50,9 +50,9 @@ class TransferTask(LightningModule):
         seed: int,
         weights_sha256: str,
     ) -> None:
-        super().__init__()
+        super().__init__(optim)
         self.classifier, self.objective, self.policy = classifier, objective, policy
-        self.mode, self.optim, self.seed, self.weights_sha256 = mode, optim, seed, weights_sha256
+        self.mode, self.seed, self.weights_sha256 = mode, seed, weights_sha256
         self.history: list[dict[str, float]] = []
         self.classifier.backbone.open(policy.open_stages(0, ()))
         self._outputs: list[tuple[Tensor, Tensor]] = []
@@ -115,14 +115,6 @@ class TransferTask(LightningModule):
             add_stages(optimizer, self.classifier, range(before, now), self.policy, self.optim)
             log.info("epoch %d: %d of %d stages train", self.current_epoch, now, backbone.num_stages)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set the learning rates of this step."""
-        factor = rate_factor(self.global_step, int(self.trainer.estimated_stepping_batches), self.optim)
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, Optimizer)
-        for group in optimizer.param_groups:
-            group["lr"] = group["full_lr"] * factor
-
     def on_validation_epoch_start(self) -> None:
         """Stop a run whose training loss is no number any more.
 
@@ -180,17 +172,6 @@ class TransferTask(LightningModule):
     def configure_optimizers(self) -> AdamW:
         """Build the optimizer over what trains now; later stages join it when they open."""
         return build_optimizer(self.classifier, self.policy, self.mode, self.optim)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the norm of the whole gradient; Lightning's own refuses a fused optimizer under autocast."""
-        if self.optim.clip_norm is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, self.optim.clip_norm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what never trains: those parameters are the weights that the run stands on."""
