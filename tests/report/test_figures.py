@@ -39,13 +39,13 @@ def test_floors_below_arms_below_the_ceiling(sweep: Path) -> None:
         (round(float(x), 6), float(y))
         for line in axes.lines
         if line.get_marker() in ("o", "s")
-        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)  # type: ignore[arg-type]
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)  # type: ignore[arg-type]  # arrays, typed as ArrayLike
     }
     assert points == {(0.5, 0), (0.6, 1), (0.62, 2), (0.7, 3), (0.8, 3), (0.9, 3)}
     bar = next(line for line in axes.lines if line.get_linewidth() == 5)
     half = 4.302653 * 0.1 / np.sqrt(3)  # t, two degrees of freedom
     assert np.asarray(bar.get_xdata()) == pytest.approx([0.8 - half, 0.8 + half])
-    ceilings = [line for line in axes.lines if list(line.get_xdata()) == pytest.approx([0.95, 0.95])]  # type: ignore[arg-type]
+    ceilings = [line for line in axes.lines if np.asarray(line.get_xdata()) == pytest.approx([0.95, 0.95])]
     assert len(ceilings) == 4, "the rows of floors have it too"
 
 

@@ -12,6 +12,7 @@ import torch
 from filelock import FileLock
 from omegaconf import DictConfig
 
+from xray_tl.data.datamodule import Batch
 from xray_tl.errors import InputError, RunError
 from xray_tl.identity import config_hash
 from xray_tl.records import read_record
@@ -166,8 +167,8 @@ def test_a_loss_that_is_no_number_fails_the_run_with_its_epoch(
 ) -> None:
     step = TransferTask.training_step
 
-    def broken(self: TransferTask, batch: object, index: int) -> torch.Tensor:
-        return step(self, batch, index) * (float("nan") if self.current_epoch == 1 else 1)  # type: ignore[arg-type]
+    def broken(self: TransferTask, batch: Batch, index: int) -> torch.Tensor:
+        return step(self, batch, index) * (float("nan") if self.current_epoch == 1 else 1)
 
     monkeypatch.setattr(TransferTask, "training_step", broken)
     with pytest.raises(RunError, match=r"nan in epoch 1.*optim\.lr"):

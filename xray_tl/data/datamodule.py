@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
@@ -150,7 +150,7 @@ class EvenBatches(Sampler[list[int]]):
     A last batch of one image would break BatchNorm in training.
     """
 
-    def __init__(self, sampler: Sampler[int], size: int, batch_size: int) -> None:
+    def __init__(self, sampler: Iterable[int], size: int, batch_size: int) -> None:
         self.sampler, self.size = sampler, size
         self.count = -(-size // batch_size)
 
@@ -227,7 +227,7 @@ class XrayDataModule(LightningDataModule):
         """Render a split in order of index, in even batches of at most `size`, without keeping it."""
         keep_large_blocks()
         images = OnDemandSplit(self.sources[split], self.sizes[split])
-        for batch in EvenBatches(range(len(images)), len(images), size):  # type: ignore[arg-type]
+        for batch in EvenBatches(range(len(images)), len(images), size):
             yield images.__getitems__(batch)
 
     def setup(self, stage: str | None = None) -> None:
@@ -265,9 +265,9 @@ class XrayDataModule(LightningDataModule):
 
     def ordered_dataloader(self, split: str) -> DataLoader[Batch]:
         """Load a split in order of index."""
-        return self._loader(split, range(self.sizes[split]))  # type: ignore[arg-type]
+        return self._loader(split, range(self.sizes[split]))
 
-    def _loader(self, split: str, order: Sampler[int]) -> DataLoader[Batch]:
+    def _loader(self, split: str, order: Iterable[int]) -> DataLoader[Batch]:
         images = self.splits[split]
         rendering = isinstance(images, OnDemandSplit) and self.device.type == "cpu"
         workers = self.config.num_workers if rendering else 0

@@ -40,7 +40,7 @@ def build_trainer(
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=1,
-        precision=choose_precision(config.precision, device),  # type: ignore[arg-type]
+        precision=choose_precision(config.precision, device),  # type: ignore[arg-type]  # a str, where Lightning has a Literal
         max_epochs=config.max_epochs,
         # VGG's adaptive pooling has no deterministic CUDA backward (pytorch #50198).
         deterministic=deterministic if device.type == "cpu" else ("warn" if deterministic else False),
