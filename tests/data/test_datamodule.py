@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from xray_tl.config import SyntheticDataConfig
-from xray_tl.data.datamodule import SPLITS, EpochOrder, EvenBatches, XrayDataModule
+from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.rng import SPLITS
+from xray_tl.data.splits import EpochOrder, EvenBatches
 from xray_tl.errors import InputError
 
 

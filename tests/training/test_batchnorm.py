@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from xray_tl.data.datamodule import Batch
+from xray_tl.data.splits import Batch
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 
 

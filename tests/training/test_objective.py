@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from tests.conftest import compose_config
 from xray_tl.config import OptimConfig, typed
-from xray_tl.data.datamodule import Batch, Targets
+from xray_tl.data.splits import Batch, Targets
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import build_policy
 from xray_tl.models.registry import build_backbone

@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 from omegaconf import DictConfig
 
-from xray_tl.data.datamodule import Batch
+from xray_tl.data.splits import Batch
 from xray_tl.errors import InputError, RunError
 from xray_tl.identity import config_hash
 from xray_tl.records import read_record

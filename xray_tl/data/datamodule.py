@@ -1,168 +1,35 @@
-"""Splits and loaders: radiographs rendered once and kept in memory, or rendered by worker processes."""
+"""The data module: splits that share no image, and their loaders."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.allocator import keep_large_blocks
 from xray_tl.data.rng import SPLITS
+from xray_tl.data.splits import (
+    Batch,
+    EpochOrder,
+    EvenBatches,
+    FeatureSplit,
+    OnDemandSplit,
+    RenderedSplit,
+    Targets,
+    as_is,
+)
 from xray_tl.data.synthetic import SyntheticRadiographs, validate
 from xray_tl.errors import InputError
-from xray_tl.seeding import stream_seed
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-RENDERED_AT_ONCE = 64
-
-
-class Batch(NamedTuple):
-    """What a training step sees: image [B, 1, H, W] in [0, 1], truth [B, T] in {0, 1}, case [B].
-
-    Where a frozen trunk's features were computed before, `image` holds them instead: [B, D].
-    """
-
-    image: Tensor
-    truth: Tensor
-    case: Tensor
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What is predicted: one column of truth, logit and probability a name.
-
-    Attributes:
-        kind: `binary` (one column), `multiclass` (one-hot columns) or `multilabel`.
-        names: Names of the columns.
-    """
-
-    kind: Literal["binary", "multiclass", "multilabel"]
-    names: tuple[str, ...]
-
-
-class Split(Protocol):
-    """A split of a data set, fetched by batches of indices."""
-
-    def __len__(self) -> int:
-        """Count the images."""
-        ...
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Fetch a batch."""
-        ...
-
-
-class RenderedSplit(Dataset[Batch]):
-    """A split rendered once, kept in memory on the device that trains."""
-
-    def __init__(self, source: SyntheticRadiographs, size: int) -> None:
-        index = torch.arange(size)
-        pixels = source.config.image_size
-        image = torch.empty(size, 1, pixels, pixels, device=source.device)
-        truth = torch.empty(size, 1, device=source.device)
-        on_demand = OnDemandSplit(source, size)
-        for part in torch.split(index, RENDERED_AT_ONCE):
-            image[part], truth[part] = on_demand.__getitems__(part.tolist())[:2]
-        self.batch = Batch(image, truth, index.to(source.device))
-
-    def __len__(self) -> int:
-        """Count the images."""
-        return len(self.batch.case)
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Pick a batch."""
-        rows = torch.as_tensor(indices, device=self.batch.case.device)
-        return Batch(*(column[rows] for column in self.batch))
-
-
-class OnDemandSplit(Dataset[Batch]):
-    """A split too large to keep: every batch is rendered when it is asked for."""
-
-    def __init__(self, source: SyntheticRadiographs, size: int) -> None:
-        self.source, self.size = source, size
-
-    def __len__(self) -> int:
-        """Count the images."""
-        return self.size
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Render a batch."""
-        index = torch.as_tensor(indices, dtype=torch.int64)
-        drawn = self.source.render(index)
-        return Batch(drawn.image, drawn.label[:, None].float(), index)
-
-
-class FeatureSplit(Dataset[Batch]):
-    """A split's features [N, D], computed before; its images are not rendered."""
-
-    def __init__(self, source: SyntheticRadiographs, features: Tensor) -> None:
-        index = torch.arange(len(features))
-        label = source.labels(index)[1]
-        self.batch = Batch(
-            features.to(source.device), label[:, None].float().to(source.device), index.to(source.device)
-        )
-
-    def __len__(self) -> int:
-        """Count the images."""
-        return len(self.batch.case)
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Pick a batch."""
-        rows = torch.as_tensor(indices, device=self.batch.case.device)
-        return Batch(*(column[rows] for column in self.batch))
-
-
-class EpochOrder(Sampler[int]):
-    """A new order each epoch, drawn from (seed, epoch) alone, so that a resumed run sees the same one."""
-
-    def __init__(self, size: int, seed: int, epoch: int = 0) -> None:
-        self.size, self.seed, self.epoch = size, seed, epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this at the start of each."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Count the images."""
-        return self.size
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield every index once."""
-        generator = torch.Generator().manual_seed(stream_seed("order", self.seed, self.epoch))
-        return iter(torch.randperm(self.size, generator=generator).tolist())
-
-
-class EvenBatches(Sampler[list[int]]):
-    """The fewest batches of at most `batch_size`, their sizes differing by one at most.
-
-    A last batch of one image would break BatchNorm in training.
-    """
-
-    def __init__(self, sampler: Iterable[int], size: int, batch_size: int) -> None:
-        self.sampler, self.size = sampler, size
-        self.count = -(-size // batch_size)
-
-    def __len__(self) -> int:
-        """Count the batches."""
-        return self.count
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the batches in the sampler's order."""
-        order = list(self.sampler)
-        edges = [step * self.size // self.count for step in range(self.count + 1)]
-        return (order[start:stop] for start, stop in pairwise(edges))
 
 
 class XrayDataModule(LightningDataModule):
@@ -293,11 +160,6 @@ class XrayDataModule(LightningDataModule):
 
 def _needed(stage: str | None) -> tuple[str, ...]:
     return {"fit": ("train", "val"), "test": ("test",)}.get(stage or "", tuple(SPLITS))
-
-
-def as_is(batch: T) -> T:
-    """Hand on a batch that came whole."""
-    return batch
 
 
 def _init_worker(worker: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from xray_tl.data.datamodule import Batch
+from xray_tl.data.splits import Batch
 
 
 @torch.no_grad()

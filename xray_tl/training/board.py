@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, roc_curve
 from torch.utils.tensorboard.summary import hparams as hparams_summary
 
-from xray_tl.data.datamodule import Targets
+from xray_tl.data.splits import Targets
 from xray_tl.evaluation.metrics import reliability
 from xray_tl.training.predictions import Predictions
 

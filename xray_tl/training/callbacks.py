@@ -13,7 +13,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
-from xray_tl.data.datamodule import Batch, XrayDataModule
+from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.splits import Batch
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xray_tl.config import OptimConfig
-from xray_tl.data.datamodule import Targets
+from xray_tl.data.splits import Targets
 
 
 class Objective(nn.Module):

@@ -13,7 +13,8 @@ import torch
 from lightning.pytorch import Trainer
 from numpy.typing import NDArray
 
-from xray_tl.data.datamodule import Targets, XrayDataModule
+from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.splits import Targets
 from xray_tl.evaluation.metrics import choose_thresholds, summarise
 from xray_tl.files import atomic_path
 from xray_tl.training.task import TransferTask

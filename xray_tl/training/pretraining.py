@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import StochasticDepth
 
 from xray_tl.config import ModelConfig, OptimConfig, TrainerConfig, WeightsConfig
-from xray_tl.data.datamodule import EpochOrder, EvenBatches, as_is
 from xray_tl.data.source import FINDINGS, PARAMETERS, SourceImages, SourceTask
+from xray_tl.data.splits import EpochOrder, EvenBatches, as_is
 from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.metrics import auroc
 from xray_tl.files import remove_partials

@@ -13,7 +13,7 @@ from torch.optim import AdamW, Optimizer
 from torchmetrics.functional.classification import binary_accuracy
 
 from xray_tl.config import ModeConfig, OptimConfig
-from xray_tl.data.datamodule import Batch
+from xray_tl.data.splits import Batch
 from xray_tl.errors import RunError
 from xray_tl.evaluation.metrics import auroc
 from xray_tl.models.classifier import XrayClassifier
