@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from xray_tl.cache import Arrays, cache_folder, remember
+from xray_tl.errors import InputError
 
 IDENTITY = {"a": 1, "b": ["x"]}
 
@@ -145,6 +146,17 @@ def test_the_limit_takes_what_was_not_used_for_longest(cache: Path, monkeypatch:
     assert entry_of(cache, 0).is_file()
     assert not entry_of(cache, 1).is_file()
     assert len(list(cache.glob("*/*.safetensors"))) == 2
+
+
+@pytest.mark.parametrize("limit", ["many", "0", "-1", "nan"])
+def test_a_limit_that_is_no_size_is_refused_before_anything_is_made(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setenv("XRAY_TL_CACHE_GB", limit)
+    make = Maker()
+    with pytest.raises(InputError, match=rf"XRAY_TL_CACHE_GB={limit} is not valid: choose a size in GB"):
+        remember("kind", IDENTITY, make)
+    assert make.calls == 0
 
 
 def entry_of(cache: Path, number: int) -> Path:

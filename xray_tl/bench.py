@@ -7,19 +7,22 @@ python -m xray_tl.bench model=resnet50,vgg16 sweep=outputs/study/quick
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from xray_tl.cli import clean_exit
 from xray_tl.config import BenchConfig, conf_dir, register_schemas, typed_node
+from xray_tl.errors import InputError
 from xray_tl.files import write_text
 from xray_tl.validation import check_values
+
+log = logging.getLogger(__name__)
 
 register_schemas()
 
@@ -29,58 +32,69 @@ class BenchTable(Callback):
 
     def __init__(self) -> None:
         self.measured: list[dict[str, Any]] = []
+        self.refused: list[str] = []
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401
-        """Keep a backbone's figures."""
-        if isinstance(job_return._return_value, dict):
-            self.measured.append(job_return._return_value)
+        """Keep a backbone's figures, or why there are none."""
+        result = job_return._return_value
+        if job_return.status == JobStatus.COMPLETED and isinstance(result, dict):
+            self.measured.append(result)
+        else:
+            self.refused.append(str(result))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra's signature)
         """Write the table as CSV and JSON, print it, and draw the sweep's arms against latency."""
-        if not self.measured:
-            return
+        with clean_exit():
+            if self.measured:
+                self._write(Path(config.hydra.sweep.dir), config.sweep)
+            if self.refused:
+                raise InputError("; ".join(self.refused))
+
+    def _write(self, folder: Path, sweep: str | None) -> None:
         from xray_tl.report.bench import as_frame, format_bench, write_tradeoff
 
-        folder = Path(config.hydra.sweep.dir)
         frame = as_frame(self.measured)
         write_text(folder / "bench.csv", frame.to_csv(index=False))
         write_text(folder / "bench.json", json.dumps(self.measured, indent=1))
         print(f"\n{format_bench(frame)}\n\n{folder / 'bench.csv'}")
-        if config.sweep is not None:
-            with clean_exit():
-                print(write_tradeoff(frame, Path(config.sweep), folder))
+        if sweep is not None:
+            print(write_tradeoff(frame, Path(sweep), folder))
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="bench")
-def main(cfg: DictConfig) -> dict[str, Any]:
-    """Measure one backbone."""
+def main(cfg: DictConfig) -> dict[str, Any] | str:
+    """Measure one backbone, or return why it cannot be: what the others gave is not lost."""
     with clean_exit():
-        check_values(cfg)
-        chosen = typed_node(cfg, BenchConfig)
-        _check(chosen)
-        from xray_tl.data.allocator import keep_large_blocks
-        from xray_tl.training.device import choose_device, choose_precision, describe_environment, set_threads
-        from xray_tl.training.measure import Effort, machine_for, measure
+        try:
+            return _measure(cfg)
+        except InputError as error:
+            return str(error)
 
-        keep_large_blocks()
-        set_threads(chosen.trainer)
-        device = choose_device(chosen.trainer.accelerator)
-        precision = choose_precision(chosen.trainer.precision, device)
-        effort = Effort(
-            chosen.image_size, chosen.batch_size, chosen.latency_repeats, chosen.repeats, chosen.warm_up
-        )
-        print(f"measuring {chosen.model.name}, {HydraConfig.get().job.num + 1}. backbone", flush=True)
-        figures = measure(chosen.model, effort, machine_for(device, precision))
-        return figures | {
-            "image_size": chosen.image_size,
-            "batch_size": chosen.batch_size,
-            "environment": describe_environment(device, precision),
-        }
+
+def _measure(cfg: DictConfig) -> dict[str, Any]:
+    check_values(cfg)
+    chosen = typed_node(cfg, BenchConfig)
+    _check(chosen)
+    from xray_tl.data.allocator import keep_large_blocks
+    from xray_tl.training.device import choose_device, choose_precision, describe_environment, set_threads
+    from xray_tl.training.measure import Effort, machine_for, measure
+
+    keep_large_blocks()
+    set_threads(chosen.trainer)
+    device = choose_device(chosen.trainer.accelerator)
+    precision = choose_precision(chosen.trainer.precision, device)
+    effort = Effort(
+        chosen.image_size, chosen.batch_size, chosen.latency_repeats, chosen.repeats, chosen.warm_up
+    )
+    log.info("measuring %s", chosen.model.name)
+    return measure(chosen.model, effort, machine_for(device, precision)) | {
+        "image_size": chosen.image_size,
+        "batch_size": chosen.batch_size,
+        "environment": describe_environment(device, precision),
+    }
 
 
 def _check(chosen: BenchConfig) -> None:
-    from xray_tl.errors import InputError
-
     for option, least in (("batch_size", 2), ("latency_repeats", 1), ("repeats", 1), ("warm_up", 0)):
         value = getattr(chosen, option)
         if value < least:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from xray_tl.errors import RunError
+from xray_tl.errors import InputError, RunError
 from xray_tl.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,11 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
         kind: What they are: a folder in the cache.
         identity: All that they follow from, as JSON values; its hash is the key.
         make: Makes them.
+
+    Raises:
+        InputError: `XRAY_TL_CACHE_GB` is no size.
     """
+    _limit()  # a wrong one is said before anything is computed
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     path = cache_folder() / kind / f"{key}.safetensors"
     try:
@@ -101,18 +106,37 @@ def _write(path: Path, arrays: Arrays) -> None:
 def _trim(newest: Path) -> None:
     """Remove the entries that were not used for longest, until the cache is within its limit.
 
-    `XRAY_TL_CACHE_GB` sets the limit. Source weights do not count: they take minutes to make.
+    Source weights do not count: they take minutes to make.
     """
-    limit = 1e9 * float(os.environ.get("XRAY_TL_CACHE_GB") or LIMIT_GB)
-    entries = {path: path.stat() for path in cache_folder().glob("*/*.safetensors")}
-    total = sum(stat.st_size for stat in entries.values())
-    for path, stat in sorted(entries.items(), key=lambda pair: pair[1].st_mtime):
+    limit = _limit()
+    entries = []
+    for path in cache_folder().glob("*/*.safetensors"):
+        with contextlib.suppress(FileNotFoundError):  # removed by another process
+            entries.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
         if total <= limit:
             return
         if path != newest:
             path.unlink(missing_ok=True)
-            total -= stat.st_size
+            total -= size
             log.info("the cache exceeds %.3g GB (XRAY_TL_CACHE_GB): %s is removed", limit / 1e9, path)
+
+
+def _limit() -> float:
+    """Return the size that the cache is held to, bytes.
+
+    Raises:
+        InputError: `XRAY_TL_CACHE_GB` is no size.
+    """
+    text = os.environ.get("XRAY_TL_CACHE_GB") or str(LIMIT_GB)
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not limit > 0:
+        raise InputError(f"XRAY_TL_CACHE_GB={text} is not valid: choose a size in GB, more than 0")
+    return 1e9 * limit
 
 
 def _sha256(arrays: Arrays) -> str:

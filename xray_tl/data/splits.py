@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,18 +40,6 @@ class Targets:
 
     kind: Literal["binary", "multiclass", "multilabel"]
     names: tuple[str, ...]
-
-
-class Split(Protocol):
-    """A split of a data set, fetched by batches of indices."""
-
-    def __len__(self) -> int:
-        """Count the images."""
-        ...
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Fetch a batch."""
-        ...
 
 
 class RenderedSplit(Dataset[Batch]):

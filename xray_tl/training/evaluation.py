@@ -95,9 +95,10 @@ def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[st
             raise InputError(f"{text}: evaluate can replace options of a run, not delete them")
     pairs = [text.lstrip("+").split("=", 1) for text in overrides]
     for key, value in sorted(pairs, key=lambda pair: pair[0].count(".")):
-        if key == "shift" and stored.data.shift not in ("none", value):
+        own = stored.data.get("shift", "none")
+        if key == "shift" and own not in ("none", value):
             raise InputError(
-                f"shift={value}: the run was made with shift={stored.data.shift}, which would stay; "
+                f"shift={value}: the run was made with shift={own}, which would stay; "
                 "spell out what is to change: data.acquisition.kerma=..."
             )
         if key in DATA_GROUPS:

@@ -42,7 +42,9 @@ def apply_features(parts: Parts, splits: Iterable[str], trunk: str | None) -> st
     """
     reason = _why_not(parts)
     if reason is not None:
-        log.debug("feature cache off: %s", reason)
+        log.log(
+            logging.DEBUG if parts.task.policy.most_open else logging.INFO, "feature cache off: %s", reason
+        )
         return "off"
     missed = False
     for split in splits:
