@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from xray_tl.errors import InputError, RunError
@@ -31,6 +30,9 @@ LIMIT_GB = 20.0
 """Size that the cache is held to, GB."""
 
 Arrays = dict[str, NDArray[Any]]
+
+_DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "?"}
+"""safetensors' names of the types that are kept."""
 
 
 def cache_folder() -> Path:
@@ -82,20 +84,35 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
 
 
 def _read(path: Path) -> Arrays | None:
-    """Read a file of arrays; `None` where there is none, or a corrupt one, which is mentioned."""
+    """Map a file of arrays into memory; `None` where there is none, or a corrupt one, which is mentioned.
+
+    Processes that read the same file share its pages, and what is written to an array stays in its process.
+    """
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-            stated = (file.metadata() or {}).get("sha256")
-    except (SafetensorError, OSError) as error:
+        arrays, stated = _map(path)
+    except (ValueError, KeyError, TypeError, OSError) as error:
         log.warning("%s is corrupt (%s): it is made again", path, error)
         return None
     if stated != _sha256(arrays):
         log.warning("%s is corrupt (its hash differs): it is made again", path)
         return None
     return arrays
+
+
+def _map(path: Path) -> tuple[Arrays, str | None]:
+    """Map a safetensors file: the length of its header (8 bytes), the header (JSON), the arrays."""
+    content = np.memmap(path, np.uint8, mode="c")
+    start = 8 + int(content[:8].view("<u8")[0])
+    header = json.loads(content[8:start].tobytes())
+    stated = header.pop("__metadata__", {}).get("sha256")
+    arrays = {}
+    for name, entry in header.items():
+        first, last = entry["data_offsets"]
+        part = content[start + first : start + last]
+        arrays[name] = part.view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return arrays, stated
 
 
 def _write(path: Path, arrays: Arrays) -> None:
@@ -144,5 +161,5 @@ def _sha256(arrays: Arrays) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(array.tobytes())
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -46,8 +46,8 @@ def remove_partials(folder: Path) -> None:
 
 def out_of_space(error: BaseException) -> bool:
     """Tell whether a write failed because the disk or quota is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
     # torch's zip writer hides the errno in its message.
-    text = str(error)
-    return (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or (
-        isinstance(error, RuntimeError) and ("PytorchStreamWriter" in text or "No space left" in text)
-    )
+    signs = ("PytorchStreamWriter", "inline_container", "No space left")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)

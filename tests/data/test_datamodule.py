@@ -96,4 +96,4 @@ def test_a_split_of_one_class_is_refused() -> None:
 def test_only_the_splits_of_a_stage_are_rendered() -> None:
     data = XrayDataModule(SyntheticDataConfig(image_size=32, n_train=20, n_val=20, n_test=20), seed=0)
     data.setup("test")
-    assert set(data.splits) == {"test"}
+    assert set(data._image_splits) == {"test"}

@@ -26,11 +26,11 @@ CASES = [
 ]
 
 
-def _parts(tiny: Callable[..., DictConfig], model: str, mode: str) -> Parts:
+def _parts(tiny: Callable[..., DictConfig], model: str, mode: str, *options: str) -> Parts:
     name = ["model.name=resnet10t"] if model == "timm" else []
     small = ("data.n_train=8", "data.n_val=8", "data.n_test=8", "data.batch_size=4")
     parts = assemble(
-        typed(tiny(f"model={model}", f"mode={mode}", *name, *small, f"trainer.max_epochs={EPOCHS}"))
+        typed(tiny(f"model={model}", f"mode={mode}", *name, *small, f"trainer.max_epochs={EPOCHS}", *options))
     )
     settle_batchnorm(parts)
     parts.data.setup()
@@ -71,10 +71,24 @@ def test_state_differs_exactly_where_the_mode_trains(
     assert all(parameter.grad is None for name, parameter in net.named_parameters() if name not in changed)
 
 
+def test_what_trains_is_in_train_mode_after_features_were_standardised(
+    tiny: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    parts = _parts(tiny, "resnet18", "partial", "mode.standardise=true")
+    before = _state(parts.task.classifier.backbone)
+    with expected_warnings():
+        trainer = build_trainer(parts.settings.trainer, parts.device, tmp_path, None, [])
+        trainer.fit(parts.task, datamodule=parts.data)
+    after = _state(parts.task.classifier.backbone)
+    moved = {name for name in after if "running_mean" in name and not torch.equal(after[name], before[name])}
+    assert moved
+    assert all("layer4" in name for name in moved)
+
+
 @pytest.mark.parametrize("model", backbone_names())
 def test_frozen_features_are_the_same_in_train_and_eval(tiny: Callable[..., DictConfig], model: str) -> None:
     parts = _parts(tiny, model, "frozen")
-    images = parts.data.splits["train"].__getitems__(range(4)).image
+    images = parts.data.images("train").__getitems__(range(4)).image
     with torch.no_grad():
         training, evaluating = (parts.task.train(mode).classifier.backbone(images) for mode in (True, False))
     assert torch.equal(training, evaluating)
@@ -99,7 +113,7 @@ def test_no_gradient_below_the_deepest_trainable_layer(tiny: Callable[..., DictC
     for name, module in backbone.net.named_modules():
         if next(module.children(), None) is None and list(module.parameters()):
             module.register_forward_hook(watch(name))
-    images = parts.data.splits["train"].__getitems__(range(4)).image
+    images = parts.data.images("train").__getitems__(range(4)).image
     parts.task.train()
     parts.task(images).sum().backward()
     assert graph

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,16 +14,18 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from xray_tl.cache import Arrays, remember
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.allocator import keep_large_blocks
 from xray_tl.data.rng import SPLITS
 from xray_tl.data.splits import (
+    RENDERED_AT_ONCE,
     Batch,
+    Current,
     EpochOrder,
     EvenBatches,
-    FeatureSplit,
+    KeptSplit,
     OnDemandSplit,
-    RenderedSplit,
     Targets,
     as_is,
 )
@@ -48,7 +51,8 @@ class XrayDataModule(LightningDataModule):
         self.targets = Targets("binary", (config.finding,))
         self.sizes = dict(zip(SPLITS, (config.n_train, config.n_val, config.n_test), strict=True))
         self.sources = {split: SyntheticRadiographs.open(config, split, self.device) for split in SPLITS}
-        self.splits: dict[str, RenderedSplit | OnDemandSplit | FeatureSplit] = {}
+        self._image_splits: dict[str, KeptSplit | OnDemandSplit] = {}
+        self._crossing: dict[str, KeptSplit] = {}
 
     @property
     def in_memory(self) -> bool:
@@ -86,34 +90,54 @@ class XrayDataModule(LightningDataModule):
         for split in _needed(stage):
             self._check_both_classes(split)
 
-    def use_features(self, split: str, features: Tensor) -> None:
-        """Load features [N, D] instead of a split's images from now on."""
-        self.splits[split] = FeatureSplit(self.sources[split], features)
+    def use_crossing(self, split: str, crossing: Tensor) -> None:
+        """Load, instead of a split's images, what a network's frozen part made of them [N, ...]."""
+        self._crossing[split] = KeptSplit(self.sources[split], crossing)
+        self._image_splits.pop(split, None)
+
+    def use_images(self) -> None:
+        """Load images again, of every split."""
+        self._crossing.clear()
 
     def image_batches(self, split: str, size: int) -> Iterator[Batch]:
-        """Render a split in order of index, in even batches of at most `size`, without keeping it."""
-        keep_large_blocks()
-        images = OnDemandSplit(self.sources[split], self.sizes[split])
+        """Give the images of a split in order of index, in even batches of at most `size`."""
+        images = self.images(split)
         for batch in EvenBatches(range(len(images)), len(images), size):
             yield images.__getitems__(batch)
 
     def setup(self, stage: str | None = None) -> None:
-        """Render the splits that a stage needs (`fit`, `test`; all by default), or prepare their rendering.
+        """Prepare the splits that a stage needs (`fit`, `test`; all by default).
 
         Raises:
             InputError: A split has images of one class only.
         """
-        keep_large_blocks()
         for split in _needed(stage):
-            if split not in self.splits:
-                self._check_both_classes(split)
-                kind = RenderedSplit if self.in_memory else OnDemandSplit
-                self.splits[split] = kind(self.sources[split], self.sizes[split])
-        if stage is None and any(isinstance(split, OnDemandSplit) for split in self.splits.values()):
+            self._check_both_classes(split)
+            if split not in self._crossing:
+                self.images(split)
+        if stage is None and any(isinstance(images, OnDemandSplit) for images in self._image_splits.values()):
             log.warning(
                 "the data set exceeds data.memory_limit_gb=%g: images are rendered again in every epoch",
                 self.config.memory_limit_gb,
             )
+
+    def images(self, split: str) -> KeptSplit | OnDemandSplit:
+        """Return a split's images: rendered once for all jobs, or on demand where there are too many."""
+        if split not in self._image_splits:
+            keep_large_blocks()
+            on_demand = OnDemandSplit(self.sources[split], self.sizes[split])
+            images: KeptSplit | OnDemandSplit = on_demand
+            if self.in_memory:
+                identity = {
+                    "data": self.sources[split].identity(),
+                    "images": self.sizes[split],
+                    "device": self.device.type,  # renders in its own way
+                    "torch": torch.__version__,
+                }
+                kept = remember("images", identity, partial(_render, on_demand))
+                images = KeptSplit(self.sources[split], torch.from_numpy(kept["image"]))
+            self._image_splits[split] = images
+        return self._image_splits[split]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Load the training images in the epoch's order."""
@@ -135,11 +159,13 @@ class XrayDataModule(LightningDataModule):
         return self._loader(split, range(self.sizes[split]))
 
     def _loader(self, split: str, order: Iterable[int]) -> DataLoader[Batch]:
-        images = self.splits[split]
-        rendering = isinstance(images, OnDemandSplit) and self.device.type == "cpu"
+        def look_up() -> KeptSplit | OnDemandSplit:
+            return self._crossing[split] if split in self._crossing else self.images(split)
+
+        rendering = isinstance(look_up(), OnDemandSplit) and self.device.type == "cpu"
         workers = self.config.num_workers if rendering else 0
         return DataLoader(
-            images,
+            look_up() if workers else Current(look_up),
             batch_sampler=EvenBatches(order, self.sizes[split], self.config.batch_size),
             collate_fn=as_is,  # __getitems__ gives whole batches
             num_workers=workers,
@@ -156,6 +182,12 @@ class XrayDataModule(LightningDataModule):
                 f"the {split} split has images of one class only: raise data.n_{split}={self.sizes[split]} "
                 f"or move data.prevalence={self.config.prevalence:g} towards 0.5"
             )
+
+
+def _render(images: OnDemandSplit) -> Arrays:
+    """Render a whole split [N, 1, H, W]."""
+    parts = torch.split(torch.arange(len(images)), RENDERED_AT_ONCE)
+    return {"image": torch.cat([images.__getitems__(part.tolist()).image for part in parts]).cpu().numpy()}
 
 
 def _needed(stage: str | None) -> tuple[str, ...]:

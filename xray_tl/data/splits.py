@@ -1,8 +1,8 @@
-"""Splits, batches and their order: radiographs kept in memory, rendered on demand, or known by features."""
+"""Splits, batches and their order: images kept in memory or rendered on demand, or what was made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple, TypeVar
@@ -21,7 +21,7 @@ RENDERED_AT_ONCE = 64
 class Batch(NamedTuple):
     """What a training step sees: image [B, 1, H, W] in [0, 1], truth [B, T] in {0, 1}, case [B].
 
-    Where a frozen trunk's features were computed before, `image` holds them instead: [B, D].
+    `image` may hold what the frozen part of a network made of the images instead: [B, ...].
     """
 
     image: Tensor
@@ -42,18 +42,14 @@ class Targets:
     names: tuple[str, ...]
 
 
-class RenderedSplit(Dataset[Batch]):
-    """A split rendered once, kept in memory on the device that trains."""
+class KeptSplit(Dataset[Batch]):
+    """A split that lies in memory, on the device that trains."""
 
-    def __init__(self, source: SyntheticRadiographs, size: int) -> None:
-        index = torch.arange(size)
-        pixels = source.config.image_size
-        image = torch.empty(size, 1, pixels, pixels, device=source.device)
-        truth = torch.empty(size, 1, device=source.device)
-        on_demand = OnDemandSplit(source, size)
-        for part in torch.split(index, RENDERED_AT_ONCE):
-            image[part], truth[part] = on_demand.__getitems__(part.tolist())[:2]
-        self.batch = Batch(image, truth, index.to(source.device))
+    def __init__(self, source: SyntheticRadiographs, image: Tensor) -> None:
+        index = torch.arange(len(image))
+        label = source.labels(index)[1]
+        columns = (image, label[:, None].float(), index)
+        self.batch = Batch(*(column.to(source.device) for column in columns))
 
     def __len__(self) -> int:
         """Count the images."""
@@ -82,24 +78,23 @@ class OnDemandSplit(Dataset[Batch]):
         return Batch(drawn.image, drawn.label[:, None].float(), index)
 
 
-class FeatureSplit(Dataset[Batch]):
-    """A split's features [N, D], computed before; its images are not rendered."""
+class Current(Dataset[Batch]):
+    """Whatever stands for a split at the moment: its images, or what a network's frozen part makes of them.
 
-    def __init__(self, source: SyntheticRadiographs, features: Tensor) -> None:
-        index = torch.arange(len(features))
-        label = source.labels(index)[1]
-        self.batch = Batch(
-            features.to(source.device), label[:, None].float().to(source.device), index.to(source.device)
-        )
+    Args:
+        look_up: Returns it.
+    """
+
+    def __init__(self, look_up: Callable[[], KeptSplit | OnDemandSplit]) -> None:
+        self.look_up = look_up
 
     def __len__(self) -> int:
         """Count the images."""
-        return len(self.batch.case)
+        return len(self.look_up())
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Pick a batch."""
-        rows = torch.as_tensor(indices, device=self.batch.case.device)
-        return Batch(*(column[rows] for column in self.batch))
+        """Pick or render a batch."""
+        return self.look_up().__getitems__(indices)
 
 
 class EpochOrder(Sampler[int]):

@@ -61,11 +61,11 @@ class XrayClassifier(nn.Module):
             self.head = nn.Linear(backbone.num_features, num_targets)
 
     def features(self, images: Tensor) -> Tensor:
-        """Return features [B, D], fp32: of images [B, 1, H, W] in [0, 1]; features [B, D] pass through."""
-        return images if images.ndim == 2 else self.backbone(images).float()
+        """Return features [B, D], fp32, of what the backbone takes: images [B, 1, H, W] in [0, 1]."""
+        return self.backbone(images)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Score images [B, 1, H, W] in [0, 1], or features [B, D] that were computed from them before.
+        """Score images [B, 1, H, W] in [0, 1], or what crosses the freeze boundary after `backbone.enter`.
 
         Returns:
             Logits [B, T], in fp32 whatever the trunk computes in.

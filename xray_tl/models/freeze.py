@@ -124,11 +124,11 @@ def lp_ft(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
     return open_stages
 
 
-def frozen_sha256(backbone: Backbone, policy: FreezePolicy) -> tuple[int, str | None]:
-    """Count and hash the tensors that never train, parameters and buffers (BatchNorm statistics) alike."""
+def frozen_sha256(backbone: Backbone, open_stages: int) -> tuple[int, str | None]:
+    """Count and hash the tensors in front of the open stages, parameters and buffers (BatchNorm) alike."""
     kept = {
         name: tensor
         for name, tensor in backbone.state_dict().items()
-        if backbone.stage_of_state(name) < backbone.num_stages - policy.most_open
+        if backbone.stage_of_state(name) < backbone.num_stages - open_stages
     }
     return len(kept), tensors_sha256(kept) if kept else None

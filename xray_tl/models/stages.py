@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xray_tl.errors import InputError
+from xray_tl.models.cut import Halves, cut
 
 StageOf = Callable[[str], int | None]
 """Maps a parameter or buffer name, or `<module>.weight` for a module, to its stage; 0 is at the input."""
@@ -78,11 +79,45 @@ class Backbone(nn.Module):
         # (images - mean) / std as one multiply-add per pixel.
         self.register_buffer("_scale", 1 / stds, persistent=False)
         self.register_buffer("_shift", -means / stds, persistent=False)
+        self._entrance: Halves | None = None
         self.open(self.num_stages)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute features [B, D], float32, of images [B, 1, H, W] with intensities in [0, 1]."""
+        """Compute features [B, D], float32, of images [B, 1, H, W] with intensities in [0, 1].
+
+        After `enter`, of what crosses the freeze boundary instead of images.
+        """
+        if self._entrance is not None:
+            return self._entrance.after(images)
         return self.net(self._normalise(images)).float()
+
+    def cut(self, open_stages: int) -> Halves:
+        """Cut this backbone, on the device where it is, in front of its deepest stages: the open ones.
+
+        `before` takes images [B, 1, H, W] in [0, 1]; the features are `after(before(images))`.
+
+        Args:
+            open_stages: How many stages lie behind the cut.
+
+        Raises:
+            CannotCutError: It cannot be cut there.
+        """
+        if not open_stages:
+            return Halves(lambda images: self.net(self._normalise(images)).float(), lambda features: features)
+        first = self.num_stages - open_stages
+        halves = cut(
+            self.net,
+            lambda name: self._stage_of_state[name] >= first,
+            lambda name: self._stage_of_module[name] >= first,
+        )
+        return Halves(
+            lambda images: halves.before(self._normalise(images)),
+            lambda crossing: halves.after(crossing).float(),
+        )
+
+    def enter(self, at: Halves | None) -> None:
+        """Take from now on what crosses a freeze boundary instead of images; `None`: images again."""
+        self._entrance = at
 
     def _normalise(self, images: Tensor) -> Tensor:
         """Map [B, 1, H, W] to the source task's [B, C, H, W], in the memory format of the weights."""

@@ -74,6 +74,7 @@ def _backbone(settings: Settings) -> tuple[Backbone, Provenance, FreezePolicy]:
     )
     kept = _untouched.pop(made_from, None)
     if kept is not None:
+        kept[0].enter(None)
         policy = build_policy(settings.mode, kept[0].num_stages, settings.trainer.max_epochs)
         if not policy.most_open:
             _untouched[made_from] = kept

@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 from xray_tl.config import WeightsConfig, conf_dir, typed
 from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.collect import with_ceiling
-from xray_tl.models.freeze import frozen_sha256
 from xray_tl.records import read_record, write_record
 from xray_tl.runfolder import BEST, PREDICTIONS, load_config
 from xray_tl.training import predictions
@@ -22,7 +21,7 @@ from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
 from xray_tl.training.checkpoints import check_provenance, load_weights, read_checkpoint
 from xray_tl.training.device import describe_environment
-from xray_tl.training.feature_cache import apply_features
+from xray_tl.training.feature_cache import FeatureCache
 from xray_tl.training.trainer import build_trainer, expected_warnings
 from xray_tl.validation import validate
 
@@ -66,8 +65,7 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
         if not alone:
             check_provenance(checkpoint, parts.provenance.sha256, run / BEST)
         load_weights(parts.task, checkpoint, run / BEST)
-        _, frozen = frozen_sha256(parts.task.classifier.backbone, parts.task.policy)
-        apply_features(parts, ("test",), frozen)
+        FeatureCache(parts, ("test",)).enter(parts.task.policy.most_open)
         parts.data.setup("test")
         trainer = build_trainer(settings.trainer, parts.device, run, None, [])
         test = predictions.predict(trainer, parts.task, parts.data, "test")

@@ -12,7 +12,6 @@ from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
 from xray_tl.config import Settings, typed
-from xray_tl.data.rng import SPLITS
 from xray_tl.errors import RunError
 from xray_tl.files import atomic_path
 from xray_tl.models.freeze import frozen_sha256
@@ -31,7 +30,7 @@ from xray_tl.training.checkpoints import (
     read_checkpoint,
 )
 from xray_tl.training.device import describe_environment
-from xray_tl.training.feature_cache import apply_features, settle_batchnorm
+from xray_tl.training.feature_cache import FeatureCache, settle_batchnorm
 from xray_tl.training.floors import describe_floors
 from xray_tl.training.trainer import build_trainer, interruptible
 
@@ -67,8 +66,11 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
             settings.trainer, parts.device, folder, logger, _callbacks(parts, folder, throughput)
         )
         settle_batchnorm(parts)
-        _, frozen = frozen_sha256(parts.task.classifier.backbone, parts.task.policy)
-        feature_cache = apply_features(parts, SPLITS, frozen)
+        backbone, policy = parts.task.classifier.backbone, parts.task.policy
+        _, frozen = frozen_sha256(backbone, policy.most_open)
+        features = FeatureCache(parts)
+        features.enter(done["open_stages"] if done else backbone.open_stages)
+        parts.task.on_open = features.enter
         parts.data.setup()
         if done is None:
             fit_standardiser(parts)
@@ -77,10 +79,12 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
         _fit(parts, trainer, last, record)
         record["time"] = {"setup_s": setup_s, "fit_s": parts.task.fit_s, "images_per_s": throughput.rate}
         start = time.perf_counter()
-        _use_best(parts, folder)
+        load_weights(parts.task, read_checkpoint(folder / BEST), folder / BEST)
+        features.enter(policy.most_open)
+        _settle_best(parts, folder)
         _prove_frozen(parts, record)
         _test(parts, trainer, folder, logger, record)
-        record["time"] |= {"test_s": time.perf_counter() - start, "feature_cache": feature_cache}
+        record["time"] |= {"test_s": time.perf_counter() - start, "feature_cache": features.outcome}
     finally:
         if logger is not None:
             logger.close()
@@ -122,16 +126,15 @@ def _fit(parts: Parts, trainer: Trainer, last: Path | None, record: Record) -> N
         record["history"] = list(parts.task.history)
 
 
-def _use_best(parts: Parts, folder: Path) -> None:
-    """Load the best epoch's weights; re-estimate trained BatchNorm statistics into the same checkpoint."""
+def _settle_best(parts: Parts, folder: Path) -> None:
+    """Re-estimate the trained BatchNorm statistics of the best epoch into its checkpoint."""
     task = parts.task
-    checkpoint = read_checkpoint(folder / BEST)
-    load_weights(task, checkpoint, folder / BEST)
     if not parts.settings.trainer.reestimate_batchnorm:
         return
     net = task.classifier.to(parts.device)
     trained = [layer for layer in batchnorm_layers(net) if layer.weight.requires_grad]
     if estimate_batchnorm(net, trained, parts.data.ordered_dataloader("train")):
+        checkpoint = read_checkpoint(folder / BEST)
         task.on_save_checkpoint(checkpoint := {**checkpoint, "state_dict": task.state_dict()})
         with atomic_path(folder / BEST) as partial:
             torch.save(checkpoint, partial)
@@ -144,7 +147,7 @@ def _prove_frozen(parts: Parts, record: Record) -> None:
         RunError: They differ.
     """
     task = parts.task
-    count, after = frozen_sha256(task.classifier.backbone, task.policy)
+    count, after = frozen_sha256(task.classifier.backbone, task.policy.most_open)
     record["frozen"] = {"tensors": count, "sha256_before": task.frozen_before, "sha256_after": after}
     if after != task.frozen_before:
         raise RunError("a frozen tensor changed in training (frozen.sha256_before and sha256_after differ)")

@@ -1,6 +1,7 @@
-"""Features of a frozen trunk: a pure function of weights and images, so they are computed once.
+"""What crosses the freeze boundary: a pure function of frozen weights and images, so it is computed once.
 
-They are kept in the cache under everything that they follow from, and shared by all epochs, seeds and jobs.
+Of a trunk that never trains these are its features. They are kept in the cache under everything that they
+follow from, and shared by all epochs, seeds and jobs.
 """
 
 from __future__ import annotations
@@ -8,69 +9,163 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from xray_tl.cache import Arrays, remember
+from xray_tl.data.rng import SPLITS
+from xray_tl.models.cut import CannotCutError, Halves
+from xray_tl.models.freeze import frozen_sha256
 from xray_tl.training.assembly import Parts
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 
 log = logging.getLogger(__name__)
 
-FEATURES = 1
-"""Version of the features: raise it whenever a change moves one."""
+FEATURES = 2
+"""Version of what is kept: raise it whenever a change moves a value."""
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 AT_ONCE = 32
-"""Images that pass through the trunk at once, whatever the run's batch size: all runs share the result."""
+"""Images that pass at once, whatever the run's batch size: all runs share the result."""
+
+# What is weighed with the same figures everywhere, so that the same command does the same everywhere.
+FLOP_PER_S = {"cpu": 1e11, "mps": 2e12, "cuda": 2e13}
+BYTES_PER_S = 3e8  # copied, hashed, written
 
 
-def apply_features(parts: Parts, splits: Iterable[str], trunk: str | None) -> str:
-    """Let a run whose trunk never trains load its features instead of images.
+@dataclass(frozen=True)
+class Balance:
+    """What keeping the values of a freeze boundary takes and saves, in round figures.
+
+    Attributes:
+        gigabytes: Their size, of all images.
+        cost_s: Seconds to keep them.
+        saves_s: Seconds of computing in this run that they make needless.
+    """
+
+    gigabytes: float
+    cost_s: float
+    saves_s: float
+
+    def __str__(self) -> str:
+        return f"{self.gigabytes:.2g} GB, about {self.cost_s:.0f} s to keep, about {self.saves_s:.0f} s saved"
+
+
+class FeatureCache:
+    """Lets a run load what crosses its freeze boundary instead of images, where that pays.
 
     Args:
-        parts: The run; its trunk as it will be used, weights loaded, BatchNorm statistics settled.
-        splits: Which of `train`, `val` and `test`.
-        trunk: Hash of the trunk's tensors.
-
-    Returns:
-        What the record calls it: `hit` (all were in the cache), `miss` (computed now) or `off`.
+        parts: The run; its backbone as it will be used, weights loaded, BatchNorm statistics settled.
+        splits: Which of `train`, `val` and `test` the run needs.
     """
-    reason = _why_not(parts)
-    if reason is not None:
+
+    def __init__(self, parts: Parts, splits: Iterable[str] = SPLITS) -> None:
+        self.parts, self.splits = parts, tuple(splits)
+        self._entered: int | None = None
+        self._used = self._missed = False
+
+    @property
+    def outcome(self) -> str:
+        """What the record calls it: `hit` (all was in the cache), `miss` (computed now) or `off`."""
+        return "off" if not self._used else "miss" if self._missed else "hit"
+
+    def enter(self, open_stages: int) -> None:
+        """Load what crosses the boundary in front of the open stages, or images where that does not pay.
+
+        Args:
+            open_stages: How many of the deepest stages train from now on; the others have never changed.
+        """
+        if open_stages == self._entered:
+            return
+        self._entered = open_stages
+        backbone, data = self.parts.task.classifier.backbone, self.parts.data
+        backbone.enter(None)
+        data.use_images()
+        halves = self._worth_it(open_stages)
+        if halves is None:
+            return
+        _, trunk = frozen_sha256(backbone, open_stages)
+        for split in self._needed(open_stages):
+            data.use_crossing(split, torch.from_numpy(self._kept(split, trunk, open_stages, halves)))
+        backbone.enter(halves)
+        self._used = True
+
+    def _needed(self, open_stages: int) -> tuple[str, ...]:
+        """Which splits pass while these stages are open: the test split at the end only."""
+        last = open_stages == self.parts.task.policy.most_open
+        return tuple(split for split in self.splits if last or split != "test")
+
+    def _worth_it(self, open_stages: int) -> Halves | None:
+        """Cut the backbone if what crosses the boundary is worth keeping; say why if it is not."""
+        parts = self.parts
+        backbone, limit = parts.task.classifier.backbone, parts.data.config.memory_limit_gb
+        if parts.settings.feature_cache == "off":
+            log.info("feature cache off: feature_cache=off")
+            return None
+        if open_stages == backbone.num_stages:
+            log.debug("feature cache off: the whole backbone trains")
+            return None
+        if open_stages and not parts.data.in_memory:
+            log.info("feature cache off: the images exceed data.memory_limit_gb=%g", limit)
+            return None
+        try:
+            halves = backbone.cut(open_stages)
+        except CannotCutError as reason:
+            log.info("feature cache off: %s cannot be cut: %s", parts.settings.model.name, reason)
+            return None
+        balance = self._weigh(halves, open_stages)
+        shared = not open_stages  # a whole trunk's features serve other modes and arms too
+        kept = (shared or balance.saves_s > balance.cost_s) and balance.gigabytes <= limit
         log.log(
-            logging.DEBUG if parts.task.policy.most_open else logging.INFO, "feature cache off: %s", reason
+            logging.INFO if open_stages or not kept else logging.DEBUG,
+            "%s in front of %d open stages: %s (data.memory_limit_gb=%g)",
+            "kept" if kept else "feature cache off",
+            open_stages,
+            balance,
+            limit,
         )
-        return "off"
-    missed = False
-    for split in splits:
-        made: list[str] = []
+        return halves if kept else None
 
-        def compute(split: str = split, made: list[str] = made) -> Arrays:
-            made.append(split)
-            return {"features": _compute(parts, split)}
+    def _weigh(self, halves: Halves, open_stages: int) -> Balance:
+        """Estimate what keeping takes and saves; nothing is timed."""
+        parts = self.parts
+        settings, policy, sizes = parts.settings, parts.task.policy, parts.data.sizes
+        size = settings.data.image_size
+        with torch.inference_mode(), _autocast(parts), FlopCounterMode(display=False) as counter:
+            crossing = halves.before(torch.zeros(1, 1, size, size, device=parts.device))
+        last = open_stages == policy.most_open
+        epochs = range(settings.trainer.max_epochs)
+        passes = sum(policy.open_stages(epoch, ()) == open_stages for epoch in epochs) + last
+        spared = (passes - 1) * (sizes["train"] + sizes["val"])  # the test images pass once in any case
+        images = sizes["train"] + sizes["val"] + (sizes["test"] if last else 0)
+        gigabytes = 4e-9 * crossing.numel() * images
+        return Balance(
+            gigabytes,
+            cost_s=1e9 * gigabytes / BYTES_PER_S,
+            saves_s=spared * counter.get_total_flops() / FLOP_PER_S[parts.device.type],
+        )
 
-        kept = remember("features", identity(parts, split, trunk), compute)
-        parts.data.use_features(split, torch.from_numpy(kept["features"]))
-        missed = missed or bool(made)
-    return "miss" if missed else "hit"
+    def _kept(self, split: str, trunk: str | None, open_stages: int, halves: Halves) -> Any:  # noqa: ANN401  (an array)
+        def compute() -> Arrays:
+            self._missed = True
+            return {"crossing": _compute(self.parts, split, halves)}
+
+        return remember("features", identity(self.parts, split, trunk, open_stages), compute)["crossing"]
 
 
 def settle_batchnorm(parts: Parts) -> None:
     """Estimate the statistics of a random trunk's frozen BatchNorm layers from the training images, once.
 
-    Such a trunk has seen no image. Where features are cached the statistics are kept beside them.
+    Such a trunk has seen no image. The statistics are kept beside the features.
     """
     backbone = parts.task.classifier.backbone
     frozen = [layer for layer in batchnorm_layers(backbone) if not layer.weight.requires_grad]
     if parts.provenance.source != "random" or not frozen:
-        return
-    if _why_not(parts) is not None:
-        estimate_batchnorm(backbone, frozen, parts.data.image_batches("train", AT_ONCE))
         return
 
     def estimate() -> Arrays:
@@ -81,26 +176,30 @@ def settle_batchnorm(parts: Parts) -> None:
             for name in _STATISTICS
         }
 
-    key = identity(parts, "train", parts.provenance.sha256)
-    kept = remember("batchnorm", key, estimate)
+    if parts.settings.feature_cache == "off":
+        estimate()
+        return
+    kept = remember("batchnorm", identity(parts, "train", parts.provenance.sha256, len(frozen)), estimate)
     for k, layer in enumerate(frozen):
         for name in _STATISTICS:
             getattr(layer, name).copy_(torch.from_numpy(kept[f"{name}.{k}"]))
 
 
-def identity(parts: Parts, split: str, trunk: str | None) -> dict[str, Any]:
-    """Return all that a split's features follow from.
+def identity(parts: Parts, split: str, trunk: str | None, where: int) -> dict[str, Any]:
+    """Return all that a split's values follow from.
 
     Args:
         parts: The run.
         split: `train`, `val` or `test`.
-        trunk: Hash of the trunk's tensors.
+        trunk: Hash of the frozen tensors.
+        where: Which boundary of the backbone: how many stages, or layers, are meant.
     """
     model, data = parts.settings.model, parts.data
     return {
         "features": FEATURES,
         "torch": torch.__version__,
         "trunk": trunk,
+        "where": where,
         "model": [model.registry, model.name, model.stem, model.memory_format],
         "data": data.sources[split].identity(),
         "images": data.sizes[split],
@@ -109,26 +208,14 @@ def identity(parts: Parts, split: str, trunk: str | None) -> dict[str, Any]:
     }
 
 
-def _why_not(parts: Parts) -> str | None:
-    """Say why a run cannot use cached features; `None` if it can."""
-    if parts.settings.feature_cache == "off":
-        return "feature_cache=off"
-    if parts.task.policy.most_open:
-        return f"mode={parts.settings.mode.name} trains the backbone"
-    size = 4 * parts.task.classifier.backbone.num_features * sum(parts.data.sizes.values())
-    limit = parts.data.config.memory_limit_gb
-    if size > limit * 1e9:
-        return f"the features ({size / 1e9:.1f} GB) exceed data.memory_limit_gb={limit:g}"
-    return None
-
-
 @torch.inference_mode()
-def _compute(parts: Parts, split: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _compute(parts: Parts, split: str, halves: Halves) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Pass a split through the frozen part [N, ...]."""
     log.info("features of %d %s images", parts.data.sizes[split], split)
-    backbone = parts.task.classifier.backbone.eval()
+    parts.task.classifier.backbone.eval()
     with _autocast(parts):
-        rows: list[Tensor] = [
-            backbone(batch.image.to(parts.device)).float().cpu()
+        rows = [
+            halves.before(batch.image.to(parts.device)).float().cpu().contiguous()
             for batch in parts.data.image_batches(split, AT_ONCE)
         ]
     return torch.cat(rows).numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -54,6 +55,7 @@ class TransferTask(ScheduledModule):
         self.classifier, self.objective, self.policy = classifier, objective, policy
         self.mode, self.seed, self.weights_sha256 = mode, seed, weights_sha256
         self.history: list[dict[str, float]] = []
+        self.on_open: Callable[[int], None] = lambda open_stages: None  # called whenever stages have opened
         self.classifier.backbone.open(policy.open_stages(0, ()))
         self._outputs: list[tuple[Tensor, Tensor]] = []
         self._losses: list[Tensor] = []
@@ -109,11 +111,12 @@ class TransferTask(ScheduledModule):
         before, now = backbone.open_stages, self.policy.open_stages(self.current_epoch, self.history)
         if now > before:
             backbone.open(now)
-            self.train()
             optimizer = self.optimizers(use_pl_optimizer=False)
             assert isinstance(optimizer, AdamW)
             add_stages(optimizer, self.classifier, range(before, now), self.policy, self.optim)
             log.info("epoch %d: %d of %d stages train", self.current_epoch, now, backbone.num_stages)
+            self.on_open(now)
+        self.train()  # Lightning's fit does not call it, and features were computed in evaluation
 
     def on_validation_epoch_start(self) -> None:
         """Stop a run whose training loss is no number any more.
