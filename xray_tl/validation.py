@@ -62,7 +62,7 @@ CHECKS: dict[str, Range | Choice] = {
     "data.batch_size": Range(3),  # an even split into batches then leaves none of one image
     "data.num_workers": Range(0),
     "data.memory_limit_gb": Range(0),
-    "optim.name": Choice(("adamw",)),
+    "optim.name": Choice(("adamw", "lbfgs")),
     "optim.lr": POSITIVE,
     "optim.weight_decay": Range(0),
     "optim.warmup": Range(0, 1, "high"),
@@ -98,6 +98,11 @@ def validate(cfg: DictConfig) -> None:
     for option in MODE_NEEDS.get(cfg.mode.name, ()):
         if cfg.mode[option] is None:
             raise InputError(f"mode={cfg.mode.name} needs a value: mode.{option}=...")
+    if cfg.optim.name == "lbfgs":
+        if cfg.mode.name != "frozen":
+            raise InputError(f"optim=lbfgs solves a linear head: mode={cfg.mode.name} must be mode=frozen")
+        if not cfg.optim.weight_decay > 0:
+            raise InputError("optim=lbfgs needs optim.weight_decay of more than 0: else there is no optimum")
     if cfg.mode.name == "lp_ft" and cfg.trainer.max_epochs < 2:
         raise InputError("mode=lp_ft needs trainer.max_epochs of at least 2: first the head, then everything")
 

@@ -9,12 +9,14 @@ from omegaconf import MISSING
 
 @dataclass
 class OptimConfig:
-    """Fused AdamW with warm-up and decay; the head's rate is the mode's.
+    """Fused AdamW with warm-up and decay, the head's rate is the mode's; or L-BFGS for a head alone.
 
     Attributes:
-        name: `adamw`.
+        name: `adamw`; or `lbfgs`: a frozen trunk's head is solved exactly, and of the options below only
+            `weight_decay`, `label_smoothing` and `class_weights` have a part in it.
         lr: Learning rate of the backbone's trainable stages.
-        weight_decay: Decoupled weight decay, not applied to norms and biases.
+        weight_decay: Decoupled weight decay, not applied to norms and biases; for `lbfgs` the strength of
+            a squared penalty.
         warmup: Share of all steps over which the rate rises linearly, in [0, 1).
         schedule: `cosine` (to zero at the last step) or `constant`.
         clip_norm: Largest norm of the gradient; `None` does not clip.

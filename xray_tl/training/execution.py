@@ -32,6 +32,7 @@ from xray_tl.training.checkpoints import (
 from xray_tl.training.device import describe_environment
 from xray_tl.training.feature_cache import FeatureCache, settle_batchnorm
 from xray_tl.training.floors import describe_floors
+from xray_tl.training.probe import fit_head
 from xray_tl.training.trainer import build_trainer, interruptible
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
             fit_standardiser(parts)
             parts.task.frozen_before = frozen
         setup_s, start = time.perf_counter() - start, time.perf_counter()
-        _fit(parts, trainer, last, record)
+        _fit(parts, trainer, folder, last, record)
         record["time"] = {"setup_s": setup_s, "fit_s": parts.task.fit_s, "images_per_s": throughput.rate}
         start = time.perf_counter()
         load_weights(parts.task, read_checkpoint(folder / BEST), folder / BEST)
@@ -118,8 +119,11 @@ def _callbacks(parts: Parts, folder: Path, throughput: Throughput) -> list[Any]:
     ]
 
 
-def _fit(parts: Parts, trainer: Trainer, last: Path | None, record: Record) -> None:
+def _fit(parts: Parts, trainer: Trainer, folder: Path, last: Path | None, record: Record) -> None:
     try:
+        if parts.settings.optim.name == "lbfgs":
+            fit_head(parts, folder / BEST)
+            return
         with interruptible(trainer):
             trainer.fit(parts.task, datamodule=parts.data, ckpt_path=last, weights_only=True)
     finally:

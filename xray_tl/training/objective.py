@@ -36,7 +36,7 @@ class Objective(nn.Module):
 
     def forward(self, logits: Tensor, truth: Tensor) -> Tensor:
         """Return the mean loss of a batch."""
-        logits = logits.float()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         if self.multiclass:
             each = F.cross_entropy(logits, truth, reduction="none", label_smoothing=self.smoothing)
             return (each * (truth @ self.positive_weight)).mean()
