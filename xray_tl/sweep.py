@@ -1,4 +1,4 @@
-"""The end of a sweep: a summary of all runs, a printed table of arms, and the exit code; no torch."""
+"""A sweep from its start to its end: jobs, progress, a summary of all runs, the exit code; no torch."""
 
 from __future__ import annotations
 
@@ -7,33 +7,72 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn, JobStatus, configure_log
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from xray_tl.cli import INTERRUPTED
 from xray_tl.errors import InputError
+from xray_tl.jobs import Progress, Workers, count_jobs, jobs_at_once
 
 log = logging.getLogger(__name__)
 
+workers: Workers | None = None
+"""The processes of this sweep, where its jobs run side by side."""
+
 
 class SweepSummary(Callback):
-    """Hydra callback of every sweep: the exit code follows from this sweep's jobs, the table has all runs."""
+    """Hydra callback of every sweep: the exit code follows from this sweep's jobs, the table has all runs.
 
-    def __init__(self) -> None:
+    Args:
+        jobs: How many jobs run side by side; `auto`: as many as cores and memory allow.
+    """
+
+    def __init__(self, jobs: int | str = 1) -> None:
+        self.jobs = jobs
         self.failed: list[str] = []
+        self.progress = Progress(None)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra's signature)
+        """Count the jobs, and start processes for them if they are to run side by side."""
+        global workers
+        at_once = 1
+        try:
+            at_once = jobs_at_once(self.jobs)
+        except InputError as error:
+            sys.exit(f"error: {error}")
+        self.progress = Progress(count_jobs(config), at_once)
+        workers = Workers(at_once) if at_once > 1 else None
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401
         """Note a job that failed: it returned why, or let an exception out."""
-        if job_return.status != JobStatus.COMPLETED or isinstance(job_return._return_value, str):
-            self.failed.append(f"{Path(config.hydra.runtime.output_dir).name}: {job_return._return_value}")
+        if workers is not None and job_return.status == JobStatus.COMPLETED:
+            return  # it was queued
+        wrong = job_return.status != JobStatus.COMPLETED or isinstance(job_return._return_value, str)
+        failure = str(job_return._return_value) if wrong else None
+        self._ended(Path(config.hydra.runtime.output_dir).name, failure)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra's signature)
         """Summarise the sweep; name the jobs that failed and leave with exit code 1 if there are any."""
-        summarise(Path(config.hydra.sweep.dir))
+        folder = Path(config.hydra.sweep.dir)
+        if workers is not None:
+            configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not into the last job's file
+            try:
+                workers.wait(self._ended)
+            except KeyboardInterrupt:
+                summarise(folder)
+                print("interrupted: the same command goes on with the sweep", file=sys.stderr)
+                sys.exit(INTERRUPTED)
+        summarise(folder)
         for failure in self.failed:
             log.error("failed: %s", failure)
         if self.failed:
             sys.exit(1)
+
+    def _ended(self, name: str, failure: str | None) -> None:
+        if failure is not None:
+            self.failed.append(f"{name}: {failure}")
+        log.info(self.progress.job_ended(failed=failure is not None))
 
 
 def summarise(folder: Path) -> None:

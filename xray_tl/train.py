@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.cli import clean_exit
 from xray_tl.config import conf_dir, register_schemas
-from xray_tl.errors import FolderError, InputError, RunError
 from xray_tl.identity import register_resolvers
 
 log = logging.getLogger(__name__)
@@ -45,28 +45,22 @@ def _single_run(cfg: DictConfig, folder: Path) -> None:
 
 
 def _sweep_job(cfg: DictConfig, folder: Path, sweep: Path) -> str | None:
-    """Do one job of a sweep: a failure is recorded, the other jobs go on, the sweep's end names it."""
+    """Do one job of a sweep, or queue it: a failure is recorded and named at the end, the others go on."""
     with clean_exit("interrupted: the same command goes on with the sweep"):
-        from xray_tl.sweep import summarise
-        from xray_tl.training.run import record_refusal, release_memory, run
+        from xray_tl import sweep as this_sweep
+        from xray_tl.jobs import do_job
 
-        log.info("job %s: %s", HydraConfig.get().job.num, folder.name)
+        settings = HydraConfig.get()
+        if this_sweep.workers is not None:
+            logging_config: Any = OmegaConf.to_container(settings.job_logging, resolve=True)
+            this_sweep.workers.submit(cfg, folder, logging_config)
+            return None
+        log.info("job %s: %s", settings.job.num, folder.name)
         try:
-            run(cfg, folder)
+            return do_job(cfg, folder)
         except KeyboardInterrupt:
-            summarise(sweep)
+            this_sweep.summarise(sweep)
             raise
-        except (InputError, RunError) as error:
-            log.error("%s: %s", folder.name, error)
-            if not isinstance(error, FolderError | RunError):
-                record_refusal(cfg, folder, error)
-            return str(error)
-        except Exception as error:
-            log.exception("%s failed", folder.name)
-            return f"{type(error).__name__}: {error}"
-        finally:
-            release_memory()
-    return None
 
 
 if __name__ == "__main__":

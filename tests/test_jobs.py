@@ -1,0 +1,107 @@
+"""Jobs side by side: counted, told about, and none lost with another."""
+
+import os
+import signal
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from xray_tl import jobs
+from xray_tl.errors import InputError
+from xray_tl.jobs import Progress, Workers, count_jobs, jobs_at_once
+
+
+def stand_in(cfg: DictConfig, folder: Path, logging_config: dict[str, object]) -> str | None:
+    """Do what a job's name says."""
+    if folder.name == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if folder.name == "broken":
+        raise ValueError("no such thing")
+    return {"refused": "wrong option", "threads": os.environ["OMP_NUM_THREADS"]}.get(folder.name)
+
+
+def test_a_killed_process_costs_its_own_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_work", stand_in)
+    monkeypatch.setattr(jobs, "_cores", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MKL_NUM_THREADS", "1")
+    workers = Workers(2)
+    for name in ("killed", "good", "refused", "broken", "also good", "threads"):
+        workers.submit(OmegaConf.create(), Path(name), {})
+    ended: dict[str, str | None] = {}
+    workers.wait(lambda name, failure: ended.update({name: failure}))
+    assert ended["good"] is None
+    assert ended["also good"] is None
+    assert "was killed, out of memory perhaps" in str(ended["killed"])
+    assert ended["refused"] == "wrong option"
+    assert ended["broken"] == "ValueError: no such thing"
+    assert ended["threads"] == "3", "the cores are shared out"
+
+
+def test_ctrl_c_stops_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_work", stand_in)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MKL_NUM_THREADS", "1")
+    workers = Workers(1)
+    for name in ("good", "also good"):
+        workers.submit(OmegaConf.create(), Path(name), {})
+
+    def interrupt(name: str, failure: str | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        workers.wait(interrupt)
+    assert not workers._pool.active
+
+
+@pytest.mark.parametrize(
+    ("params", "task"),
+    [
+        ({}, ["seed=0,1,2", "mode=frozen"]),
+        ({"arm": "a,b", "seed": "0,1,2"}, ["study=quick"]),
+        ({"arm": "a,b", "seed": "0,1,2"}, ["seed=5", "data.d0=range(10,30,10)"]),
+        (None, []),
+    ],
+)
+def test_jobs_are_counted_as_hydra_makes_them(params: dict[str, str] | None, task: list[str]) -> None:
+    target = f"{BasicSweeper.__module__}.BasicSweeper"
+    config = OmegaConf.create(
+        {"hydra": {"sweeper": {"_target_": target, "params": params}, "overrides": {"task": task}}}
+    )
+    lines = [f"{key}={value}" for key, value in (params or {}).items()] + task
+    (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(lines), None)
+    assert count_jobs(config) == len(batch)
+    config.hydra.sweeper._target_ = "another.Sweeper"
+    assert count_jobs(config) is None
+
+
+def test_progress_names_done_failed_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter((0.0, 60.0, 120.0, 180.0))
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock, 240.0))
+    progress = Progress(4, at_once=2)
+    assert progress.job_ended(failed=False) == "sweep: 1 of 4 jobs done, 2 running or next, about 3 min left"
+    second = "sweep: 2 of 4 jobs done, 1 of them failed, 2 running or next, about 2 min left"
+    assert progress.job_ended(failed=True) == second
+    third = "sweep: 3 of 4 jobs done, 1 of them failed, 1 running or next, about 60 s left"
+    assert progress.job_ended(failed=False) == third
+    assert progress.job_ended(failed=False) == "sweep: 4 of 4 jobs done, 1 of them failed"
+    assert Progress(None).job_ended(failed=False) == "sweep: 1 of ? jobs done"
+
+
+def test_auto_is_one_job_a_core_as_far_as_memory_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, memory, expected in product((1, 4, 16), (2.0, 24.0, 512.0), (None,)):
+        monkeypatch.setattr(jobs, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(jobs, "_memory_gb", lambda memory=memory: memory)
+        expected = max(1, min(cores, int(memory // 4)))
+        assert jobs_at_once("auto") == expected
+    assert jobs_at_once(3) == 3
+
+
+@pytest.mark.parametrize("asked", [0, -1, "many", 1.5])
+def test_a_wrong_number_of_jobs_is_refused(asked: int | str) -> None:
+    with pytest.raises(InputError, match=r"hydra\.callbacks\.summary\.jobs=.* auto or a number from 1"):
+        jobs_at_once(asked)

@@ -1,0 +1,197 @@
+"""Jobs of a sweep: one after the other in this process, or side by side in several; no torch.
+
+Hydra's own launcher hands out the jobs. With `hydra/launcher=parallel` they only queue here, for processes
+that do one job after another each, so that imports are paid once a process. A process that is killed costs
+its own job: another takes its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, as_completed
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+from pebble import ProcessExpired, ProcessPool
+
+from xray_tl.errors import FolderError, InputError, RunError
+
+log = logging.getLogger(__name__)
+
+MEMORY_PER_JOB_GB = 4.0
+"""What a fine-tuned VGG16 takes, the largest of the registered backbones' needs at 224 px."""
+
+Report = Callable[[str, str | None], None]
+
+
+def do_job(cfg: DictConfig, folder: Path) -> str | None:
+    """Do one job of a sweep: a failure is recorded; return it, or `None`.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted, is recorded so, and can go on.
+    """
+    from xray_tl.training.run import record_refusal, release_memory, run
+
+    try:
+        run(cfg, folder)
+    except (InputError, RunError) as error:
+        log.error("%s: %s", folder.name, error)
+        if not isinstance(error, FolderError | RunError):
+            record_refusal(cfg, folder, error)
+        return str(error)
+    except Exception as error:
+        log.exception("%s failed", folder.name)
+        return f"{type(error).__name__}: {error}"
+    finally:
+        release_memory()
+    return None
+
+
+class Workers:
+    """Processes that do jobs side by side, on threads of their own.
+
+    Args:
+        jobs: How many at once.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        threads = max(1, _cores() // jobs)
+        # Read when a process imports torch: more threads than cores make each step several times as long.
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+        self._pool = ProcessPool(jobs, context=multiprocessing.get_context("spawn"))
+        self._names: dict[Future[str | None], str] = {}
+        log.info("%d jobs side by side, %d threads each", jobs, threads)
+
+    def submit(self, cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> None:
+        """Queue a job."""
+        future = self._pool.schedule(_work, args=(cfg, folder, logging_config))
+        self._names[future] = folder.name
+
+    def wait(self, report: Report) -> None:
+        """Wait for all jobs; tell of each one that ends its name and why it failed, if it did.
+
+        Raises:
+            KeyboardInterrupt: All jobs are stopped first; those that ran can go on.
+        """
+        try:
+            for future in as_completed(self._names):
+                report(self._names[future], _failure(future))
+        except KeyboardInterrupt:
+            self._pool.stop()  # type: ignore[no-untyped-call]  # pebble types its pools only in part
+            raise
+        finally:
+            self._pool.close()  # type: ignore[no-untyped-call]
+            self._pool.join()
+
+
+def _work(cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> str | None:
+    """Do one job in a process of its own."""
+    from xray_tl.config import register_schemas
+    from xray_tl.identity import register_resolvers
+
+    register_schemas()
+    register_resolvers()
+    plain = logging_config["formatters"]["simple"]
+    named = {**plain, "format": plain["format"].replace("%(message)s", f"{folder.name}: %(message)s")}
+    logging_config["formatters"]["named"] = named
+    logging_config["handlers"]["console"]["formatter"] = "named"  # several jobs share the terminal
+    logging.config.dictConfig(logging_config)
+    return do_job(cfg, folder)
+
+
+def _failure(future: Future[str | None]) -> str | None:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, ProcessExpired):
+        code = error.exitcode
+        if code == -signal.SIGKILL:
+            return (
+                "its process was killed, out of memory perhaps: run fewer jobs at once "
+                "(hydra.callbacks.summary.jobs=...); the same command goes on with it"
+            )
+        return f"its process ended with exit code {code}"
+    return f"{type(error).__name__}: {error}"
+
+
+def jobs_at_once(asked: int | str) -> int:
+    """Return how many jobs run side by side: as asked, or for `auto` one a core as far as memory lasts.
+
+    Raises:
+        InputError: It is neither `auto` nor a number from 1.
+    """
+    if asked == "auto":
+        return max(1, min(_cores(), int(_memory_gb() // MEMORY_PER_JOB_GB)))
+    if isinstance(asked, int) and asked >= 1:
+        return asked
+    raise InputError(f"hydra.callbacks.summary.jobs={asked} is not valid: choose auto or a number from 1")
+
+
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_gb() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return MEMORY_PER_JOB_GB
+
+
+def count_jobs(config: DictConfig) -> int | None:
+    """Return how many jobs a sweep has; `None` for a sweeper that decides as it goes."""
+    sweeper = config.hydra.sweeper
+    if not str(sweeper.get("_target_")).endswith("BasicSweeper"):
+        return None
+    lines = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+    values = {}
+    for override in OverridesParser.create().parse_overrides([*lines, *config.hydra.overrides.task]):
+        sweep = override.is_discrete_sweep()
+        values[override.get_key_element()] = len(list(override.sweep_string_iterator())) if sweep else 1
+    total = 1
+    for count in values.values():
+        total *= count
+    return total
+
+
+class Progress:
+    """Says after each job how far a sweep is, and how much time is left.
+
+    Args:
+        total: How many jobs there are, if it is known.
+        at_once: How many of them run side by side.
+    """
+
+    def __init__(self, total: int | None, at_once: int = 1) -> None:
+        self.total, self.at_once = total, at_once
+        self.done, self.failed = 0, 0
+        self._start = time.monotonic()
+
+    def job_ended(self, *, failed: bool) -> str:
+        """Count a job; return the line to show."""
+        self.done += 1
+        self.failed += failed
+        parts = [f"{self.done} of {self.total or '?'} jobs done"]
+        if self.failed:
+            parts.append(f"{self.failed} of them failed")
+        if self.total and self.total > self.done:
+            left = self.total - self.done
+            parts.append(f"{min(left, self.at_once)} running or next")
+            parts.append(f"about {_span((time.monotonic() - self._start) / self.done * left)} left")
+        return "sweep: " + ", ".join(parts)
+
+
+def _span(seconds: float) -> str:
+    """Round a time to what a reader needs: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
