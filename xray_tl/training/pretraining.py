@@ -71,7 +71,7 @@ BUDGETS = {"small": "about 3 minutes", "full": "about 10 minutes"}
 _RECIPES: dict[str, dict[str, Recipe]] = {
     "vgg16": {
         "small": Recipe(1152, 2, image_size=48, batch_size=8, lr=3e-4),
-        "full": Recipe(2304, 3),
+        "full": Recipe(2304, 3, image_size=48, batch_size=8, lr=3e-4),
     },
     "vit_b_16": {"small": Recipe(1024, 3, lr=3e-4), "full": Recipe(2304, 4, lr=3e-4)},
 }
