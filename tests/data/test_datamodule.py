@@ -8,7 +8,7 @@ import torch
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.rng import SPLITS
-from xray_tl.data.splits import EpochOrder, EvenBatches
+from xray_tl.data.splits import EpochOrder, EvenBatches, OnDemandSplit, residence
 from xray_tl.errors import InputError
 
 
@@ -97,3 +97,22 @@ def test_only_the_splits_of_a_stage_are_rendered() -> None:
     data = XrayDataModule(SyntheticDataConfig(image_size=32, n_train=20, n_val=20, n_test=20), seed=0)
     data.setup("test")
     assert set(data._image_splits) == {"test"}
+
+
+def test_a_split_lies_on_the_accelerator_while_it_leaves_half_of_it_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8_000, 10_000))
+    cuda, cpu = torch.device("cuda", 0), torch.device("cpu")
+    assert residence(cuda, 4_000) == cuda
+    assert residence(cuda, 4_001) == cpu
+    assert residence(cpu, 10**12) == cpu
+
+
+def test_rendered_images_are_shared_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = _data(seed=0).images("train").__getitems__(range(10)).image.clone()
+    rendered: list[int] = []
+    monkeypatch.setattr(OnDemandSplit, "__getitems__", lambda self, indices: rendered.append(len(indices)))
+    again = _data(seed=1).images("train").__getitems__(range(10)).image
+    assert torch.equal(first, again)
+    assert not rendered, "another job of the sweep, with another seed, reads them"

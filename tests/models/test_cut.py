@@ -23,7 +23,7 @@ def test_both_halves_are_the_whole_backbone(registry: str, name: str) -> None:
         assert not backbone.net.training or stages, "modes are left as they were"
         frozen = [p for p in backbone.parameters() if not p.requires_grad]
         with torch.no_grad():
-            crossing = halves.before(images)
+            crossing = halves.before(backbone.normalise(images))
         for _ in range(2):  # the same dropout in both, and BatchNorm in both
             torch.manual_seed(1)
             whole = backbone(images)

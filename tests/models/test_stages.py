@@ -120,7 +120,7 @@ def test_images_enter_in_the_memory_format_of_the_weights(stem: str) -> None:
     backbone.to(memory_format=torch.channels_last)(images)
     assert seen[0].is_contiguous()
     assert seen[1].is_contiguous(memory_format=torch.channels_last)
-    entered = backbone._normalise(images)
+    entered = backbone.normalise(images)
     assert entered.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(entered, ((images - 0.5) / 0.5).expand_as(entered))
 
@@ -130,7 +130,7 @@ def test_each_channel_is_normalised_by_its_own_constants() -> None:
     backbone = Backbone(_toy().net, 6, by_prefix(("0", "1"), ("2",), ("3",)), mean=mean, std=std)
     images = torch.rand(2, 1, 8, 8)
     expected = (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-    torch.testing.assert_close(backbone._normalise(images), expected)
+    torch.testing.assert_close(backbone.normalise(images), expected)
     assert not {name for name in backbone.state_dict() if not name.startswith("net.")}
 
 

@@ -43,13 +43,18 @@ class Targets:
 
 
 class KeptSplit(Dataset[Batch]):
-    """A split that lies in memory, on the device that trains."""
+    """A split that lies in memory: on the device that trains, where there is room for it.
+
+    Args:
+        source: Gives the labels.
+        image: Images [N, 1, H, W], or what stands for them [N, ...].
+    """
 
     def __init__(self, source: SyntheticRadiographs, image: Tensor) -> None:
         index = torch.arange(len(image))
         label = source.labels(index)[1]
-        columns = (image, label[:, None].float(), index)
-        self.batch = Batch(*(column.to(source.device) for column in columns))
+        home = residence(source.device, image.nbytes)
+        self.batch = Batch(*(column.to(home) for column in (image, label[:, None].float(), index)))
 
     def __len__(self) -> int:
         """Count the images."""
@@ -59,6 +64,17 @@ class KeptSplit(Dataset[Batch]):
         """Pick a batch."""
         rows = torch.as_tensor(indices, device=self.batch.case.device)
         return Batch(*(column[rows] for column in self.batch))
+
+
+def residence(device: torch.device, size: int) -> torch.device:
+    """Choose where `size` bytes lie: on the device, or on the host if they took half its free memory.
+
+    Without a copy from the host in each step an accelerator never waits for images.
+    """
+    if device.type != "cuda":
+        return device
+    free, _ = torch.cuda.mem_get_info(device)
+    return device if size <= free / 2 else torch.device("cpu")
 
 
 class OnDemandSplit(Dataset[Batch]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -77,6 +78,7 @@ def profile(shape: Shape, rows: Tensor, columns: Tensor) -> Tensor:
     return 1 - rest
 
 
+@functools.cache
 def normalise(shape: Shape) -> tuple[float, float, float]:
     """Return a shape's peak, the scale that gives it unit radius, and its extent at that scale.
 

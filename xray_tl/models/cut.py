@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 from torch.fx import Graph, GraphModule, Node, Tracer
 from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
@@ -21,7 +21,7 @@ class CannotCutError(Exception):
 
 @dataclass(frozen=True)
 class Halves:
-    """Two functions that make up a network: `after(before(x))` is `net(x)`.
+    """Two modules that make up a network: `after(before(x))` is `net(x)`.
 
     They hold the network's own modules, in whatever mode and with whatever weights those are.
 
@@ -30,8 +30,8 @@ class Halves:
         after: What crosses the boundary -> features [B, D].
     """
 
-    before: Callable[[Tensor], Tensor]
-    after: Callable[[Tensor], Tensor]
+    before: nn.Module
+    after: nn.Module
 
 
 def cut(net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> Halves:

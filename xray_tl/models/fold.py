@@ -1,13 +1,32 @@
-"""BatchNorm that is there while a plain network is trained, and folded into its layers afterwards."""
+"""BatchNorm folded into the layers before it: of networks that need it in training only, and for speed."""
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
+log = logging.getLogger(__name__)
+
 Layer = nn.Conv2d | nn.Linear
+
+
+def folded(net: nn.Module) -> nn.Module:
+    """Return a copy of a network for evaluation, BatchNorm folded into the convolutions before it.
+
+    A network whose code cannot be followed, or that has none to fold, is returned as it is.
+    """
+    if not any(isinstance(module, _BatchNorm) for module in net.modules()):
+        return net
+    try:
+        return fuse(net)
+    except Exception as reason:  # a network's code may break the tracer in any way
+        log.debug("BatchNorm stays as it is (%s: %s)", type(reason).__name__, reason)
+        return net
 
 
 class FoldableNorms(nn.Module):

@@ -79,7 +79,7 @@ class Backbone(nn.Module):
         # (images - mean) / std as one multiply-add per pixel.
         self.register_buffer("_scale", 1 / stds, persistent=False)
         self.register_buffer("_shift", -means / stds, persistent=False)
-        self._entrance: Halves | None = None
+        self._behind: Callable[[Tensor], Tensor] | None = None
         self.open(self.num_stages)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -87,14 +87,14 @@ class Backbone(nn.Module):
 
         After `enter`, of what crosses the freeze boundary instead of images.
         """
-        if self._entrance is not None:
-            return self._entrance.after(images)
-        return self.net(self._normalise(images)).float()
+        if self._behind is not None:
+            return self._behind(images).float()
+        return self.net(self.normalise(images)).float()
 
     def cut(self, open_stages: int) -> Halves:
-        """Cut this backbone, on the device where it is, in front of its deepest stages: the open ones.
+        """Cut this backbone's network, on the device where it is, in front of its deepest stages.
 
-        `before` takes images [B, 1, H, W] in [0, 1]; the features are `after(before(images))`.
+        The features are `after(before(normalise(images)))`.
 
         Args:
             open_stages: How many stages lie behind the cut.
@@ -103,23 +103,20 @@ class Backbone(nn.Module):
             CannotCutError: It cannot be cut there.
         """
         if not open_stages:
-            return Halves(lambda images: self.net(self._normalise(images)).float(), lambda features: features)
+            return Halves(self.net, nn.Identity())
         first = self.num_stages - open_stages
-        halves = cut(
+        return cut(
             self.net,
             lambda name: self._stage_of_state[name] >= first,
             lambda name: self._stage_of_module[name] >= first,
         )
-        return Halves(
-            lambda images: halves.before(self._normalise(images)),
-            lambda crossing: halves.after(crossing).float(),
-        )
 
-    def enter(self, at: Halves | None) -> None:
+    def enter(self, halves: Halves | None) -> None:
         """Take from now on what crosses a freeze boundary instead of images; `None`: images again."""
-        self._entrance = at
+        # A method, because a module here would be part of this one and of its state.
+        self._behind = None if halves is None else halves.after.__call__
 
-    def _normalise(self, images: Tensor) -> Tensor:
+    def normalise(self, images: Tensor) -> Tensor:
         """Map [B, 1, H, W] to the source task's [B, C, H, W], in the memory format of the weights."""
         first = _first_conv(self.net)
         if first is not None and first.weight.stride(1) == 1:  # channels_last

@@ -69,7 +69,7 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
         settle_batchnorm(parts)
         backbone, policy = parts.task.classifier.backbone, parts.task.policy
         _, frozen = frozen_sha256(backbone, policy.most_open)
-        features = FeatureCache(parts)
+        features = FeatureCache(parts, frozen=frozen)
         features.enter(done["open_stages"] if done else backbone.open_stages)
         parts.task.on_open = features.enter
         parts.data.setup()

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from xray_tl.cache import Arrays, remember
 from xray_tl.data.rng import SPLITS
 from xray_tl.models.cut import CannotCutError, Halves
+from xray_tl.models.fold import folded
 from xray_tl.models.freeze import frozen_sha256
 from xray_tl.training.assembly import Parts
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
@@ -62,10 +63,11 @@ class FeatureCache:
     Args:
         parts: The run; its backbone as it will be used, weights loaded, BatchNorm statistics settled.
         splits: Which of `train`, `val` and `test` the run needs.
+        frozen: Hash of the tensors that never train, where it is known.
     """
 
-    def __init__(self, parts: Parts, splits: Iterable[str] = SPLITS) -> None:
-        self.parts, self.splits = parts, tuple(splits)
+    def __init__(self, parts: Parts, splits: Iterable[str] = SPLITS, frozen: str | None = None) -> None:
+        self.parts, self.splits, self._frozen = parts, tuple(splits), frozen
         self._entered: int | None = None
         self._used = self._missed = False
 
@@ -89,7 +91,8 @@ class FeatureCache:
         halves = self._worth_it(open_stages)
         if halves is None:
             return
-        _, trunk = frozen_sha256(backbone, open_stages)
+        trunk = self._frozen if open_stages == self.parts.task.policy.most_open else None
+        trunk = trunk or frozen_sha256(backbone, open_stages)[1]
         for split in self._needed(open_stages):
             data.use_crossing(split, torch.from_numpy(self._kept(split, trunk, open_stages, halves)))
         backbone.enter(halves)
@@ -118,11 +121,14 @@ class FeatureCache:
         except CannotCutError as reason:
             log.info("feature cache off: %s cannot be cut: %s", parts.settings.model.name, reason)
             return None
+        if not open_stages:  # a whole trunk's features are small, and serve every seed, mode and arm
+            gigabytes = 4e-9 * backbone.num_features * sum(parts.data.sizes.values())
+            if gigabytes > limit:
+                log.info("feature cache off: %.2g GB exceed data.memory_limit_gb=%g", gigabytes, limit)
+            return halves if gigabytes <= limit else None
         balance = self._weigh(halves, open_stages)
-        shared = not open_stages  # a whole trunk's features serve other modes and arms too
-        kept = (shared or balance.saves_s > balance.cost_s) and balance.gigabytes <= limit
-        log.log(
-            logging.INFO if open_stages or not kept else logging.DEBUG,
+        kept = balance.saves_s > balance.cost_s and balance.gigabytes <= limit
+        log.info(
             "%s in front of %d open stages: %s (data.memory_limit_gb=%g)",
             "kept" if kept else "feature cache off",
             open_stages,
@@ -137,13 +143,14 @@ class FeatureCache:
         settings, policy, sizes = parts.settings, parts.task.policy, parts.data.sizes
         size = settings.data.image_size
         with torch.inference_mode(), _autocast(parts), FlopCounterMode(display=False) as counter:
-            crossing = halves.before(torch.zeros(1, 1, size, size, device=parts.device))
+            images = torch.zeros(1, 1, size, size, device=parts.device)
+            crossing = halves.before(parts.task.classifier.backbone.normalise(images))
         last = open_stages == policy.most_open
         epochs = range(settings.trainer.max_epochs)
         passes = sum(policy.open_stages(epoch, ()) == open_stages for epoch in epochs) + last
         spared = (passes - 1) * (sizes["train"] + sizes["val"])  # the test images pass once in any case
-        images = sizes["train"] + sizes["val"] + (sizes["test"] if last else 0)
-        gigabytes = 4e-9 * crossing.numel() * images
+        count = sizes["train"] + sizes["val"] + (sizes["test"] if last else 0)
+        gigabytes = 4e-9 * crossing.numel() * count
         return Balance(
             gigabytes,
             cost_s=1e9 * gigabytes / BYTES_PER_S,
@@ -212,10 +219,11 @@ def identity(parts: Parts, split: str, trunk: str | None, where: int) -> dict[st
 def _compute(parts: Parts, split: str, halves: Halves) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Pass a split through the frozen part [N, ...]."""
     log.info("features of %d %s images", parts.data.sizes[split], split)
-    parts.task.classifier.backbone.eval()
+    backbone = parts.task.classifier.backbone.eval()
+    before = folded(halves.before)
     with _autocast(parts):
         rows = [
-            halves.before(batch.image.to(parts.device)).float().cpu().contiguous()
+            before(backbone.normalise(batch.image.to(parts.device))).float().cpu().contiguous()
             for batch in parts.data.image_batches(split, AT_ONCE)
         ]
     return torch.cat(rows).numpy()
