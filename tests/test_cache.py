@@ -5,12 +5,14 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from xray_tl.cache import Arrays, cache_folder, remember
 from xray_tl.errors import InputError
@@ -96,8 +98,38 @@ def test_a_cache_that_cannot_be_used_costs_a_warning(
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "file"))
     made = remember("kind", IDENTITY, Maker(7.0))
+    remember("another", IDENTITY, Maker())
     assert float(made["x"][0, 0]) == 7.0
-    assert "cannot be used" in caplog.text
+    assert caplog.text.count("cannot be written to, the run goes on without it") == 1
+
+
+def test_a_cache_that_can_only_be_read_is_read(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    remember("kind", IDENTITY, Maker(3.0))
+
+    def refuse(self: FileLock) -> None:
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(
+        FileLock, "acquire", refuse
+    )  # the superuser, who runs tests in CI, may write anywhere
+    make = Maker()
+    assert float(remember("kind", IDENTITY, make)["x"][0, 0]) == 3.0
+    assert (make.calls, caplog.text) == (0, "")
+
+
+def test_what_was_read_stays_when_the_cache_is_emptied(cache: Path) -> None:
+    remember("kind", IDENTITY, Maker(5.0))
+    read = remember("kind", IDENTITY, Maker())
+    shutil.rmtree(cache)
+    np.testing.assert_array_equal(read["x"], np.full((2, 3), 5.0))
+
+
+def test_what_is_changed_in_memory_never_reaches_the_file(cache: Path) -> None:
+    remember("kind", IDENTITY, Maker(5.0))
+    remember("kind", IDENTITY, Maker())["x"][:] = 0
+    assert float(remember("kind", IDENTITY, Maker())["x"][0, 0]) == 5.0
 
 
 def test_a_failure_while_making_leaves_nothing(cache: Path) -> None:

@@ -31,6 +31,9 @@ LIMIT_GB = 20.0
 
 Arrays = dict[str, NDArray[Any]]
 
+_unwritable: set[Path] = set()
+"""Folders that were said to be so."""
+
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "?"}
 """safetensors' names of the types that are kept."""
 
@@ -64,8 +67,10 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
         lock = FileLock(path.with_suffix(".lock"))
         lock.acquire()
     except OSError as error:
-        log.warning("the cache %s cannot be used: %s", path.parent, error)
-        return make()
+        kept = _read(path)  # a folder that can only be read
+        if kept is None:
+            _warn(error)
+        return make() if kept is None else kept
     try:
         kept = _read(path)
         if kept is not None:
@@ -77,10 +82,18 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
             _write(path, made)
             _trim(path)
         except (OSError, RunError) as error:
-            log.warning("%s could not be kept: %s", path, error)
+            _warn(error)
         return made
     finally:
         lock.release()
+
+
+def _warn(error: Exception) -> None:
+    """Say, once a process, that the cache cannot be written to."""
+    folder = cache_folder()
+    if folder not in _unwritable:
+        _unwritable.add(folder)
+        log.warning("the cache %s cannot be written to, the run goes on without it: %s", folder, error)
 
 
 def _read(path: Path) -> Arrays | None:

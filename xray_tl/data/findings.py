@@ -237,7 +237,7 @@ def opacity() -> Finding:
     return Finding(
         radii=(20.0, 30.0, 40.0),
         contrasts=(0.8, 1.0, 1.25),
-        d0=25.0,
+        d0=20.0,
         flip_negative=0.03,
         flip_positive=0.03,
         clearance=20.0,

@@ -52,6 +52,8 @@ def source_weights(model: ModelConfig, weights: WeightsConfig, trainer: TrainerC
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     folder = cache_folder() / "source" / f"{model.name.replace('/', '-')}-{weights.budget}-{key[:12]}"
+    if _is_whole(folder):
+        return folder / WEIGHTS
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _acquire(folder)

@@ -1,0 +1,77 @@
+"""Whole sweeps, as typed on a command line, against the same sweep as a plain PyTorch script.
+
+    python benchmarks/sweeps.py frozen-resnet50 --pairs 3
+    python benchmarks/sweeps.py seeds-5-to-50
+
+Commands alternate, A B A B, each in a process of its own with an empty cache: rendering, imports and the
+project's tables are part of its time. Printed: seconds, the ratio of each pair, the median. Quiet the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+OURS = (sys.executable, "-m", "xray_tl.train", "-m", "weights=random", "trainer=cpu", "logger=none")
+PLAIN = (sys.executable, str(HERE / "plain_torch.py"))
+SEEDS_5, SEEDS_50 = "seed=" + ",".join(map(str, range(5))), "seed=" + ",".join(map(str, range(50)))
+SMALL = ("data.image_size=64", "data.n_train=128", "data.n_val=50", "data.n_test=50", "trainer.max_epochs=2")
+PAIRS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "frozen-resnet50": (
+        (*OURS, "model=resnet50", "mode=frozen", SEEDS_5),
+        (*PLAIN, "--model", "resnet50", "--mode", "frozen", "--seeds", "5"),
+    ),
+    "frozen-vgg16": (
+        (*OURS, "model=vgg16", "mode=frozen", SEEDS_5),
+        (*PLAIN, "--model", "vgg16", "--mode", "frozen", "--seeds", "5"),
+    ),
+    "partial-resnet50": (
+        (*OURS, "model=resnet50", "mode=partial", "seed=0"),
+        (*PLAIN, "--model", "resnet50", "--mode", "partial", "--seeds", "1"),
+    ),
+    "parallel": (
+        (*OURS, "model=resnet50", "mode=finetune", "seed=0,1,2,3", *SMALL, "hydra/launcher=parallel"),
+        (*OURS, "model=resnet50", "mode=finetune", "seed=0,1,2,3", *SMALL),
+    ),
+    "seeds-5-to-50": (
+        (*OURS, "model=resnet50", "mode=frozen", SEEDS_5),
+        (*OURS, "model=resnet50", "mode=frozen", SEEDS_50),
+    ),
+}
+"""Name -> commands A and B; the ratio is B's time over A's."""
+
+
+def seconds(command: tuple[str, ...]) -> float:
+    """Run a command with an empty cache in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = {"XRAY_TL_CACHE": f"{folder}/cache", "PYTHONPATH": str(HERE.parent)}
+        start = time.perf_counter()
+        subprocess.run(command, cwd=folder, env={**os.environ, **own}, check=True, capture_output=True)
+        return time.perf_counter() - start
+
+
+def main() -> None:
+    """Time the pairs and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("name", choices=PAIRS)
+    parser.add_argument("--pairs", type=int, default=5)
+    options = parser.parse_args()
+    a, b = PAIRS[options.name]
+    ratios = []
+    print(f"{options.name}: load average before {os.getloadavg()[0]:.2f}", flush=True)
+    for _ in range(options.pairs):
+        first, second = seconds(a), seconds(b)
+        ratios.append(second / first)
+        print(f"A {first:.1f} s, B {second:.1f} s, B/A {second / first:.2f}", flush=True)
+    print(f"median B/A {statistics.median(ratios):.2f} (range {min(ratios):.2f} to {max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    main()
