@@ -4,7 +4,7 @@
     python benchmarks/sweeps.py seeds-5-to-50
 
 Commands alternate, A B A B, each in a process of its own with an empty cache: rendering, imports and the
-project's tables are part of its time. Printed: seconds, the ratio of each pair, the median. Quiet the machine.
+project's tables are part of its time. Printed: seconds, each pair's ratio, the median. Quiet the machine.
 """
 
 from __future__ import annotations

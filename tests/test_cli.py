@@ -99,7 +99,7 @@ def test_traceback_where_it_is_asked_for(subprocess_env: Env, tmp_path: Path) ->
 
 
 def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path: Path) -> None:
-    """One sweep whose second arm cannot be done; the same sweep again; then the sweep mended."""
+    """One sweep whose second arm cannot be done; the same sweep again, its jobs side by side."""
     sweep = ["-m", "mode=frozen,partial", "seed=0,1", "hydra.sweep.dir=sweep", *TINY]
     first = _run("train", *sweep, "mode.trainable_stages=9", env=subprocess_env, cwd=tmp_path)
     assert first.returncode == 1, first.stderr
@@ -112,8 +112,11 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     ]
     complete = [path for path in runs if "frozen" in path.parent.name]
     written = [path.stat().st_mtime_ns for path in complete]
-    again = _run("train", *sweep, "mode.trainable_stages=9", env=subprocess_env, cwd=tmp_path)
+    parallel = ("hydra/launcher=parallel", "hydra.callbacks.summary.jobs=2")
+    again = _run("train", *sweep, "mode.trainable_stages=9", *parallel, env=subprocess_env, cwd=tmp_path)
     assert again.returncode == 1
+    assert "4 of 4 jobs done, 2 of them failed" in again.stderr
+    assert again.stderr.count("failed: resnet18-partial-random-s") == 2
     assert again.stderr.count("is complete: nothing to do") == 2
     assert [path.stat().st_mtime_ns for path in complete] == written
     table = (tmp_path / "sweep" / "summary.csv").read_text().splitlines()
@@ -153,18 +156,12 @@ def test_bench_measures_several_backbones_and_draws_a_sweep(subprocess_env: Env,
     assert "error: sweep=nowhere is not a folder: give that of a finished sweep" in refused.stderr
 
 
-SMALL_STUDIES = {
-    "quick": ("arm=resnet50_frozen,efficientnet_lite0_frozen_imagenet", "weights=random"),
-    "homework": ("arm=resnet50_frozen,efficientnet_lite0_frozen_imagenet", "weights=random"),
-    "transfer": ("model=resnet18", "mode=finetune,frozen", "weights=random"),
-}
-
-
 @pytest.mark.parametrize("study", sorted(path.stem for path in (Path(conf_dir()) / "study").glob("*.yaml")))
 def test_studies_are_sweeps(study: str, subprocess_env: Env, tmp_path: Path) -> None:
     """Every study passes in small: two of its arms, one seed, tiny images."""
     tiny = [item for item in TINY if not item.startswith(("model=", "weights="))]
-    overrides = [*tiny, "trainer.max_epochs=1", "seed=0", "hydra.sweep.dir=out", *SMALL_STUDIES[study]]
+    arms = ("arm=resnet50_frozen,efficientnet_lite0_frozen_imagenet", "weights=random", "seed=0")
+    overrides = [*tiny, "trainer.max_epochs=1", "hydra.sweep.dir=out", *arms]
     done = _run("train", f"study={study}", *overrides, env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 runs complete" in done.stdout

@@ -14,7 +14,7 @@ class Config:
 
     Attributes:
         seed: Moves training only: head initialisation, order, dropout.
-        feature_cache: `auto` (a trunk that never trains computes its features once) or `off`.
+        feature_cache: `auto` (what crosses the freeze boundary is computed once, where that pays) or `off`.
     """
 
     model: Any = MISSING
