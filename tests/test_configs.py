@@ -35,7 +35,7 @@ GROUPS = (
 )
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 # What an option asks the user for, and nothing else can be composed without.
-REQUIRED = {("model", "timm"): ["model.name=resnet10t"]}
+REQUIRED = {("model", "timm"): ["model.name=resnet10t"], ("optim", "lbfgs"): ["mode=frozen"]}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

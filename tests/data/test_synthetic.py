@@ -163,7 +163,7 @@ def test_the_finding_is_added_as_the_model_says(contrast: str) -> None:
     expected = alpha.double() * drawn.bank.energies[a.placement.template].sqrt()
     torch.testing.assert_close(measured, expected, rtol=2e-3, atol=0)
     if contrast == "iso":
-        torch.testing.assert_close(expected, a.placement.contrast.double() * 25, rtol=1e-5, atol=0)
+        torch.testing.assert_close(expected, a.placement.contrast.double() * 20, rtol=1e-5, atol=0)
 
 
 def test_centres_lie_in_omega() -> None:
@@ -260,7 +260,7 @@ def test_identity_is_plain_and_holds_what_changes_the_data() -> None:
     identities = [base, source("val", image_size=32).identity(), source(seed=1, image_size=32).identity()]
     identities += [source(**{"image_size": 32} | options).identity() for options in changed]
     assert len({json.dumps(identity, sort_keys=True) for identity in identities}) == len(identities)
-    same = {"n_train": 5, "batch_size": 7, "num_workers": 2, "d0": 25.0, "attenuation": 0.3}
+    same = {"n_train": 5, "batch_size": 7, "num_workers": 2, "d0": 20.0, "attenuation": 0.3}
     assert source(image_size=32, **same).identity() == base
     physical = source(image_size=32, contrast="physical").identity()
     assert source(image_size=32, contrast="physical", d0=3.0).identity() == physical
