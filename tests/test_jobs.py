@@ -2,7 +2,6 @@
 
 import os
 import signal
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -83,21 +82,25 @@ def test_progress_names_done_failed_and_left(monkeypatch: pytest.MonkeyPatch) ->
     clock = iter((0.0, 60.0, 120.0, 180.0))
     monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock, 240.0))
     progress = Progress(4, at_once=2)
-    assert progress.job_ended(failed=False) == "sweep: 1 of 4 jobs done, 2 running or next, about 3 min left"
-    second = "sweep: 2 of 4 jobs done, 1 of them failed, 2 running or next, about 2 min left"
+    assert progress.job_ended(failed=False) == "sweep: 1 of 4 jobs done, 2 running, about 3 min left"
+    second = "sweep: 2 of 4 jobs done, 1 of them failed, 2 running, about 2 min left"
     assert progress.job_ended(failed=True) == second
-    third = "sweep: 3 of 4 jobs done, 1 of them failed, 1 running or next, about 60 s left"
+    third = "sweep: 3 of 4 jobs done, 1 of them failed, 1 running, about 60 s left"
     assert progress.job_ended(failed=False) == third
     assert progress.job_ended(failed=False) == "sweep: 4 of 4 jobs done, 1 of them failed"
     assert Progress(None).job_ended(failed=False) == "sweep: 1 of ? jobs done"
 
 
-def test_auto_is_one_job_a_core_as_far_as_memory_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cores, memory, expected in product((1, 4, 16), (2.0, 24.0, 512.0), (None,)):
-        monkeypatch.setattr(jobs, "_cores", lambda cores=cores: cores)
-        monkeypatch.setattr(jobs, "_memory_gb", lambda memory=memory: memory)
-        expected = max(1, min(cores, int(memory // 4)))
-        assert jobs_at_once("auto") == expected
+@pytest.mark.parametrize(
+    ("cores", "memory", "accelerated", "expected"),
+    [(1, 64, False, 1), (2, 24, False, 2), (16, 24, False, 6), (4, 2, False, 1), (16, 512, True, 1)],
+)
+def test_auto_is_one_job_a_core_as_far_as_memory_lasts(
+    monkeypatch: pytest.MonkeyPatch, cores: int, memory: float, accelerated: bool, expected: int
+) -> None:
+    for name, value in {"_cores": cores, "_memory_gb": memory, "_accelerated": accelerated}.items():
+        monkeypatch.setattr(jobs, name, lambda value=value: value)
+    assert jobs_at_once("auto") == expected
     assert jobs_at_once(3) == 3
 
 

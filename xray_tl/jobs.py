@@ -125,10 +125,14 @@ def _failure(future: Future[str | None]) -> str | None:
 def jobs_at_once(asked: int | str) -> int:
     """Return how many jobs run side by side: as asked, or for `auto` one a core as far as memory lasts.
 
+    On an accelerator `auto` is one: what several would take of its memory is not known.
+
     Raises:
         InputError: It is neither `auto` nor a number from 1.
     """
     if asked == "auto":
+        if _accelerated():
+            return 1
         return max(1, min(_cores(), int(_memory_gb() // MEMORY_PER_JOB_GB)))
     if isinstance(asked, int) and asked >= 1:
         return asked
@@ -138,6 +142,12 @@ def jobs_at_once(asked: int | str) -> int:
 def _cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _accelerated() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def _memory_gb() -> float:
@@ -185,7 +195,8 @@ class Progress:
             parts.append(f"{self.failed} of them failed")
         if self.total and self.total > self.done:
             left = self.total - self.done
-            parts.append(f"{min(left, self.at_once)} running or next")
+            if self.at_once > 1:
+                parts.append(f"{min(left, self.at_once)} running")
             parts.append(f"about {_span((time.monotonic() - self._start) / self.done * left)} left")
         return "sweep: " + ", ".join(parts)
 

@@ -196,6 +196,14 @@ def test_a_diverged_training_is_not_kept(cache: Path, monkeypatch: pytest.Monkey
     assert not list(cache.rglob("*.safetensors"))
 
 
+def test_a_backbone_that_is_tied_to_its_image_size_is_refused_before_it_is_trained(cache: Path) -> None:
+    # An MLP-Mixer has a weight for each pair of patches.
+    model = ModelConfig("mixer_s32_224", "timm")
+    with pytest.raises(InputError, match=r"trained at 32 px does not fit model .*data\.image_size=32"):
+        source_weights.source_weights(model, SOURCE, TRAINER, 64)
+    assert not cache.exists()
+
+
 def test_what_cannot_be_made_is_refused(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"weights\.budget=large is unknown: choose from small, full"):
         make(weights=replace(SOURCE, budget="large"))

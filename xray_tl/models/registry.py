@@ -13,7 +13,7 @@ from torch import nn
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
 from xray_tl.models.stages import STEMS, Backbone
-from xray_tl.models.weights import MakeSource, Provenance, Trunk, load_weights
+from xray_tl.models.weights import MakeSource, Provenance, Trunk, fill, load_weights
 from xray_tl.seeding import stream_seed
 
 SMALLEST_IMAGE = 32
@@ -85,6 +85,24 @@ def build_backbone(
     return Backbone(
         trunk.net, trunk.num_features, trunk.stage_of, trunk.mean, trunk.std, stem=model.stem
     ), provenance
+
+
+def check_sizes(model: ModelConfig, trained_at: int, used_at: int) -> None:
+    """Check that weights trained on images of one size fit a backbone for another; nothing is allocated.
+
+    Raises:
+        InputError: They do not; names the tensors.
+    """
+    with torch.device("meta"):
+        trained, used = (
+            _BUILDERS[model.registry](BackboneSpec(model.name, size)) for size in (trained_at, used_at)
+        )
+        try:
+            fill(used, model.name, trained.net.state_dict(), f"a backbone trained at {trained_at} px")
+        except InputError as error:
+            raise InputError(
+                f"{error}: choose data.image_size={trained_at}, weights=random or weights=imagenet"
+            ) from error
 
 
 @contextmanager

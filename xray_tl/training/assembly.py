@@ -96,7 +96,7 @@ def _make_source(settings: Settings) -> Path:
             f"weights={settings.weights.source}: the source task trains on data.finding={finding} itself; "
             "choose weights=random, weights=imagenet or another finding"
         )
-    return source_weights(settings.model, settings.weights, settings.trainer)
+    return source_weights(settings.model, settings.weights, settings.trainer, settings.data.image_size)
 
 
 @torch.no_grad()

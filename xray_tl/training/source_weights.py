@@ -25,6 +25,7 @@ from xray_tl.data.source import SOURCE
 from xray_tl.data.synthetic import GENERATOR
 from xray_tl.errors import InputError
 from xray_tl.files import atomic_path, write_text
+from xray_tl.models.registry import check_sizes
 from xray_tl.training.device import choose_device, choose_precision
 from xray_tl.training.pretraining import BUDGETS, LAST, PRETRAINING, Recipe, pretrain, recipe
 
@@ -33,11 +34,20 @@ log = logging.getLogger(__name__)
 WEIGHTS, RECIPE = "weights.safetensors", "recipe.json"
 
 
-def source_weights(model: ModelConfig, weights: WeightsConfig, trainer: TrainerConfig) -> Path:
+def source_weights(
+    model: ModelConfig, weights: WeightsConfig, trainer: TrainerConfig, image_size: int | None = None
+) -> Path:
     """Return the file of a backbone's source weights, made first where the cache does not hold them.
 
+    Args:
+        model: The backbone.
+        weights: Budget and seed.
+        trainer: What it is trained on.
+        image_size: Pixels a side of the images that it is for, if they are known.
+
     Raises:
-        InputError: The budget is unknown, or the cache cannot be written to.
+        InputError: The budget is unknown, the weights would not fit a backbone for those images, or the cache
+            cannot be written to.
         KeyboardInterrupt: Training was interrupted; the next call goes on with it.
     """
     device = choose_device(trainer.accelerator)
@@ -54,6 +64,8 @@ def source_weights(model: ModelConfig, weights: WeightsConfig, trainer: TrainerC
     folder = cache_folder() / "source" / f"{model.name.replace('/', '-')}-{weights.budget}-{key[:12]}"
     if _is_whole(folder):
         return folder / WEIGHTS
+    if image_size is not None:
+        check_sizes(model, chosen.image_size, image_size)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _acquire(folder)
