@@ -93,6 +93,7 @@ def check_sizes(model: ModelConfig, trained_at: int, used_at: int) -> None:
     Raises:
         InputError: They do not; names the tensors.
     """
+    backbone_names()  # registers them
     with torch.device("meta"):
         trained, used = (
             _BUILDERS[model.registry](BackboneSpec(model.name, size)) for size in (trained_at, used_at)
