@@ -79,8 +79,8 @@ def test_jobs_are_counted_as_hydra_makes_them(params: dict[str, str] | None, tas
 
 
 def test_progress_names_done_failed_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter((0.0, 60.0, 120.0, 180.0))
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock, 240.0))
+    clock = iter((0.0, 60.0, 120.0, 180.0, 240.0))
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
     progress = Progress(4, at_once=2)
     assert progress.job_ended(failed=False) == "sweep: 1 of 4 jobs done, 2 running, about 3 min left"
     second = "sweep: 2 of 4 jobs done, 1 of them failed, 2 running, about 2 min left"
@@ -88,6 +88,11 @@ def test_progress_names_done_failed_and_left(monkeypatch: pytest.MonkeyPatch) ->
     third = "sweep: 3 of 4 jobs done, 1 of them failed, 1 running, about 60 s left"
     assert progress.job_ended(failed=False) == third
     assert progress.job_ended(failed=False) == "sweep: 4 of 4 jobs done, 1 of them failed"
+    clock = iter((0.0, 0.1, 60.0))
+    resumed = Progress(4)
+    assert resumed.job_ended(failed=False) == "sweep: 1 of 4 jobs done", "it was complete already"
+    assert resumed.job_ended(failed=False) == "sweep: 2 of 4 jobs done, about 2 min left"
+    clock = iter((0.0, 60.0))
     assert Progress(None).job_ended(failed=False) == "sweep: 1 of ? jobs done"
 
 

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 MEMORY_PER_JOB_GB = 4.0
 """What a fine-tuned VGG16 takes, the largest of the registered backbones' needs at 224 px."""
 
+SKIPPED_S = 1.0
+"""A job that ends sooner after the one before was complete already: it says nothing about the others."""
+
 Report = Callable[[str, str | None], None]
 
 
@@ -184,12 +187,16 @@ class Progress:
     def __init__(self, total: int | None, at_once: int = 1) -> None:
         self.total, self.at_once = total, at_once
         self.done, self.failed = 0, 0
-        self._start = time.monotonic()
+        self._worked = 0
+        self._start = self._last = time.monotonic()
 
     def job_ended(self, *, failed: bool) -> str:
         """Count a job; return the line to show."""
+        now = time.monotonic()
         self.done += 1
         self.failed += failed
+        self._worked += now - self._last >= SKIPPED_S
+        self._last = now
         parts = [f"{self.done} of {self.total or '?'} jobs done"]
         if self.failed:
             parts.append(f"{self.failed} of them failed")
@@ -197,7 +204,8 @@ class Progress:
             left = self.total - self.done
             if self.at_once > 1:
                 parts.append(f"{min(left, self.at_once)} running")
-            parts.append(f"about {_span((time.monotonic() - self._start) / self.done * left)} left")
+            if self._worked:
+                parts.append(f"about {_span((now - self._start) / self._worked * left)} left")
         return "sweep: " + ", ".join(parts)
 
 
