@@ -19,7 +19,9 @@ def _run(command: str, *args: str, env: Env, cwd: Path) -> subprocess.CompletedP
     return subprocess.run(line, env=env, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "preview", "ceiling", "pretrain", "bench"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "preview", "ceiling", "compare", "pretrain", "bench"]
+)
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job")])
 def test_help_and_configuration_answer_at_once(
     command: str, flags: tuple[str, ...], subprocess_env: Env, tmp_path: Path
@@ -29,7 +31,8 @@ def test_help_and_configuration_answer_at_once(
     assert done.returncode == 0, done.stderr
     # Under 1 s on a quiet machine; the imports that would break it take 4 s and more.
     assert time.monotonic() - start < 3
-    assert ("finding: opacity" if command in WITH_DATA else "name: resnet50") in done.stdout
+    part = "metric: auroc" if command == "compare" else "name: resnet50"
+    assert ("finding: opacity" if command in WITH_DATA else part) in done.stdout
     assert not list(tmp_path.iterdir()), "nothing is written"
 
 

@@ -16,7 +16,7 @@ RECORD = "record.json"
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write a run's record atomically; numbers that are not finite become null."""
-    text = json.dumps({"schema": SCHEMA, **_finite(record)}, indent=2, allow_nan=False)
+    text = json.dumps({"schema": SCHEMA, **finite(record)}, indent=2, allow_nan=False)
     write_text(folder / RECORD, text + "\n")
 
 
@@ -50,9 +50,10 @@ def check_schema(schema: int, path: Path) -> None:
         )
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+def finite(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    """Return a JSON value in which numbers that are not finite are None."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -77,6 +77,11 @@ CHECKS: dict[str, Range | Choice] = {
     "trainer.threads": Range(1),
     "logger.name": Choice(("tensorboard", "none")),
     "logger.example_images": Range(0),
+    "readers": Choice(("random", "fixed")),
+    "cases": Choice(("random", "fixed")),
+    "margin": Range(0),
+    "level": Range(0, 1, "low high"),
+    "format": Choice(("text", "json")),
 }
 """Option -> allowed values; None is allowed where the schema allows it."""
 

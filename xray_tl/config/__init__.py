@@ -9,6 +9,7 @@ from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
 from xray_tl.config.commands import (
     BenchConfig,
     CeilingConfig,
+    CompareConfig,
     Config,
     EvaluateConfig,
     PretrainConfig,
@@ -25,6 +26,7 @@ __all__ = [
     "AnatomyConfig",
     "BenchConfig",
     "CeilingConfig",
+    "CompareConfig",
     "Config",
     "EvaluateConfig",
     "LoggerConfig",

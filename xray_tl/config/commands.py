@@ -59,6 +59,29 @@ class CeilingConfig:
 
 
 @dataclass
+class CompareConfig:
+    """The analysis of a table of scores.
+
+    Attributes:
+        scores: CSV file with the columns `reader,treatment,case,truth,rating`.
+        metric: What is compared.
+        readers: `random` (they stand for others) or `fixed`.
+        cases: `random` or `fixed`.
+        margin: Largest difference that still counts as equivalent.
+        level: Of the confidence intervals.
+        format: `text` or `json`.
+    """
+
+    scores: str = MISSING
+    metric: str = "auroc"
+    readers: str = "random"
+    cases: str = "random"
+    margin: float = 0.02
+    level: float = 0.95
+    format: str = "text"
+
+
+@dataclass
 class PretrainConfig:
     """Source weights of a backbone, made and kept.
 

@@ -11,6 +11,7 @@ from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
 from xray_tl.config.commands import (
     BenchConfig,
     CeilingConfig,
+    CompareConfig,
     Config,
     EvaluateConfig,
     PretrainConfig,
@@ -31,6 +32,7 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "bench": BenchConfig,
     "ceiling": CeilingConfig,
+    "compare": CompareConfig,
     "pretrain": PretrainConfig,
     "preview": PreviewConfig,
 }

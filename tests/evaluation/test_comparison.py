@@ -1,0 +1,57 @@
+"""Tables from outside, and what is made of them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xray_tl.errors import InputError
+from xray_tl.evaluation.comparison import compare, format_comparison, metric_named, read_scores
+from xray_tl.evaluation.covariance import METRICS
+from xray_tl.evaluation.simulation import STRUCTURES, simulate
+from xray_tl.evaluation.wording import Terms
+
+STUDY = simulate((0.75, 0.9, 0.9), STRUCTURES["LL"], 5, 60, 60, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x89PNG\xff\x00\x01", b"reader;treatment\n1;2"])
+def test_what_is_no_table_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"scores=.*scores.csv (is not a|has no column)"):
+        read_scores(path)
+
+
+def test_names_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    rows = [f"07,1.50,{case},{case % 2},{case}" for case in range(4)]
+    path.write_text("\n".join(["reader,treatment,case,truth,rating", *rows]))
+    study = read_scores(path)
+    assert (study.readers, study.treatments) == (("07",), ("1.50",))
+
+
+def test_metrics_that_have_an_error_can_be_chosen() -> None:
+    assert metric_named("auroc") is METRICS["auroc"]
+    for name in ("ece", "f1"):
+        with pytest.raises(InputError, match=f"metric={name} is not known: choose from auroc, accuracy"):
+            metric_named(name)
+
+
+def test_every_pair_has_a_verdict_and_the_text_shows_them() -> None:
+    done = compare(STUDY, METRICS["auroc"])
+    assert len(done.verdicts) == 3
+    text = format_comparison(done, Terms())
+    assert text.count("arm 1 is better than arm 0") == 1
+    assert "arm 1 - arm 2" in text
+    json.dumps(done.as_json(), allow_nan=False)
+
+
+def test_a_lower_loss_is_the_better_one() -> None:
+    better = simulate((0.6, 0.95), STRUCTURES["LL"], 5, 60, 60, np.random.default_rng(1))
+    probability = 1 / (1 + np.exp(0.8 - 1.5 * better.rating))
+    as_probability = type(better)(better.treatments, better.readers, better.truth, probability)
+    done = compare(as_probability, METRICS["brier"])
+    assert done.analysis.pairs["arm 0", "arm 1"].value > 0
+    assert done.verdicts["arm 0", "arm 1"].better == "arm 1"

@@ -1,0 +1,68 @@
+"""Long tables as studies, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xray_tl.errors import InputError
+from xray_tl.evaluation.readings import Readings
+
+
+def _table() -> pd.DataFrame:
+    rows = [
+        (reader, treatment, case, case % 2, reader + treatment / 10 + case / 100)
+        for reader in (10, 9, 2)
+        for treatment in (1, 2)
+        for case in range(6)
+    ]
+    return pd.DataFrame(rows, columns=["reader", "treatment", "case", "truth", "rating"])
+
+
+def test_a_table_is_laid_out_by_treatment_reader_and_case() -> None:
+    study = Readings.of_table(_table().assign(note="ignored").sample(frac=1, random_state=0))
+    assert study.readers == ("2", "9", "10")  # by value
+    assert sorted(study.treatments) == ["1", "2"]
+    row = study.treatments.index("2")
+    assert sorted(study.rating[row, 1]) == pytest.approx([9.2 + case / 100 for case in range(6)])
+    hundredths = np.round(study.rating[row, 1] * 100).astype(int) % 2
+    assert study.truth.tolist() == (hundredths == 1).tolist()
+    assert study.read.all()
+
+
+def test_a_reader_may_skip_a_treatment() -> None:
+    table = _table()
+    study = Readings.of_table(table[~((table["reader"] == 9) & (table["treatment"] == 1))])
+    assert study.read.tolist() == [[True, False, True], [True, True, True]]
+
+
+def test_a_treatment_without_readers_stands_for_every_reader() -> None:
+    rule = _table().query("reader == 2 and treatment == 1").assign(treatment="rule", reader="-")
+    study = Readings.of_table(pd.concat([_table(), rule]))
+    assert study.readerless == {"rule"}
+    assert study.readers == ("2", "9", "10")
+    row = study.treatments.index("rule")
+    assert (study.rating[row] == study.rating[row, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: t.drop(columns=["case", "truth"]),
+            "has no column case, truth: it needs reader, treatment",
+        ),
+        (lambda t: t.iloc[:0], "has no rows"),
+        (lambda t: t.assign(rating=t["rating"].where(t.index != 4)), r"rating nan \(row 5, 1 such rows\)"),
+        (lambda t: t.assign(rating=np.inf), "rating inf"),
+        (lambda t: t.assign(rating="high"), "rating high"),
+        (lambda t: t.assign(truth=2), "truth 2 .*: it is 0 or 1"),
+        (lambda t: t.assign(truth=1), "has 0 negative cases"),
+        (lambda t: t.assign(reader=t["reader"].where(t.index > 0)), "a row without reader"),
+        (lambda t: pd.concat([t, t.iloc[[7]]]), "case 1 twice for reader 10, treatment 2"),
+        (lambda t: t.assign(truth=t["truth"].where(t.index != 3, 0)), "both truths for case 3"),
+        (lambda t: t[t.index != 3], "lacks 1 of 6 cases for reader 10, treatment 1"),
+    ],
+)
+def test_what_is_no_study_is_refused(change, message: str) -> None:  # noqa: ANN001  (a function of a table)
+    with pytest.raises(InputError, match=f"scores.csv.*{message}"):
+        Readings.of_table(change(_table()), "scores.csv")

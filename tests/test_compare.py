@@ -1,0 +1,75 @@
+"""The analysis of anybody's table, as typed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xray_tl.evaluation.mrmc import mrmc
+from xray_tl.evaluation.readings import Readings
+from xray_tl.evaluation.simulation import STRUCTURES, simulate
+
+STUDY = simulate((0.75, 0.9), STRUCTURES["LL"], 5, 60, 60, np.random.default_rng(0))
+
+
+def _write(path: Path, study: Readings = STUDY) -> Path:
+    lines = ["reader,treatment,case,truth,rating,note"]
+    for t, treatment in enumerate(study.treatments):
+        for r, reader in enumerate(study.readers):
+            lines += [
+                f'{reader},{treatment},{case},{int(truth)},{study.rating[t, r, case]!r},"a, b"'.replace(
+                    "np.float64(", ""
+                ).replace("),", ",")
+                for case, truth in enumerate(study.truth)
+            ]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def _compare(*args: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "xray_tl.compare", *args]
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+def test_json_has_every_number_and_nothing_else(subprocess_env: dict[str, str], tmp_path: Path) -> None:
+    path = _write(tmp_path / "scores.csv")
+    done = _compare(f"scores={path}", "format=json", env=subprocess_env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found, expected = json.loads(done.stdout), mrmc(STUDY).pairs["arm 0", "arm 1"]
+    pair = found["pairs"][0]
+    assert (pair["value"], pair["se"], pair["df"], pair["p"]) == pytest.approx(
+        (expected.value, expected.se, expected.df, expected.p), rel=1e-12
+    )
+    assert (pair["verdict"], pair["better"]) == ("better", "arm 1")
+    assert set(pair["obuchowski_rockette"]) >= {"cov1", "cov2", "cov3", "error", "ms_treatment_reader"}
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"], "nothing is written"
+
+
+def test_text_says_what_the_study_supports(subprocess_env: dict[str, str], tmp_path: Path) -> None:
+    path = _write(tmp_path / "scores.csv")
+    done = _compare(f"scores={path}", env=subprocess_env, cwd=tmp_path)
+    assert "2 treatments, 5 readers, 120 cases (60 positive)" in done.stdout
+    assert "arm 1 is better than arm 0: AUROC by" in done.stdout
+    assert done.stdout.strip().endswith("Holds for new readers and new cases.")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "scores must be given on the command line: scores=..."),
+        (("scores=scores.csv", "readers=fixed", "cases=fixed"), "cannot both be fixed"),
+        (("scores=scores.csv", "format=xml"), "format=xml is not valid: choose one of text, json"),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    args: tuple[str, ...], message: str, subprocess_env: dict[str, str], tmp_path: Path
+) -> None:
+    _write(tmp_path / "scores.csv")
+    done = _compare(*args, env=subprocess_env, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not done.stdout

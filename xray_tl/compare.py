@@ -1,0 +1,47 @@
+"""Is the difference real? Multi-reader multi-case analysis of any long table of scores.
+
+python -m xray_tl.compare scores=FILE.csv
+python -m xray_tl.compare scores=FILE.csv format=json
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import hydra
+from omegaconf import DictConfig
+
+from xray_tl.cli import clean_exit
+from xray_tl.config import CompareConfig, conf_dir, register_schemas, typed_node
+from xray_tl.validation import check_values, require
+
+if TYPE_CHECKING:
+    from xray_tl.evaluation.mrmc import Sampling
+
+register_schemas()
+
+
+@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="compare")
+def main(cfg: DictConfig) -> None:
+    """Analyse one table and print the result."""
+    with clean_exit():
+        require(cfg)
+        check_values(cfg)
+        from xray_tl.evaluation.comparison import compare, format_comparison, metric_named, read_scores
+        from xray_tl.evaluation.wording import Terms
+
+        asked = typed_node(cfg, CompareConfig)
+        metric = metric_named(asked.metric)
+        readings = read_scores(Path(asked.scores))
+        readers, cases = (cast("Sampling", kind) for kind in (asked.readers, asked.cases))
+        done = compare(readings, metric, readers, cases, asked.margin, asked.level)
+        if asked.format == "json":
+            print(json.dumps(done.as_json(), indent=1, allow_nan=False))
+        else:
+            print(format_comparison(done, Terms(metric="AUROC" if metric.name == "auroc" else metric.name)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Two-way bootstrap: readers and cases drawn again together; for metrics that no formula covers. No torch.
+
+It errs on the wide side: the variance that cases cause within a reader is counted in both resamplings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xray_tl.errors import InputError
+from xray_tl.evaluation.covariance import Metric
+from xray_tl.evaluation.mrmc import LEVEL
+from xray_tl.evaluation.readings import Readings
+
+Array = NDArray[np.float64]
+
+RESAMPLES = 1000
+
+
+class TwoWayBootstrap:
+    """Resampled metrics of a study: cases within their class, readers each by each.
+
+    Args:
+        readings: The study.
+        metric: What is resampled.
+        seed: Draws the resamples.
+        resamples: How many.
+    """
+
+    def __init__(self, readings: Readings, metric: Metric, seed: int, resamples: int = RESAMPLES) -> None:
+        self.readings = readings
+        generator = np.random.default_rng(seed)
+        read, truth = readings.read, readings.truth
+        classes = [np.flatnonzero(truth), np.flatnonzero(~truth)]
+        self.observed = np.full(read.shape, np.nan)
+        self.observed[read] = metric.value(truth, readings.rating[read])
+        self._value = np.full((resamples, *read.shape), np.nan)
+        for draw in range(resamples):
+            chosen = np.concatenate([generator.choice(part, len(part)) for part in classes])
+            self._value[draw, read] = metric.value(truth[chosen], readings.rating[read][:, chosen])
+        count = len(readings.readers)
+        self._drawn = generator.random((resamples, count))
+
+    def contrast(self, weights: Mapping[str, float], level: float = LEVEL) -> tuple[float, float, float]:
+        """Return a contrast's value and its percentile interval, over readers who used all its treatments.
+
+        Raises:
+            InputError: No reader used all of them.
+        """
+        names = self.readings.treatments
+        rows = np.array([names.index(name) for name in weights])
+        factor = np.array(list(weights.values()), dtype=np.float64)
+        common = np.flatnonzero(self.readings.read[rows].all(0))
+        if not len(common):
+            raise InputError(f"no reader used all of {', '.join(weights)}")
+        by_reader = np.einsum("i,bij->bj", factor, self._value[:, rows][:, :, common])
+        chosen = (self._drawn[:, : len(common)] * len(common)).astype(np.int64)
+        drawn = np.take_along_axis(by_reader, chosen, axis=1).mean(1)
+        tail = (1 - level) / 2
+        lower, upper = np.quantile(drawn, (tail, 1 - tail))
+        return float((factor @ self.observed[np.ix_(rows, common)]).mean()), float(lower), float(upper)

@@ -1,0 +1,180 @@
+"""The whole analysis of a long table of scores: estimates, verdicts, and their text or JSON; no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xray_tl.errors import InputError
+from xray_tl.evaluation.covariance import METRICS, Metric
+from xray_tl.evaluation.mrmc import (
+    LEVEL,
+    Analysis,
+    Sampling,
+    cells,
+    mrmc,
+    two_treatment_table,
+)
+from xray_tl.evaluation.readings import Readings
+from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict, verdicts
+from xray_tl.evaluation.wording import Terms, interval_text, p_text, scope_text, verdict_text
+from xray_tl.records import finite
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An analysed study.
+
+    Attributes:
+        readings: What was analysed.
+        metric: What was compared.
+        analysis: Estimates.
+        verdicts: By pair.
+        components: Mean squares and error covariances of each pair, in the terms of Obuchowski & Rockette.
+        margin: Largest difference that still counts as equivalent.
+        level: Of the intervals.
+    """
+
+    readings: Readings
+    metric: Metric
+    analysis: Analysis
+    verdicts: dict[Pair, Verdict]
+    components: dict[Pair, dict[str, float]]
+    margin: float
+    level: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every number, at full precision; what is not finite is None."""
+        pairs = [
+            {
+                "first": pair[0],
+                "second": pair[1],
+                **asdict(estimate),
+                "p_holm": self.verdicts[pair].p,
+                "p_equivalent": self.verdicts[pair].p_equivalent,
+                "verdict": self.verdicts[pair].kind,
+                "better": self.verdicts[pair].better,
+                "need": asdict(need) if (need := self.verdicts[pair].need) else None,
+                "obuchowski_rockette": self.components[pair],
+            }
+            for pair, estimate in self.analysis.pairs.items()
+        ]
+        treatments = [
+            {"treatment": name, **asdict(estimate)} for name, estimate in self.analysis.arms.items()
+        ]
+        for row in treatments:
+            del row["p"]
+        whole = {
+            "metric": self.metric.name,
+            "level": self.level,
+            "margin": self.margin,
+            "readers": list(self.readings.readers),
+            "cases": len(self.readings.truth),
+            "positive": int(self.readings.truth.sum()),
+            "treatments": treatments,
+            "pairs": pairs,
+        }
+        return dict(finite(whole))
+
+
+def compare(
+    readings: Readings,
+    metric: Metric,
+    readers: Sampling = "random",
+    cases: Sampling = "random",
+    margin: float = MARGIN,
+    level: float = LEVEL,
+) -> Comparison:
+    """Analyse a study and judge every pair of treatments.
+
+    Raises:
+        InputError: The metric has no covariance, or nothing is random.
+    """
+    analysis = mrmc(readings, metric, readers, cases, level)
+    judged = verdicts(analysis.pairs, margin, 1 - level, higher_is_better=metric.higher_is_better)
+    computed = cells(readings, metric)
+    components = {pair: two_treatment_table(computed, *pair) for pair in analysis.pairs}
+    return Comparison(readings, metric, analysis, judged, components, margin, level)
+
+
+def read_scores(path: Path) -> Readings:
+    """Read a long table of scores from a CSV file.
+
+    Raises:
+        InputError: It cannot be read, or is not such a table.
+    """
+    if not path.is_file():
+        raise InputError(f"scores={path} is not a file")
+    names = {"reader": str, "treatment": str, "case": str}
+    try:
+        table = pd.read_csv(path, dtype=names, keep_default_na=True)
+    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise InputError(f"scores={path} is not a CSV table: {str(error).splitlines()[0]}") from error
+    return Readings.of_table(table, f"scores={path}")
+
+
+def metric_named(name: str) -> Metric:
+    """Return a metric that has a covariance.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    known = [key for key, metric in METRICS.items() if metric.covariance is not None]
+    if name not in known:
+        raise InputError(f"metric={name} is not known: choose from {', '.join(known)}")
+    return METRICS[name]
+
+
+def format_comparison(done: Comparison, terms: Terms) -> str:
+    """Format a comparison for a terminal."""
+    study, digits = done.readings, terms.digits
+    share = f"{done.level:.0%}".replace("%", " %")
+    positive = int(study.truth.sum())
+    lines = [
+        f"{len(study.treatments)} treatments, {len(study.readers)} {terms.reader}s, {len(study.truth)} "
+        f"{terms.case}s ({positive} positive)",
+        "",
+    ]
+    arms = pd.DataFrame(
+        {
+            "treatment": name,
+            "n": estimate.readers,
+            terms.metric: f"{estimate.value:.{digits}f}",
+            "SE": f"{estimate.se:.4f}",
+            "df": _df(estimate.df),
+            f"{share} CI": interval_text(estimate.lower, estimate.upper, digits),
+        }
+        for name, estimate in done.analysis.arms.items()
+    )
+    lines += [arms.to_string(index=False), ""]
+    if done.analysis.pairs:
+        pairs = pd.DataFrame(
+            {
+                "difference": f"{first} - {second}",
+                "n": estimate.readers,
+                terms.metric: f"{estimate.value:+.{digits}f}",
+                "SE": f"{estimate.se:.4f}",
+                "df": _df(estimate.df),
+                f"{share} CI": interval_text(estimate.lower, estimate.upper, digits),
+                "p": p_text(estimate.p).removeprefix("p = ").removeprefix("p "),
+                "Holm": p_text(done.verdicts[first, second].p).removeprefix("p = ").removeprefix("p "),
+                "verdict": done.verdicts[first, second].kind,
+            }
+            for (first, second), estimate in done.analysis.pairs.items()
+        )
+        lines += [pairs.to_string(index=False), ""]
+        lines += [
+            verdict_text(pair, estimate, done.verdicts[pair], terms, done.margin)
+            for pair, estimate in done.analysis.pairs.items()
+        ]
+        any_pair = next(iter(done.analysis.pairs.values()))
+        lines.append(f"Holds for {scope_text(any_pair, terms)}.")
+    return "\n".join(lines)
+
+
+def _df(df: float) -> str:
+    return "inf" if math.isinf(df) else f"{df:.1f}"

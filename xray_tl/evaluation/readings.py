@@ -1,0 +1,146 @@
+"""A multi-reader multi-case study as arrays: who (reader) scored what (case) by which means (treatment).
+
+Of a sweep the readers are its seeds, the treatments its arms, the cases its test images; any other long table
+with the columns `reader, treatment, case, truth, rating` is read the same way. No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from xray_tl.errors import InputError
+
+Array = NDArray[np.float64]
+
+COLUMNS = ("reader", "treatment", "case", "truth", "rating")
+NO_READER = "-"
+"""Reader of a treatment that has none, such as a rule: it scores alike whoever uses it."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Scores of a study.
+
+    Attributes:
+        treatments: Names [T].
+        readers: Names [R].
+        truth: Whether a case is positive [N].
+        rating: Scores [T, R, N], higher for positive; NaN throughout where a reader did not use a treatment.
+        readerless: The treatments that have no reader: one row of scores stands for every reader.
+    """
+
+    treatments: tuple[str, ...]
+    readers: tuple[str, ...]
+    truth: NDArray[np.bool_]
+    rating: Array
+    readerless: frozenset[str] = frozenset()
+
+    @property
+    def read(self) -> NDArray[np.bool_]:
+        """Return which reader used which treatment [T, R]."""
+        return ~np.isnan(self.rating[:, :, 0])
+
+    @classmethod
+    def of_table(cls, table: pd.DataFrame, name: str = "the table") -> Readings:
+        """Lay out a long table, one row a score; other columns are ignored.
+
+        Args:
+            table: `reader`, `treatment`, `case`, `truth` (0 or 1) and `rating` (a number).
+            name: What messages call it.
+
+        Raises:
+            InputError: A column is missing, a score is not a number, a case has two truths or two scores by
+                one reader and treatment, a reader left out a case, or a class has fewer than two cases.
+        """
+        absent = [column for column in COLUMNS if column not in table]
+        if absent:
+            raise InputError(f"{name} has no column {', '.join(absent)}: it needs {', '.join(COLUMNS)}")
+        if table.empty:
+            raise InputError(f"{name} has no rows")
+        rows = table[list(COLUMNS)].copy()
+        for column in ("reader", "treatment", "case"):
+            if rows[column].isna().any():
+                raise InputError(f"{name} has a row without {column} ({_where(rows[column].isna())})")
+            rows[column] = rows[column].astype(str)
+        rows["rating"], rows["truth"] = (_numbers(rows[column], name) for column in ("rating", "truth"))
+        wrong = ~rows["truth"].isin((0, 1))
+        if wrong.any():
+            raise InputError(
+                f"{name} has truth {rows['truth'][wrong].iloc[0]:g} ({_where(wrong)}): it is 0 or 1"
+            )
+        double = rows.duplicated(["reader", "treatment", "case"])
+        if double.any():
+            reader, treatment, case = rows[double].iloc[0][["reader", "treatment", "case"]]
+            raise InputError(f"{name} has case {case} twice for reader {reader}, treatment {treatment}")
+        two_truths = rows.groupby("case")["truth"].nunique() > 1
+        if two_truths.any():
+            raise InputError(f"{name} has both truths for case {two_truths.idxmax()}")
+        return _laid_out(rows, name)
+
+
+def natural(names: Iterable[object]) -> list[object]:
+    """Sort names, numbers by value."""
+    return sorted(names, key=lambda name: (0, float(str(name))) if _is_number(name) else (1, str(name)))
+
+
+def _laid_out(rows: pd.DataFrame, name: str) -> Readings:
+    wide = rows.pivot_table(
+        index=["treatment", "reader"], columns="case", values="rating", sort=False, observed=True
+    )
+    truth = rows.drop_duplicates("case").set_index("case")["truth"].loc[wide.columns].to_numpy() > 0.5
+    for kind, count in (("positive", truth.sum()), ("negative", (~truth).sum())):
+        if count < 2:
+            raise InputError(f"{name} has {count} {kind} cases: an AUROC and its error need two of each kind")
+    gaps = wide.isna().sum(axis=1)
+    if gaps.any():
+        row = wide.index[int(gaps.to_numpy().argmax())]
+        raise InputError(
+            f"{name} lacks {gaps.max()} of {len(truth)} cases for reader {row[1]}, treatment {row[0]}: "
+            "every reader must read every case; leave those cases out for all, or that reader"
+        )
+    treatments = list(dict.fromkeys(wide.index.get_level_values(0)))
+    readers = natural({reader for reader in wide.index.get_level_values(1) if str(reader) != NO_READER})
+    readers = readers or [NO_READER]
+    rating = np.full((len(treatments), len(readers), len(truth)), np.nan)
+    readerless = set()
+    for (treatment, reader), scores in zip(wide.index, wide.to_numpy(dtype=np.float64), strict=True):
+        if str(reader) == NO_READER:
+            readerless.add(str(treatment))
+            rating[treatments.index(treatment)] = scores
+        else:
+            rating[treatments.index(treatment), readers.index(reader)] = scores
+    return Readings(
+        tuple(str(treatment) for treatment in treatments),
+        tuple(str(reader) for reader in readers),
+        truth,
+        rating,
+        frozenset(readerless),
+    )
+
+
+def _numbers(column: pd.Series, name: str) -> pd.Series:
+    values = pd.to_numeric(column, errors="coerce")
+    wrong = ~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    if wrong.any():
+        found = column[wrong].iloc[0]
+        raise InputError(
+            f"{name} has {column.name} {found!s} ({_where(pd.Series(wrong))}): it must be a finite number"
+        )
+    return values.astype(np.float64)
+
+
+def _where(wrong: pd.Series) -> str:
+    return f"row {int(np.flatnonzero(wrong.to_numpy())[0]) + 1}, {int(wrong.sum())} such rows"
+
+
+def _is_number(name: object) -> bool:
+    try:
+        float(str(name))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,92 @@
+"""Sentences for estimates and verdicts, as the terminal and the report print them; no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from xray_tl.evaluation.mrmc import Estimate
+from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a study calls its parts.
+
+    Attributes:
+        reader: One reader, such as `seed`.
+        case: One case, such as `image`.
+        metric: The figure of merit.
+        digits: Decimals of it.
+    """
+
+    reader: str = "reader"
+    case: str = "case"
+    metric: str = "AUROC"
+    digits: int = 3
+
+
+def p_text(p: float) -> str:
+    """Format a p value."""
+    if math.isnan(p):
+        return "-"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def interval_text(lower: float, upper: float, digits: int = 3) -> str:
+    """Format an interval."""
+    return f"{lower:.{digits}f} to {upper:.{digits}f}"
+
+
+def difference_text(estimate: Estimate, terms: Terms) -> str:
+    """Format a difference with its interval."""
+    span = interval_text(estimate.lower, estimate.upper, terms.digits)
+    return f"{terms.metric} {estimate.value:+.{terms.digits}f} (95 % CI {span})"
+
+
+def verdict_text(
+    pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms, margin: float = MARGIN
+) -> str:
+    """Say in one sentence, or two, what a difference supports."""
+    first, second = pair
+    if verdict.kind == "better":
+        if verdict.better == second:
+            first, second = second, first
+        small = ", by less than the margin of equivalence" if verdict.p_equivalent <= 0.05 else ""
+        size = f"{abs(estimate.value):.{terms.digits}f}"
+        span = sorted((abs(estimate.lower), abs(estimate.upper)))
+        return (
+            f"{first} is better than {second}: {terms.metric} by {size} "
+            f"(95 % CI {interval_text(span[0], span[1], terms.digits)}, {p_text(verdict.p)}){small}."
+        )
+    if verdict.kind == "equivalent":
+        return (
+            f"{first} and {second} are equivalent within {margin:g}: {difference_text(estimate, terms)}, "
+            f"{p_text(verdict.p_equivalent)} for a larger one."
+        )
+    why = f" ({verdict.reason})" if verdict.reason else ""
+    return (
+        f"Undecided between {first} and {second}{why}: {difference_text(estimate, terms)}. "
+        f"{need_text(verdict, terms)}"
+    )
+
+
+def need_text(verdict: Verdict, terms: Terms) -> str:
+    """Say what would decide."""
+    if verdict.need is None:
+        return ""
+    ways = [
+        f"{count} {name}s in all"
+        for name, count in ((terms.reader, verdict.need.readers), (terms.case, verdict.need.cases))
+        if count is not None
+    ]
+    if not ways:
+        return f"No number of {terms.reader}s alone, nor of {terms.case}s alone, would decide it."
+    return f"{' or '.join(ways).capitalize()} would probably decide it."
+
+
+def scope_text(estimate: Estimate, terms: Terms, varies: str = "") -> str:
+    """Say what an estimate holds for."""
+    readers = f"new {terms.reader}s{varies}" if estimate.random_readers else f"these {terms.reader}s alone"
+    cases = f"new {terms.case}s" if estimate.random_cases else f"these {terms.case}s alone"
+    return f"{readers} and {cases}"
