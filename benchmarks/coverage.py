@@ -2,9 +2,9 @@
 
     python benchmarks/coverage.py --studies 2000
 
-Simulated studies with known truth (Roe & Metz 1997). Under the null, beside the project's analysis: a paired t
-test over readers alone, and a z test over cases alone (DeLong, readers held fixed), which each see half of the
-variance. Standard error of a rate near 5 % over 2000 studies: 0.5 %.
+Simulated studies with known truth (Roe & Metz 1997). Under the null, beside the project's analysis: a
+paired t test over readers alone, and a z test over cases alone (DeLong, readers held fixed), each of which
+sees half of the variance. Standard error of a rate near 5 % over 2000 studies: 0.5 %.
 """
 
 from __future__ import annotations
