@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from xray_tl.cache import Arrays, cache_folder, remember
 from xray_tl.errors import InputError
@@ -205,3 +206,52 @@ def test_the_folder_is_the_users_unless_stated(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_folder() == tmp_path / "home" / ".cache" / "xray_tl"
+
+
+def test_a_full_disk_costs_a_warning(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Safetensors has an error of its own for it, with no errno."""
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("xray_tl.cache.save_file", full)
+    make = Maker()
+    np.testing.assert_array_equal(remember("kind", IDENTITY, make)["x"], make()["x"])
+    assert "no space left on the device" in caplog.text
+    assert not list(cache.rglob("*.partial-*"))
+
+
+def test_what_a_killed_writer_left_is_removed_in_time(cache: Path) -> None:
+    old, new = cache / "kind" / ".tmpAbCdEf", cache / "kind" / "x.safetensors.partial-1"
+    old.parent.mkdir(parents=True)
+    for left in (old, new):
+        left.touch()
+    os.utime(old, (0, time.time() - 4000))
+    remember("kind", IDENTITY, Maker())
+    assert not old.exists()
+    assert new.exists(), "its process may be writing still"
+
+
+def test_other_users_can_read_an_entry(cache: Path) -> None:
+    remember("kind", IDENTITY, Maker())
+    mask = os.umask(0)
+    os.umask(mask)
+    assert entry(cache).stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_an_entry_that_may_not_be_read_is_not_called_corrupt(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    make = Maker()
+    remember("kind", IDENTITY, make)
+    monkeypatch.setattr(np, "memmap", forbidden)
+    monkeypatch.setattr(FileLock, "acquire", forbidden)
+    remember("kind", IDENTITY, make)
+    assert make.calls == 2
+    assert "cannot be read" in caplog.text
+    assert "corrupt" not in caplog.text

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,11 +16,18 @@ from xray_tl import jobs
 from xray_tl.errors import InputError
 from xray_tl.jobs import Progress, Workers, count_jobs, jobs_at_once
 
+SLOW_S = 30.0
+"""How long a job takes that must not come to its end."""
+
 
 def stand_in(cfg: DictConfig, folder: Path, logging_config: dict[str, object]) -> str | None:
     """Do what a job's name says."""
     if folder.name == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if folder.name == "slow":
+        folder.with_suffix(".started").write_text(str(os.getpid()))
+        time.sleep(SLOW_S)
+        folder.touch()
     if folder.name == "broken":
         raise ValueError("no such thing")
     return {"refused": "wrong option", "threads": os.environ["OMP_NUM_THREADS"]}.get(folder.name)
@@ -41,20 +51,47 @@ def test_a_killed_process_costs_its_own_job(monkeypatch: pytest.MonkeyPatch) -> 
     assert ended["threads"] == "3", "the cores are shared out"
 
 
-def test_ctrl_c_stops_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_stops_every_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(jobs, "_work", stand_in)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("MKL_NUM_THREADS", "1")
     workers = Workers(1)
-    for name in ("good", "also good"):
+    for name in ("good", str(tmp_path / "slow"), "also good"):
         workers.submit(OmegaConf.create(), Path(name), {})
 
     def interrupt(name: str, failure: str | None) -> None:
         raise KeyboardInterrupt
 
+    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         workers.wait(interrupt)
-    assert not workers._pool.active
+    assert time.monotonic() - start < SLOW_S
+    assert not (tmp_path / "slow").exists()
+
+
+def test_a_terminated_sweep_leaves_no_process(tmp_path: Path, subprocess_env: dict[str, str]) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from omegaconf import OmegaConf\n"
+        "from tests import test_jobs\n"
+        "from xray_tl import jobs\n"
+        "if __name__ == '__main__':\n"
+        "    jobs._work = test_jobs.stand_in\n"
+        "    workers = jobs.Workers(1)\n"
+        f"    workers.submit(OmegaConf.create(), Path({str(tmp_path / 'slow')!r}), {{}})\n"
+        "    workers.wait(print)\n"
+    )
+    script = tmp_path / "sweep.py"
+    script.write_text(code)
+    sweep = subprocess.Popen([sys.executable, str(script)], env=subprocess_env, stderr=subprocess.DEVNULL)
+    started = tmp_path / "slow.started"
+    while not started.exists():
+        assert sweep.poll() is None
+        time.sleep(0.05)
+    sweep.terminate()
+    assert sweep.wait(timeout=SLOW_S) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +115,12 @@ def test_jobs_are_counted_as_hydra_makes_them(params: dict[str, str] | None, tas
     assert count_jobs(config) is None
 
 
+def test_a_glob_is_not_counted_and_does_not_stop_the_sweep() -> None:
+    target = f"{BasicSweeper.__module__}.BasicSweeper"
+    sweep = {"sweeper": {"_target_": target, "params": None}, "overrides": {"task": ["mode=glob(*)"]}}
+    assert count_jobs(OmegaConf.create({"hydra": sweep})) is None
+
+
 def test_progress_names_done_failed_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter((0.0, 60.0, 120.0, 180.0, 240.0))
     monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
@@ -92,6 +135,10 @@ def test_progress_names_done_failed_and_left(monkeypatch: pytest.MonkeyPatch) ->
     resumed = Progress(4)
     assert resumed.job_ended(failed=False) == "sweep: 1 of 4 jobs done", "it was complete already"
     assert resumed.job_ended(failed=False) == "sweep: 2 of 4 jobs done, about 2 min left"
+    clock = iter((0.0, 60.0, 60.3))
+    together = Progress(10, at_once=2)
+    together.job_ended(failed=False)
+    assert together.job_ended(failed=False) == ("sweep: 2 of 10 jobs done, 2 running, about 4 min left")
     clock = iter((0.0, 60.0))
     assert Progress(None).job_ended(failed=False) == "sweep: 1 of ? jobs done"
 

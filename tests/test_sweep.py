@@ -65,3 +65,16 @@ def test_a_damaged_record_does_not_hide_the_others(
 def test_nothing_ran(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _sweep(tmp_path)
     assert "has no run" in caplog.text
+
+
+def test_a_summary_that_cannot_be_written_is_a_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hydra turns an exception of a callback into a warning and ends with exit code 0."""
+    write_run(tmp_path, "good")
+    (tmp_path / "summary.csv").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        _sweep(tmp_path, "it broke")
+    assert stop.value.code == 1
+    assert "the summary could not be made" in caplog.text
+    assert "failed: job: it broke" in caplog.text

@@ -12,17 +12,19 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from xray_tl.errors import InputError, RunError
-from xray_tl.files import atomic_path
+from xray_tl.files import atomic_path, partials
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ LIMIT_GB = 20.0
 """Size that the cache is held to, GB."""
 
 Arrays = dict[str, NDArray[Any]]
+
+_LEFT_S = 3600.0
+"""What is half-written for longer than this was left by a process that was killed."""
 
 _unwritable: set[Path] = set()
 """Folders that were said to be so."""
@@ -64,8 +69,7 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
     path = cache_folder() / kind / f"{key}.safetensors"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"))
-        lock.acquire()
+        lock = _acquire(path)
     except OSError as error:
         kept = _read(path)  # a folder that can only be read
         if kept is None:
@@ -81,11 +85,22 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
         try:
             _write(path, made)
             _trim(path)
-        except (OSError, RunError) as error:
+        except (OSError, RunError, SafetensorError) as error:
             _warn(error)
         return made
     finally:
         lock.release()
+
+
+def _acquire(path: Path) -> FileLock:
+    """Hold an entry, waiting for a process that makes it."""
+    lock = FileLock(path.with_suffix(".lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        log.info("another process makes %s: waiting for it", path)
+        lock.acquire(timeout=-1)
+    return lock
 
 
 def _warn(error: Exception) -> None:
@@ -101,10 +116,13 @@ def _read(path: Path) -> Arrays | None:
 
     Processes that read the same file share its pages, and what is written to an array stays in its process.
     """
-    if not path.is_file():
-        return None
     try:
         arrays, stated = _map(path)
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        log.warning("%s cannot be read: %s", path, error)
+        return None
     except (ValueError, KeyError, TypeError, OSError) as error:
         log.warning("%s is corrupt (%s): it is made again", path, error)
         return None
@@ -139,6 +157,10 @@ def _trim(newest: Path) -> None:
     Source weights do not count: they take minutes to make.
     """
     limit = _limit()
+    for left in partials(cache_folder()):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _LEFT_S:
+                left.unlink()
     entries = []
     for path in cache_folder().glob("*/*.safetensors"):
         with contextlib.suppress(FileNotFoundError):  # removed by another process

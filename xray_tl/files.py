@@ -11,6 +11,8 @@ from pathlib import Path
 from xray_tl.errors import RunError
 
 _MARK = ".partial-"
+_LEFT = (f"*{_MARK}*", ".tmp*")  # the second is safetensors' own
+_ERRNO_TEXT = tuple(f"os error {code}" for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 @contextlib.contextmanager
@@ -24,6 +26,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}{_MARK}{os.getpid()}")
     try:
         yield partial
+        partial.chmod(0o666 & ~_umask())  # safetensors lets nobody else read what it writes
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
@@ -40,14 +43,27 @@ def write_text(path: Path, text: str) -> None:
 
 def remove_partials(folder: Path) -> None:
     """Remove what a killed process left half-written below `folder`."""
-    for partial in folder.rglob(f"*{_MARK}*"):
+    for partial in partials(folder):
         partial.unlink(missing_ok=True)
+
+
+def partials(folder: Path) -> list[Path]:
+    """Find what is half-written below `folder`, or was when its process was killed."""
+    return [path for pattern in _LEFT for path in folder.rglob(pattern)]
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def out_of_space(error: BaseException) -> bool:
     """Tell whether a write failed because the disk or quota is full."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    # torch's zip writer hides the errno in its message.
+    # torch's zip writer and safetensors hide the errno in their messages.
+    if type(error).__name__ == "SafetensorError":
+        return any(sign in str(error) for sign in _ERRNO_TEXT)
     signs = ("PytorchStreamWriter", "inline_container", "No space left")
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)

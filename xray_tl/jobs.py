@@ -7,6 +7,7 @@ its own job: another takes its place.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import logging.config
 import multiprocessing
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from omegaconf import DictConfig
 from pebble import ProcessExpired, ProcessPool
 
@@ -30,7 +32,7 @@ MEMORY_PER_JOB_GB = 4.0
 """What a fine-tuned VGG16 takes, the largest of the registered backbones' needs at 224 px."""
 
 SKIPPED_S = 1.0
-"""A job that ends sooner after the one before was complete already: it says nothing about the others."""
+"""Jobs that end sooner after each other, before any other, were complete already: they say nothing."""
 
 Report = Callable[[str, str | None], None]
 
@@ -71,6 +73,8 @@ class Workers:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
         self._pool = ProcessPool(jobs, context=multiprocessing.get_context("spawn"))
         self._names: dict[Future[str | None], str] = {}
+        atexit.register(self._stop)  # before the interpreter waits for its children
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no process is left behind
         log.info("%d jobs side by side, %d threads each", jobs, threads)
 
     def submit(self, cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> None:
@@ -88,11 +92,14 @@ class Workers:
             for future in as_completed(self._names):
                 report(self._names[future], _failure(future))
         except KeyboardInterrupt:
-            self._pool.stop()  # type: ignore[no-untyped-call]  # pebble types its pools only in part
+            self._stop()
             raise
         finally:
             self._pool.close()  # type: ignore[no-untyped-call]
             self._pool.join()
+
+    def _stop(self) -> None:
+        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble types its pools only in part
 
 
 def _work(cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> str | None:
@@ -161,13 +168,15 @@ def _memory_gb() -> float:
 
 
 def count_jobs(config: DictConfig) -> int | None:
-    """Return how many jobs a sweep has; `None` for a sweeper that decides as it goes."""
+    """Return how many jobs a sweep has; `None` where that shows only as it goes."""
     sweeper = config.hydra.sweeper
     if not str(sweeper.get("_target_")).endswith("BasicSweeper"):
         return None
     lines = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     values = {}
     for override in OverridesParser.create().parse_overrides([*lines, *config.hydra.overrides.task]):
+        if isinstance(override.value(), Glob):  # Hydra alone knows what it stands for
+            return None
         sweep = override.is_discrete_sweep()
         values[override.get_key_element()] = len(list(override.sweep_string_iterator())) if sweep else 1
     total = 1
@@ -195,7 +204,7 @@ class Progress:
         now = time.monotonic()
         self.done += 1
         self.failed += failed
-        self._worked += now - self._last >= SKIPPED_S
+        self._worked += bool(self._worked) or now - self._last >= SKIPPED_S
         self._last = now
         parts = [f"{self.done} of {self.total or '?'} jobs done"]
         if self.failed:

@@ -12,7 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from xray_tl.cli import INTERRUPTED
-from xray_tl.errors import InputError
+from xray_tl.errors import InputError, RunError
 from xray_tl.jobs import Progress, Workers, count_jobs, jobs_at_once
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class SweepSummary(Callback):
             at_once = jobs_at_once(self.jobs)
         except InputError as error:
             sys.exit(f"error: {error}")
-        self.progress = Progress(count_jobs(config), at_once)
         workers = Workers(at_once) if at_once > 1 else None
+        self.progress = Progress(count_jobs(config), at_once)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401
         """Note a job that failed: it returned why, or let an exception out."""
@@ -60,19 +60,32 @@ class SweepSummary(Callback):
             try:
                 workers.wait(self._ended)
             except KeyboardInterrupt:
-                summarise(folder)
+                _summarise_or_say_why(folder)
                 print("interrupted: the same command goes on with the sweep", file=sys.stderr)
                 sys.exit(INTERRUPTED)
-        summarise(folder)
+        whole = _summarise_or_say_why(folder)
         for failure in self.failed:
             log.error("failed: %s", failure)
-        if self.failed:
+        if self.failed or not whole:
             sys.exit(1)
 
     def _ended(self, name: str, failure: str | None) -> None:
         if failure is not None:
             self.failed.append(f"{name}: {failure}")
         log.info(self.progress.job_ended(failed=failure is not None))
+
+
+def _summarise_or_say_why(folder: Path) -> bool:
+    """Summarise; Hydra would turn an exception into a warning and end with exit code 0."""
+    try:
+        summarise(folder)
+    except (InputError, RunError, OSError) as error:
+        log.error("the summary could not be made: %s", error)
+        return False
+    except Exception:
+        log.exception("the summary could not be made")
+        return False
+    return True
 
 
 def summarise(folder: Path) -> None:

@@ -19,8 +19,9 @@ def test_both_halves_are_the_whole_backbone(registry: str, name: str) -> None:
     images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     for stages in range(backbone.num_stages):
         backbone.open(stages).train()
+        modes = [module.training for module in backbone.modules()]
         halves = backbone.cut(stages)
-        assert not backbone.net.training or stages, "modes are left as they were"
+        assert [module.training for module in backbone.modules()] == modes
         frozen = [p for p in backbone.parameters() if not p.requires_grad]
         with torch.no_grad():
             crossing = halves.before(backbone.normalise(images))
@@ -63,6 +64,28 @@ class Moody(Net):
         return self.second(torch.dropout(self.first(x), 0.5, self.training))
 
 
+class InPlace(Net):
+    """Works in place, without taking a result."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clear what is negative."""
+        x = self.first(x)
+        x.relu_()
+        return self.second(x)
+
+
+class Constant(Net):
+    """Holds a tensor that is neither parameter nor buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = torch.full((3,), 2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale by it."""
+        return self.second(self.first(x) * self.factor)
+
+
 class Choosy(Net):
     """Decides by a value."""
 
@@ -85,6 +108,19 @@ def test_dropout_of_an_open_stage_stays_behind_the_cut() -> None:
     assert len(halves.after(crossing).unique(dim=0)) > 1
     net.eval()
     assert torch.equal(halves.after(crossing), net(x))
+
+
+def test_what_works_in_place_is_kept() -> None:
+    net, x = InPlace().eval(), torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    halves = halved(net)
+    assert (net.first(x) < 0).any()
+    assert torch.equal(halves.after(halves.before(x)), net(x))
+
+
+def test_a_tensor_of_no_stage_is_named() -> None:
+    stages = {name: int(name.startswith("second")) for name in Net().state_dict()}
+    with pytest.raises(CannotCutError, match="'factor' belongs to no stage"):
+        cut(Constant(), lambda name: bool(stages[name]), lambda name: name != "first")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from tests.conftest import TINY, compose_config
 from xray_tl.config import SCHEMAS, typed
+from xray_tl.models.cut import Halves
 from xray_tl.models.stages import Backbone
 from xray_tl.runfolder import PREDICTIONS
 from xray_tl.training import feature_cache
@@ -128,7 +130,7 @@ def test_the_frozen_part_of_a_partial_run_sees_every_image_once(
     tiny: Tiny, tmp_path: Path, passes: list[int]
 ) -> None:
     run(tiny("mode=partial", "weights.source=file", f"weights.path={_trunk(tmp_path)}"), tmp_path / "run")
-    assert sum(passes) == 24 + 16 + 16 + 1, "one to weigh it"
+    assert sum(passes) == 24 + 16 + 16 + 3, "two to try both halves, one to weigh them"
 
 
 def _trunk(folder: Path) -> Path:
@@ -190,6 +192,7 @@ def test_the_key_holds_what_changes_a_feature_and_nothing_else() -> None:
         assert key(override) != base, override
     for override in NOT_IN_KEY.values():
         assert key(override) == base, override
+
     groups = {"model", "mode", "weights", "data", "optim", "trainer", "logger"}
     assert set(OmegaConf.structured(SCHEMAS["config"]).keys()) == groups | {"seed", "feature_cache"}
 
@@ -205,3 +208,18 @@ def test_a_damaged_entry_is_computed_again(tiny: Tiny, tmp_path: Path, passes: l
     run(tiny("mode=frozen"), tmp_path / "b")
     assert sum(passes) == seen + 24 + 16 + 16
     assert (tmp_path / "b" / PREDICTIONS).read_bytes() == before
+
+
+def test_halves_that_are_not_the_whole_are_not_used(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut = Backbone.cut
+
+    def wrong(self: Backbone, open_stages: int) -> Halves:
+        halves = cut(self, open_stages)
+        return Halves(nn.Sequential(halves.before, nn.Hardtanh(-0.1, 0.1)), halves.after)
+
+    monkeypatch.setattr(Backbone, "cut", wrong)
+    record = run(tiny("mode=partial", "mode.trainable_stages=1"), tmp_path / "run")
+    assert record["time"]["feature_cache"] == "off"
+    assert "not the same cut in two as whole" in caplog.text

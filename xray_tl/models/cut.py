@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.fx import Graph, GraphModule, Node, Tracer
 from torch.nn.modules.dropout import _DropoutNd
@@ -49,9 +50,12 @@ def cut(net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> Halves
         CannotCutError: The code between those modules cannot be followed or depends on the mode, or more than
             one tensor crosses the boundary.
     """
-    kinds = _Kinds(net, state_is_open, module_is_open)
-    graph = _trace(net, kinds)
-    frozen = _frozen_nodes(graph, kinds)
+    try:
+        kinds = _Kinds(net, state_is_open, module_is_open)
+        graph = _trace(net, kinds)
+        frozen = _frozen_nodes(graph, kinds)
+    except KeyError as error:
+        raise CannotCutError(f"{error} belongs to no stage") from error
     crossing = [node for node in graph.nodes if node in frozen and not frozen.issuperset(node.users)]
     if len(crossing) != 1:
         raise CannotCutError(f"{len(crossing)} tensors cross its freeze boundary")
@@ -115,7 +119,8 @@ def _trace(net: nn.Module, kinds: _Kinds) -> Graph:
         for mode in (True, False):
             net.train(mode)
             followed = GraphModule(net, _Tracer(kinds.mixed).trace(net, left_out))
-            followed.graph.eliminate_dead_code()
+            # fx asserts that what was left out has its default; anything else may work in place.
+            followed.graph.eliminate_dead_code(lambda node: node.target is not torch._assert)
             graphs.append(followed.graph)
     except Exception as error:  # a network's code may break the tracer in any way
         raise CannotCutError(f"its code cannot be followed ({type(error).__name__}: {error})") from error

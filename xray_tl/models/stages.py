@@ -123,6 +123,10 @@ class Backbone(nn.Module):
             return torch.addcmul(self._shift, images.permute(0, 2, 3, 1), self._scale).permute(0, 3, 1, 2)
         return torch.addcmul(self._shift.view(1, -1, 1, 1), images, self._scale.view(1, -1, 1, 1))
 
+    def scale_and_shift(self) -> list[list[float]]:
+        """Return what `normalise` multiplies by and adds, by channel."""
+        return [self._scale.tolist(), self._shift.tolist()]
+
     @property
     def open_stages(self) -> int:
         """How many of the deepest stages train."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,7 +29,16 @@ from xray_tl.training.task import TransferTask
 
 @dataclass
 class Parts:
-    """What a run is made of."""
+    """What a run is made of.
+
+    Attributes:
+        settings: Its configuration, the difficulty resolved.
+        device: Where it computes.
+        precision: Lightning's name of its precision.
+        data: Its images.
+        task: Its classifier and how that is trained.
+        provenance: Where its initial weights come from.
+    """
 
     settings: Settings
     device: torch.device
@@ -35,6 +46,12 @@ class Parts:
     data: XrayDataModule
     task: TransferTask
     provenance: Provenance
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Compute in the run's precision, outside its trainer."""
+        if self.precision == "bf16-mixed":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
 
 
 def assemble(settings: Settings, stage: str | None = None) -> Parts:
@@ -106,5 +123,6 @@ def fit_standardiser(parts: Parts) -> None:
         classifier = parts.task.classifier
         classifier.backbone.eval()
         batches = parts.data.ordered_dataloader("train")
-        features = [classifier.features(batch.image.to(parts.device)).cpu() for batch in batches]
+        with parts.autocast():
+            features = [classifier.features(batch.image.to(parts.device)).cpu() for batch in batches]
         classifier.standardiser.fit(torch.cat(features))

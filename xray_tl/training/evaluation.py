@@ -65,9 +65,9 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
         if not alone:
             check_provenance(checkpoint, parts.provenance.sha256, run / BEST)
         load_weights(parts.task, checkpoint, run / BEST)
+        trainer = build_trainer(settings.trainer, parts.device, run, None, [])  # sets what is deterministic
         FeatureCache(parts, ("test",)).enter(parts.task.policy.most_open)
         parts.data.setup("test")
-        trainer = build_trainer(settings.trainer, parts.device, run, None, [])
         test = predictions.predict(trainer, parts.task, parts.data, "test")
     thresholds = record["threshold"] if isinstance(record["threshold"], list) else [record["threshold"]]
     metrics = predictions.metrics({"test": test}, parts.data.targets, thresholds)

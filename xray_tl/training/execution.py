@@ -81,6 +81,7 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
         record["time"] = {"setup_s": setup_s, "fit_s": parts.task.fit_s, "images_per_s": throughput.rate}
         start = time.perf_counter()
         load_weights(parts.task, read_checkpoint(folder / BEST), folder / BEST)
+        parts.task.classifier.to(parts.device)  # the trainer has put it on the CPU
         features.enter(policy.most_open)
         _settle_best(parts, folder)
         _prove_frozen(parts, record)
@@ -135,7 +136,7 @@ def _settle_best(parts: Parts, folder: Path) -> None:
     task = parts.task
     if not parts.settings.trainer.reestimate_batchnorm:
         return
-    net = task.classifier.to(parts.device)
+    net = task.classifier
     trained = [layer for layer in batchnorm_layers(net) if layer.weight.requires_grad]
     if estimate_batchnorm(net, trained, parts.data.ordered_dataloader("train")):
         checkpoint = read_checkpoint(folder / BEST)

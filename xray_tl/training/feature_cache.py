@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import timm
 import torch
+import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
 from xray_tl.cache import Arrays, remember
@@ -26,7 +27,7 @@ from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 
 log = logging.getLogger(__name__)
 
-FEATURES = 2
+FEATURES = 3
 """Version of what is kept: raise it whenever a change moves a value."""
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -119,13 +120,23 @@ class FeatureCache:
         try:
             halves = backbone.cut(open_stages)
         except CannotCutError as reason:
-            log.info("feature cache off: %s cannot be cut: %s", parts.settings.model.name, reason)
+            log.info(
+                "feature cache off, the images pass the whole backbone: %s cannot be cut: %s",
+                parts.settings.model.name,
+                reason,
+            )
             return None
         if not open_stages:  # a whole trunk's features are small, and serve every seed, mode and arm
             gigabytes = 4e-9 * backbone.num_features * sum(parts.data.sizes.values())
             if gigabytes > limit:
                 log.info("feature cache off: %.2g GB exceed data.memory_limit_gb=%g", gigabytes, limit)
             return halves if gigabytes <= limit else None
+        if not self._agree(halves):
+            log.warning(
+                "feature cache off: %s is not the same cut in two as whole; this is a defect of xray_tl",
+                parts.settings.model.name,
+            )
+            return None
         balance = self._weigh(halves, open_stages)
         kept = balance.saves_s > balance.cost_s and balance.gigabytes <= limit
         log.info(
@@ -137,12 +148,26 @@ class FeatureCache:
         )
         return halves if kept else None
 
+    @torch.inference_mode()
+    def _agree(self, halves: Halves) -> bool:
+        """Try on one image whether both halves are the whole backbone."""
+        backbone, device = self.parts.task.classifier.backbone, self.parts.device
+        modes = {module: module.training for module in backbone.modules()}
+        backbone.eval()
+        image = next(self.parts.data.image_batches("train", 3)).image[:1].to(device)
+        whole = backbone(image)
+        halved = halves.after(halves.before(backbone.normalise(image))).float()
+        for module, mode in modes.items():
+            module.training = mode
+        scale = float(whole.abs().max())
+        return torch.allclose(whole, halved, rtol=0, atol=1e-3 * scale)
+
     def _weigh(self, halves: Halves, open_stages: int) -> Balance:
         """Estimate what keeping takes and saves; nothing is timed."""
         parts = self.parts
         settings, policy, sizes = parts.settings, parts.task.policy, parts.data.sizes
         size = settings.data.image_size
-        with torch.inference_mode(), _autocast(parts), FlopCounterMode(display=False) as counter:
+        with torch.inference_mode(), parts.autocast(), FlopCounterMode(display=False) as counter:
             images = torch.zeros(1, 1, size, size, device=parts.device)
             crossing = halves.before(parts.task.classifier.backbone.normalise(images))
         last = open_stages == policy.most_open
@@ -201,10 +226,11 @@ def identity(parts: Parts, split: str, trunk: str | None, where: int) -> dict[st
         trunk: Hash of the frozen tensors.
         where: Which boundary of the backbone: how many stages, or layers, are meant.
     """
-    model, data = parts.settings.model, parts.data
+    model, data, backbone = parts.settings.model, parts.data, parts.task.classifier.backbone
     return {
         "features": FEATURES,
-        "torch": torch.__version__,
+        "libraries": [torch.__version__, torchvision.__version__, timm.__version__],
+        "normalise": backbone.scale_and_shift(),
         "trunk": trunk,
         "where": where,
         "model": [model.registry, model.name, model.stem, model.memory_format],
@@ -221,15 +247,9 @@ def _compute(parts: Parts, split: str, halves: Halves) -> np.ndarray[Any, np.dty
     log.info("features of %d %s images", parts.data.sizes[split], split)
     backbone = parts.task.classifier.backbone.eval()
     before = folded(halves.before)
-    with _autocast(parts):
+    with parts.autocast():
         rows = [
             before(backbone.normalise(batch.image.to(parts.device))).float().cpu().contiguous()
             for batch in parts.data.image_batches(split, AT_ONCE)
         ]
     return torch.cat(rows).numpy()
-
-
-def _autocast(parts: Parts) -> AbstractContextManager[Any]:
-    if parts.precision == "bf16-mixed":
-        return torch.autocast(parts.device.type, dtype=torch.bfloat16)
-    return nullcontext()

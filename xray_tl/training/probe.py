@@ -110,10 +110,11 @@ def solve(
 def _features(parts: Parts, split: str) -> tuple[Tensor, Tensor]:
     """Return a split's standardised features [N, D] and truth [N, T]."""
     classifier = parts.task.classifier
-    batches = [
-        (classifier.standardiser(classifier.features(batch.image.to(parts.device))), batch.truth)
-        for batch in parts.data.ordered_dataloader(split)
-    ]
+    with parts.autocast():
+        batches = [
+            (classifier.standardiser(classifier.features(batch.image.to(parts.device))), batch.truth)
+            for batch in parts.data.ordered_dataloader(split)
+        ]
     features, truth = (torch.cat(column) for column in zip(*batches, strict=True))
     return features, truth
 

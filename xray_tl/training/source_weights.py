@@ -24,7 +24,7 @@ from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig
 from xray_tl.data.source import SOURCE
 from xray_tl.data.synthetic import GENERATOR
 from xray_tl.errors import InputError
-from xray_tl.files import atomic_path, write_text
+from xray_tl.files import atomic_path, remove_partials, write_text
 from xray_tl.models.registry import check_sizes
 from xray_tl.training.device import choose_device, choose_precision
 from xray_tl.training.pretraining import BUDGETS, LAST, PRETRAINING, Recipe, pretrain, recipe
@@ -73,6 +73,7 @@ def source_weights(
         raise InputError(f"the cache {folder} (XRAY_TL_CACHE) cannot be written to: {error}") from error
     try:
         if not _is_whole(folder):
+            remove_partials(folder)
             _announce(model, weights.budget, chosen, folder)
             made = pretrain(replace(model, stem="repeat"), weights, trainer, chosen, device, folder)
             _keep(folder, identity, *made)
