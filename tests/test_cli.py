@@ -20,7 +20,7 @@ def _run(command: str, *args: str, env: Env, cwd: Path) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "preview", "ceiling", "compare", "pretrain", "bench"]
+    "command", ["train", "evaluate", "preview", "ceiling", "compare", "report", "pretrain", "bench"]
 )
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job")])
 def test_help_and_configuration_answer_at_once(
@@ -31,7 +31,7 @@ def test_help_and_configuration_answer_at_once(
     assert done.returncode == 0, done.stderr
     # Under 1 s on a quiet machine; the imports that would break it take 4 s and more.
     assert time.monotonic() - start < 3
-    part = "metric: auroc" if command == "compare" else "name: resnet50"
+    part = {"compare": "metric: auroc", "report": "margin: 0.02"}.get(command, "name: resnet50")
     assert ("finding: opacity" if command in WITH_DATA else part) in done.stdout
     assert not list(tmp_path.iterdir()), "nothing is written"
 

@@ -56,12 +56,14 @@ def _modules_after(statement: str, subprocess_env: dict[str, str]) -> set[str]:
     )
 
 
-@pytest.mark.parametrize("module", ["evaluation.metrics", "evaluation.collect", "records", "runfolder"])
+@pytest.mark.parametrize(
+    "module", ["evaluation.metrics", "evaluation.analysis", "records", "runfolder", "report.page"]
+)
 def test_evaluation_imports_no_torch(module: str, subprocess_env: dict[str, str]) -> None:
     assert "torch" not in _modules_after(f"import xray_tl.{module}", subprocess_env)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "preview"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "preview", "compare", "report.__main__"])
 def test_entry_points_import_little(command: str, subprocess_env: dict[str, str]) -> None:
     heavy = {"torch", "lightning", "pandas", "matplotlib", "numpy", "sklearn"}
     assert not heavy & _modules_after(f"import xray_tl.{command}", subprocess_env)

@@ -43,8 +43,9 @@ def do_job(cfg: DictConfig, folder: Path) -> str | None:
     Raises:
         KeyboardInterrupt: It was interrupted, is recorded so, and can go on.
     """
-    from xray_tl.training.run import record_refusal, release_memory, run
+    from xray_tl.training.run import record_refusal, release_memory, run, settle_imports
 
+    settle_imports()
     try:
         run(cfg, folder)
     except (InputError, RunError) as error:

@@ -12,6 +12,9 @@ from xray_tl.files import write_text
 
 SCHEMA = 1
 RECORD = "record.json"
+PREDICTIONS = "predictions.csv"
+EVALUATIONS = "evaluations"
+"""Folder, within a run's, of what it was tested on again."""
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -18,7 +18,6 @@ from xray_tl.records import read_record
 CONFIG = Path(".hydra") / "config.yaml"
 BEST = Path("checkpoints") / "best.ckpt"
 LAST = Path("checkpoints") / "last.ckpt"
-PREDICTIONS = "predictions.csv"
 
 
 @contextlib.contextmanager

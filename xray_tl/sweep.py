@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log
 from hydra.experimental.callback import Callback
@@ -14,6 +14,9 @@ from omegaconf import DictConfig
 from xray_tl.cli import INTERRUPTED
 from xray_tl.errors import InputError, RunError
 from xray_tl.jobs import Progress, Workers, count_jobs, jobs_at_once
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +92,8 @@ def _summarise_or_say_why(folder: Path) -> bool:
 
 
 def summarise(folder: Path) -> None:
-    """Write `summary.csv` and `auroc.png`, print the table of arms, name the runs that are not complete."""
+    """Write summary, figure and report, print the table of arms, name the runs that are not complete."""
     from xray_tl.evaluation.collect import arms, collect, format_arms, write_summary
-    from xray_tl.report.figures import write_auroc
 
     try:
         runs = collect(folder)
@@ -103,7 +105,23 @@ def summarise(folder: Path) -> None:
     if complete.any():
         print("\nTest split, mean ± SD over seeds (n runs):\n")
         print(format_arms(arms(runs)))
-        print(f"\nFloors, arms and ceiling on one axis: {write_auroc(runs, folder)}")
+        print(f"\nReport: {_report(folder, runs)}")
     print(f"\n{complete.sum()} of {len(runs)} runs complete: {path}")
     for run in runs[~complete].itertuples():
         log.warning("%s is %s", run.run_dir, run.status)
+
+
+def _report(folder: Path, runs: pd.DataFrame) -> Path:
+    """Write the report of a sweep; where its runs do not allow one, the figure alone, and say why."""
+    from xray_tl.data.allocator import keep_large_blocks
+    from xray_tl.data.atlas import write_missing
+    from xray_tl.report.figures import write_auroc
+    from xray_tl.report.page import write_report
+
+    try:
+        keep_large_blocks()
+        write_missing(folder, runs)
+        return write_report(folder)
+    except InputError as error:
+        log.warning("no report: %s", error)
+        return write_auroc(runs, folder)

@@ -6,6 +6,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from tests.evaluation.oracle import delong_covariance
 from xray_tl.evaluation.covariance import METRICS, auroc, delong, jackknife
+from xray_tl.evaluation.metrics import calibration_error
 
 GENERATOR = np.random.default_rng(0)
 TRUTH = np.arange(60) % 3 == 0
@@ -44,6 +45,11 @@ def test_metrics_equal_their_reference(name: str, reference) -> None:  # noqa: A
     covariance = metric.covariance(TRUTH, rating)
     assert (np.linalg.eigvalsh(covariance) > -1e-15).all()
     assert (np.diag(covariance) > 0).all()
+
+
+def test_the_calibration_error_is_that_of_one_run() -> None:
+    expected = [calibration_error(TRUTH.astype(float), row) for row in PROBABILITY]
+    assert METRICS["ece"].value(TRUTH, PROBABILITY) == pytest.approx(expected)
 
 
 def test_delong_agrees_with_another_implementation() -> None:

@@ -32,8 +32,8 @@ def test_floors_below_arms_below_the_ceiling(sweep: Path) -> None:
     assert labels == [
         "majority",
         "image statistics",
-        "vgg16, frozen, random (1)",
-        "resnet18, frozen, random (3)",
+        "vgg16 frozen random (1)",
+        "resnet18 frozen random (3)",
     ]
     points = {
         (round(float(x), 6), float(y))

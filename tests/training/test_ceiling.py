@@ -12,8 +12,7 @@ from omegaconf import DictConfig
 from xray_tl.data.synthetic import Radiographs, SyntheticRadiographs
 from xray_tl.evaluation.ceiling import against_ceiling, bounds
 from xray_tl.models.registry import backbone_names
-from xray_tl.records import read_record
-from xray_tl.runfolder import PREDICTIONS
+from xray_tl.records import PREDICTIONS, read_record
 from xray_tl.training.run import run
 
 Tiny = Callable[..., DictConfig]

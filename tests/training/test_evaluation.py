@@ -13,8 +13,8 @@ from xray_tl.config import typed
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.errors import InputError, RunError
 from xray_tl.files import write_text
-from xray_tl.records import read_record
-from xray_tl.runfolder import BEST, PREDICTIONS
+from xray_tl.records import PREDICTIONS, read_record
+from xray_tl.runfolder import BEST
 from xray_tl.training.evaluation import evaluate
 from xray_tl.training.run import run
 

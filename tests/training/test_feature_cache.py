@@ -17,7 +17,7 @@ from tests.conftest import TINY, compose_config
 from xray_tl.config import SCHEMAS, typed
 from xray_tl.models.cut import Halves
 from xray_tl.models.stages import Backbone
-from xray_tl.runfolder import PREDICTIONS
+from xray_tl.records import PREDICTIONS
 from xray_tl.training import feature_cache
 from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.run import run

@@ -16,7 +16,7 @@ from tests.conftest import compose_config
 from xray_tl.config import OptimConfig
 from xray_tl.data.splits import Targets
 from xray_tl.errors import InputError, RunError
-from xray_tl.runfolder import PREDICTIONS
+from xray_tl.records import PREDICTIONS
 from xray_tl.training import probe
 from xray_tl.training.evaluation import evaluate
 from xray_tl.training.objective import Objective

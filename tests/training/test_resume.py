@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 
 from tests.conftest import TINY
 from xray_tl.cli import INTERRUPTED
-from xray_tl.records import read_record
-from xray_tl.runfolder import BEST, CONFIG, LAST, PREDICTIONS
+from xray_tl.records import PREDICTIONS, read_record
+from xray_tl.runfolder import BEST, CONFIG, LAST
 from xray_tl.training import run as run_module
 from xray_tl.training.run import run
 from xray_tl.training.task import TransferTask

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from xray_tl.data.splits import Batch
 from xray_tl.errors import InputError, RunError
 from xray_tl.identity import config_hash
-from xray_tl.records import read_record
-from xray_tl.runfolder import BEST, LAST, PREDICTIONS, load_config
+from xray_tl.records import PREDICTIONS, read_record
+from xray_tl.runfolder import BEST, LAST, load_config
 from xray_tl.training.run import record_refusal, release_memory, run
 from xray_tl.training.task import TransferTask
 

@@ -14,6 +14,7 @@ from xray_tl.config.commands import (
     EvaluateConfig,
     PretrainConfig,
     PreviewConfig,
+    ReportConfig,
 )
 from xray_tl.config.data import AcquisitionConfig, AnatomyConfig, MarkerConfig, SyntheticDataConfig
 from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
@@ -36,6 +37,7 @@ __all__ = [
     "OptimConfig",
     "PretrainConfig",
     "PreviewConfig",
+    "ReportConfig",
     "Settings",
     "SyntheticDataConfig",
     "TrainerConfig",

@@ -82,6 +82,19 @@ class CompareConfig:
 
 
 @dataclass
+class ReportConfig:
+    """The report of a sweep, made again from its records and predictions.
+
+    Attributes:
+        dir: The sweep's folder.
+        margin: Largest difference of AUROC that still counts as equivalent.
+    """
+
+    dir: str = MISSING
+    margin: float = 0.02
+
+
+@dataclass
 class PretrainConfig:
     """Source weights of a backbone, made and kept.
 

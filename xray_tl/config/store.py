@@ -16,6 +16,7 @@ from xray_tl.config.commands import (
     EvaluateConfig,
     PretrainConfig,
     PreviewConfig,
+    ReportConfig,
 )
 from xray_tl.config.data import SyntheticDataConfig
 from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
@@ -35,6 +36,7 @@ SCHEMAS: dict[str, type] = {
     "compare": CompareConfig,
     "pretrain": PretrainConfig,
     "preview": PreviewConfig,
+    "report": ReportConfig,
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from xray_tl.errors import InputError
+from xray_tl.evaluation.scores import images_id, read_predictions
 from xray_tl.files import write_text
 from xray_tl.records import RECORD, read_record
 
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 
 SUMMARY = "summary.csv"
 ARM = ["model", "mode", "weights"]
-APART = ["weights_sha256", "arm_hash", "data_hash", "precision"]
+APART = ["weights_sha256", "arm_hash", "test_set", "precision"]
 """What else tells arms apart: runs that differ in it are never pooled."""
 SHOWN = ["test_auroc", "ceiling_auroc", "efficiency", "test_accuracy", "test_accuracy_at_threshold", "fit_s"]
 
@@ -52,8 +53,9 @@ def arms(runs: pd.DataFrame) -> pd.DataFrame:
     """Average complete runs over seeds: mean and standard deviation (n - 1) of each shown metric, by arm.
 
     Above them stand the floors of each data set: what its images give away without learned features.
-    Runs with other weights, recipe, data or precision are another arm, even under the same name; `variant`
-    then numbers the arms of one name, and `summary.csv` has what tells them apart.
+    Runs with other weights, recipe, test images or precision are another arm, even under the same name;
+    `variant` then numbers the arms of one name, and `summary.csv` has what tells them apart. Training sets
+    drawn with another `data.train_seed` are of the same arm.
     """
     complete = runs[runs["status"] == "complete"]
     grouped = complete.groupby([*ARM, *APART], dropna=False, sort=False)[SHOWN]
@@ -64,7 +66,7 @@ def arms(runs: pd.DataFrame) -> pd.DataFrame:
     table = pd.concat([floors, table.reset_index()], ignore_index=True)
     if table.duplicated(ARM).any():
         table.insert(len(ARM), "variant", table.groupby(ARM).cumcount() + 1)
-    return table.drop(columns=APART)
+    return table.drop(columns=[*APART, "data_hash"], errors="ignore")
 
 
 def floor_rows(complete: pd.DataFrame) -> pd.DataFrame:
@@ -122,6 +124,13 @@ def with_ceiling(metrics: dict[str, Any], ceiling: dict[str, Any] | None) -> dic
     return {**metrics, **best, "efficiency": ceiling["efficiency"]}
 
 
+def _test_set(folder: Path) -> str | None:
+    try:
+        return images_id(read_predictions(folder))
+    except InputError:
+        return None
+
+
 def _mean_sd(mean: float, sd: float, digits: int) -> str:
     if pd.isna(mean):
         return "-"
@@ -152,11 +161,14 @@ def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         "efficiency": ceiling.get("efficiency"),
         "above_ceiling": ceiling.get("above_ceiling"),
         "fit_s": (record.get("time") or {}).get("fit_s"),
+        "threshold": record.get("threshold"),
+        "trainable_parameters": (record.get("parameters") or {}).get("trainable"),
         "precision": (record.get("environment") or {}).get("precision"),
         "weights_sha256": weights.get("sha256"),
         "arm_hash": record["arm_hash"],
         "config_hash": record["config_hash"],
         "data_hash": record.get("data_hash"),
+        "test_set": _test_set(folder) or record.get("data_hash"),
         "error": record.get("error"),
         "run_dir": folder.name,
     }

@@ -136,10 +136,9 @@ class Cells:
         value = factor @ self.value[np.ix_(rows, common)]
         block = self.covariance[np.ix_(rows, common, rows, common)]
         over_cases = np.einsum("i,irjs,j->rs", factor, block, factor)
-        components = _components(value, over_cases)
         is_difference = bool(np.isclose(factor.sum(), 0))
         random = (readers == "random" and len(common) > 1, cases == "random")
-        return _estimate(value, components, len(self.readings.truth), random, level, is_difference)
+        return estimate(value, over_cases, len(self.readings.truth), random, level, is_difference)
 
 
 @dataclass(frozen=True)
@@ -234,16 +233,31 @@ def _components(value: Array, over_cases: Array) -> Components:
     return Components(float(value.var(ddof=1)), error, shared)
 
 
-def _estimate(
+def estimate(
     value: Array,
-    components: Components,
+    over_cases: Array,
     cases: int,
-    random: tuple[bool, bool],
-    level: float,
-    is_difference: bool,
+    random: tuple[bool, bool] = (True, True),
+    level: float = LEVEL,
+    is_difference: bool = True,
 ) -> Estimate:
+    """Average readers' values of a contrast, and say how sure that is.
+
+    Args:
+        value: c_j [R].
+        over_cases: Their covariance over new cases [R, R].
+        cases: How many cases entered.
+        random: Whether the readers, and whether the cases, are a sample.
+        level: Of the confidence interval.
+        is_difference: Whether 0 means no difference, so that there is a p value.
+
+    Raises:
+        InputError: Neither readers nor cases are a sample.
+    """
     readers, mean = len(value), float(value.mean())
     random_readers, random_cases = random
+    random_readers = random_readers and readers > 1
+    components = _components(value, over_cases)
     squared, df = squared_error(components, readers, random_readers=random_readers, random_cases=random_cases)
     se = float(np.sqrt(squared))
     half = float(student_t.ppf((1 + level) / 2, df)) * se
@@ -253,6 +267,26 @@ def _estimate(
     return Estimate(
         mean, se, df, mean - half, mean + half, p, readers, cases, components, random_readers, random_cases
     )
+
+
+def projected(now: Estimate, readers: int, cases: int) -> tuple[float, float]:
+    """Return the standard error, and its degrees of freedom, with other numbers of readers and cases.
+
+    What cases cause shrinks with their number, the readers' own variance does not (Hillis, Obuchowski &
+    Berbaum 2011).
+    """
+    shrink = now.cases / cases
+    parts = now.components
+    error, shared = parts.error * shrink, max(parts.shared, 0.0) * shrink
+    random_readers = now.random_readers and readers > 1
+    between = parts.own + max(error - shared, 0.0) if random_readers else parts.readers
+    squared, df = squared_error(
+        Components(between, error, shared),
+        readers,
+        random_readers=random_readers,
+        random_cases=now.random_cases,
+    )
+    return float(np.sqrt(squared)), df
 
 
 def squared_error(

@@ -77,9 +77,10 @@ class Readings:
         if double.any():
             reader, treatment, case = rows[double].iloc[0][["reader", "treatment", "case"]]
             raise InputError(f"{name} has case {case} twice for reader {reader}, treatment {treatment}")
-        two_truths = rows.groupby("case")["truth"].nunique() > 1
+        pairs = rows[["case", "truth"]].drop_duplicates()
+        two_truths = pairs.duplicated("case")
         if two_truths.any():
-            raise InputError(f"{name} has both truths for case {two_truths.idxmax()}")
+            raise InputError(f"{name} has both truths for case {pairs['case'][two_truths].iloc[0]}")
         return _laid_out(rows, name)
 
 
@@ -89,38 +90,30 @@ def natural(names: Iterable[object]) -> list[object]:
 
 
 def _laid_out(rows: pd.DataFrame, name: str) -> Readings:
-    wide = rows.pivot_table(
-        index=["treatment", "reader"], columns="case", values="rating", sort=False, observed=True
-    )
-    truth = rows.drop_duplicates("case").set_index("case")["truth"].loc[wide.columns].to_numpy() > 0.5
+    case, cases = pd.factorize(rows["case"])
+    truth = np.zeros(len(cases), dtype=bool)
+    truth[case] = rows["truth"] > 0.5
     for kind, count in (("positive", truth.sum()), ("negative", (~truth).sum())):
         if count < 2:
             raise InputError(f"{name} has {count} {kind} cases: an AUROC and its error need two of each kind")
-    gaps = wide.isna().sum(axis=1)
+    treatment, treatments = pd.factorize(rows["treatment"])
+    readers = natural(set(rows["reader"]) - {NO_READER}) or [NO_READER]
+    alone = (rows["reader"] == NO_READER).to_numpy()
+    reader = rows["reader"].map({reader: place for place, reader in enumerate(readers)}).fillna(0)
+    rating = np.full((len(treatments), len(readers), len(cases)), np.nan)
+    rating[treatment, reader.astype(int), case] = rows["rating"]
+    readerless = sorted(set(treatment[alone]))
+    rating[readerless] = rating[readerless, :1]
+    gaps = np.isnan(rating).sum(axis=2)
+    gaps[gaps == len(cases)] = 0
     if gaps.any():
-        row = wide.index[int(gaps.to_numpy().argmax())]
+        row, column = divmod(int(gaps.argmax()), len(readers))
         raise InputError(
-            f"{name} lacks {gaps.max()} of {len(truth)} cases for reader {row[1]}, treatment {row[0]}: "
-            "every reader must read every case; leave those cases out for all, or that reader"
+            f"{name} lacks {gaps.max()} of {len(cases)} cases for reader {readers[column]}, treatment "
+            f"{treatments[row]}: every reader must read every case; leave them out for all, or that reader"
         )
-    treatments = list(dict.fromkeys(wide.index.get_level_values(0)))
-    readers = natural({reader for reader in wide.index.get_level_values(1) if str(reader) != NO_READER})
-    readers = readers or [NO_READER]
-    rating = np.full((len(treatments), len(readers), len(truth)), np.nan)
-    readerless = set()
-    for (treatment, reader), scores in zip(wide.index, wide.to_numpy(dtype=np.float64), strict=True):
-        if str(reader) == NO_READER:
-            readerless.add(str(treatment))
-            rating[treatments.index(treatment)] = scores
-        else:
-            rating[treatments.index(treatment), readers.index(reader)] = scores
-    return Readings(
-        tuple(str(treatment) for treatment in treatments),
-        tuple(str(reader) for reader in readers),
-        truth,
-        rating,
-        frozenset(readerless),
-    )
+    names = frozenset(str(treatments[place]) for place in readerless)
+    return Readings(tuple(map(str, treatments)), tuple(map(str, readers)), truth, rating, names)
 
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 from scipy.stats import t as student_t
 
-from xray_tl.evaluation.mrmc import Components, Estimate, squared_error
+from xray_tl.evaluation.mrmc import Estimate, projected
 
 Pair = tuple[str, str]
 Kind = Literal["better", "equivalent", "undecided"]
@@ -77,7 +77,7 @@ def verdicts(
     """
     adjusted = holm([estimate.p for estimate in pairs.values()])
     return {
-        pair: _judge(pair, estimate, p, margin, alpha, higher_is_better)
+        pair: _judge(pair, estimate, p, margin, alpha, higher_is_better, len(pairs))
         for (pair, estimate), p in zip(pairs.items(), adjusted, strict=True)
     }
 
@@ -99,16 +99,18 @@ def equivalence(estimate: Estimate, margin: float) -> float:
     return float(student_t.sf(distance / estimate.se, estimate.df))
 
 
-def need(estimate: Estimate, margin: float = MARGIN, alpha: float = ALPHA, power: float = POWER) -> Need:
+def need(
+    estimate: Estimate, margin: float = MARGIN, alpha: float = ALPHA, power: float = POWER, pairs: int = 1
+) -> Need:
     """Return the readers, or the cases, at which the difference would be told, or equivalence shown.
 
     Projected from the variance components (Hillis, Obuchowski & Berbaum 2011): what cases cause shrinks with
     their number, the readers' own variance does not; the difference is taken for the true one, so that this
-    is a guide to scale and no promise.
+    is a guide to scale and no promise. Among several pairs a difference has to be told at alpha / pairs.
     """
     readers = (
         _first(
-            lambda count: _decides(estimate, count, estimate.cases, margin, alpha, power),
+            lambda count: _decides(estimate, count, estimate.cases, margin, alpha, power, pairs),
             max(estimate.readers + 1, LEAST_READERS),
             MOST_READERS,
         )
@@ -117,7 +119,7 @@ def need(estimate: Estimate, margin: float = MARGIN, alpha: float = ALPHA, power
     )
     cases = (
         _first(
-            lambda count: _decides(estimate, estimate.readers, count, margin, alpha, power),
+            lambda count: _decides(estimate, estimate.readers, count, margin, alpha, power, pairs),
             estimate.cases + 1,
             MOST_CASES,
         )
@@ -128,7 +130,13 @@ def need(estimate: Estimate, margin: float = MARGIN, alpha: float = ALPHA, power
 
 
 def _judge(
-    pair: Pair, estimate: Estimate, p: float, margin: float, alpha: float, higher_is_better: bool
+    pair: Pair,
+    estimate: Estimate,
+    p: float,
+    margin: float,
+    alpha: float,
+    higher_is_better: bool,
+    pairs: int,
 ) -> Verdict:
     p_equivalent = equivalence(estimate, margin)
     if p <= alpha and estimate.random_readers and estimate.readers >= LEAST_READERS:
@@ -141,24 +149,16 @@ def _judge(
         reason = f"{estimate.readers} of at least {LEAST_READERS} readers"
     elif estimate.p <= alpha:
         reason = "the difference does not stand among so many pairs"
-    return Verdict("undecided", None, p, p_equivalent, need(estimate, margin, alpha), reason)
+    return Verdict("undecided", None, p, p_equivalent, need(estimate, margin, alpha, pairs=pairs), reason)
 
 
-def _decides(estimate: Estimate, readers: int, cases: int, margin: float, alpha: float, power: float) -> bool:
-    shrink = estimate.cases / cases
-    now = estimate.components
-    error, shared = now.error * shrink, max(now.shared, 0.0) * shrink
-    random_readers = estimate.random_readers and readers > 1
-    between = now.own + max(error - shared, 0.0) if random_readers else now.readers
-    squared, df = squared_error(
-        Components(between, error, shared),
-        readers,
-        random_readers=random_readers,
-        random_cases=estimate.random_cases,
-    )
-    se, size = float(np.sqrt(squared)), abs(estimate.value)
+def _decides(
+    estimate: Estimate, readers: int, cases: int, margin: float, alpha: float, power: float, pairs: int
+) -> bool:
+    se, df = projected(estimate, readers, cases)
+    size = abs(estimate.value)
     reserve = _quantile(power, df)
-    told = size >= (_quantile(1 - alpha / 2, df) + reserve) * se
+    told = size >= (_quantile(1 - alpha / 2 / pairs, df) + reserve) * se
     same = margin - size >= (_quantile(1 - alpha, df) + reserve) * se
     return told or same
 

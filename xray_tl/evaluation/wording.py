@@ -35,7 +35,12 @@ def p_text(p: float) -> str:
 
 def interval_text(lower: float, upper: float, digits: int = 3) -> str:
     """Format an interval."""
-    return f"{lower:.{digits}f} to {upper:.{digits}f}"
+    return f"{_plain(lower, digits)} to {_plain(upper, digits)}"
+
+
+def _plain(value: float, digits: int) -> str:
+    """Format a number; zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def difference_text(estimate: Estimate, terms: Terms) -> str:

@@ -1,91 +1,245 @@
-"""Figures of a sweep, drawn from its table of runs; no torch."""
+"""Figures of a sweep, drawn from its runs and finished intervals; no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from scipy.stats import t as student_t
+from sklearn.metrics import roc_curve
 
 from xray_tl.evaluation.collect import APART, ARM, floor_rows
+from xray_tl.evaluation.metrics import reliability
+from xray_tl.evaluation.mrmc import Estimate
+from xray_tl.evaluation.scores import split_of
+from xray_tl.evaluation.study import Arm, Run
 from xray_tl.files import atomic_path
+from xray_tl.report.style import ARMS, CEILING, FAINT, FLOOR, INK, SOFT, figure_style
 
 AUROC = "auroc.png"
 
-_FLOOR, _ARM, _CEILING = "#8a8a8a", "#1f5fa8", "#b3261e"
+Array = NDArray[np.float64]
+Intervals = Mapping[str, tuple[float, float]]
 
 
-def draw_auroc(runs: pd.DataFrame) -> Figure:
+def draw_auroc(runs: pd.DataFrame, intervals: Intervals | None = None) -> Figure:
     """Draw floors, arms and ceiling of a sweep on one axis: test AUROC.
 
-    One row a floor (square) and an arm: a dot a seed, a stroke at their mean, a bar over its t interval
-    (95 %). The ceiling of a row's own test images is a line across it, two standard errors wide either side.
+    One row a floor (square) and an arm: a dot a seed, a stroke at their mean, a bar over its interval (95 %).
+    The ceiling of a row's own test images is a line across it, two standard errors wide either side.
+
+    Args:
+        runs: One row a run.
+        intervals: Of arms by label; else the t interval over seeds, which takes the images for fixed.
     """
     complete = runs[runs["status"] == "complete"]
     floors = floor_rows(complete)
     arms = complete.groupby([*ARM, *APART], dropna=False, sort=False)
     ordered = sorted(arms, key=lambda pair: float(pair[1]["test_auroc"].mean()))
     rows = len(floors) + len(ordered)
-    figure = Figure(figsize=(7.5, 1.3 + 0.38 * rows), layout="constrained", dpi=150)
-    axes = figure.subplots()
-    labels: list[str] = []
-    several = complete["data_hash"].nunique() > 1
+    with figure_style():
+        figure = Figure(figsize=(7.5, 1.3 + 0.38 * rows), layout="constrained", dpi=150)
+        axes = figure.subplots()
+        labels: list[str] = []
+        several = complete["data_hash"].nunique() > 1
 
-    def named(data_hash: str) -> str:
-        return f", data {data_hash[:6]}" if several else ""
-
-    for floor in floors.to_dict("records"):
-        axes.plot(floor["test_auroc"], len(labels), "s", color=_FLOOR, markersize=6)
-        _draw_ceiling(axes, len(labels), floor["ceiling_auroc"], floor["ceiling_auroc_se"])
-        labels.append(floor["model"].replace("_", " ") + named(floor["data_hash"]))
-    for key, seeds in ordered:
-        _draw_arm(axes, len(labels), seeds)
-        labels.append(_label(key, len(seeds)) + named(seeds["data_hash"].iloc[0]))
-    if len(floors) and ordered:
-        axes.axhline(len(floors) - 0.5, color="#d0d0d0", linewidth=0.8)
-    axes.axvline(0.5, color=_FLOOR, linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(rows), labels)
-    axes.set_ylim(-0.6, rows - 0.4)
-    axes.set_xlabel("test AUROC")
-    axes.spines[["top", "right"]].set_visible(False)
-    if complete["ceiling_auroc"].notna().any():
-        axes.plot([], [], color=_CEILING, label="best possible (ideal observer)")
-        figure.legend(loc="outside upper right", frameon=False, fontsize="small")
+        for floor in floors.to_dict("records"):
+            axes.plot(floor["test_auroc"], len(labels), "s", color=FLOOR, markersize=6)
+            _draw_ceiling(axes, len(labels), floor["ceiling_auroc"], floor["ceiling_auroc_se"])
+            of = f", data {str(floor['data_hash'])[:6]}" if several else ""
+            labels.append(str(floor["model"]).replace("_", " ") + of)
+        for key, seeds in ordered:
+            label = _label(key, seeds)
+            _draw_arm(axes, len(labels), seeds, (intervals or {}).get(label))
+            labels.append(f"{label} ({len(seeds)})")
+        if len(floors) and ordered:
+            axes.axhline(len(floors) - 0.5, color=FAINT, linewidth=0.8)
+        axes.axvline(0.5, color=FLOOR, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(rows), labels)
+        axes.set_ylim(-0.6, rows - 0.4)
+        axes.set_xlabel("test AUROC")
+        if complete["ceiling_auroc"].notna().any():
+            axes.plot([], [], color=CEILING, label="best possible (ideal observer)")
+            figure.legend(loc="outside upper right", fontsize="small")
     return figure
 
 
-def write_auroc(runs: pd.DataFrame, folder: Path) -> Path:
+def write_auroc(runs: pd.DataFrame, folder: Path, intervals: Intervals | None = None) -> Path:
     """Write `auroc.png` into a sweep's folder and return its path."""
     path = folder / AUROC
     with atomic_path(path) as partial:
-        draw_auroc(runs).savefig(partial, format="png")
+        draw_auroc(runs, intervals).savefig(partial, format="png")
     return path
 
 
-def _draw_arm(axes: Axes, row: int, seeds: pd.DataFrame) -> None:
+def draw_differences(
+    pairs: Mapping[tuple[str, str], Estimate], kinds: Mapping[tuple[str, str], str]
+) -> Figure:
+    """Draw each pair's difference with its interval, decided ones in ink."""
+    with figure_style():
+        figure = Figure(figsize=(7.5, 0.9 + 0.33 * len(pairs)), layout="constrained")
+        axes = figure.subplots()
+        for row, (pair, estimate) in enumerate(reversed(list(pairs.items()))):
+            color = SOFT if kinds[pair] == "undecided" else ARMS[0]
+            axes.plot([estimate.lower, estimate.upper], [row, row], color=color, linewidth=2)
+            axes.plot(estimate.value, row, "o", color=color, markersize=5)
+        axes.axvline(0, color=SOFT, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(pairs)), [f"{a} vs {b}" for a, b in reversed(list(pairs))], fontsize=8)
+        axes.set_ylim(-0.6, len(pairs) - 0.4)
+        axes.set_xlabel("difference of test AUROC, 95 % interval")
+    return figure
+
+
+def draw_curves(arms: Sequence[Arm]) -> Figure:
+    """Draw loss and validation AUROC an epoch: mean over seeds, band from lowest to highest."""
+    panels = (
+        ("train_loss", "training loss"),
+        ("val_loss", "validation loss"),
+        ("val_auroc", "validation AUROC"),
+    )
+    with figure_style():
+        figure = Figure(figsize=(7.5, 2.9), layout="constrained")
+        for axes, (key, title) in zip(figure.subplots(1, 3), panels, strict=True):
+            for place, arm in enumerate(arms):
+                epochs, values = _history(arm.runs, key)
+                if not len(epochs):
+                    continue
+                color = ARMS[place % len(ARMS)]
+                axes.plot(epochs, values.mean(0), color=color, label=arm.label, marker=".")
+                axes.fill_between(epochs, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
+            axes.set_title(title)
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        _legend_below(figure, axes)
+    return figure
+
+
+def draw_roc(arms: Sequence[Arm]) -> Figure:
+    """Draw ROC curves of the test images: mean sensitivity over seeds, band from lowest to highest."""
+    grid = np.linspace(0, 1, 101)
+    with figure_style():
+        figure = Figure(figsize=(4.6, 4.6 + 0.17 * len(arms)), layout="constrained")
+        axes = figure.subplots()
+        for place, arm in enumerate(arms):
+            rows = [split_of(run.scores, "test") for run in arm.runs]
+            curves = np.array([_roc(row, grid) for row in rows])
+            color = ARMS[place % len(ARMS)]
+            axes.plot(grid, curves.mean(0), color=color, label=arm.label)
+            axes.fill_between(grid, curves.min(0), curves.max(0), color=color, alpha=0.15, lw=0)
+        axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=":")
+        axes.set_xlabel("1 - specificity")
+        axes.set_ylabel("sensitivity")
+        axes.set_aspect("equal")
+        _legend_below(figure, axes, columns=1)
+    return figure
+
+
+def draw_reliability(arms: Sequence[Arm], bins: int = 8) -> Figure:
+    """Draw how often images of a stated probability are positive, all seeds of an arm together."""
+    columns = min(4, len(arms))
+    rows = -(-len(arms) // columns)
+    with figure_style():
+        figure = Figure(figsize=(7.5, 2.25 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for place, axes in enumerate(grid):
+            if place >= len(arms):
+                axes.set_axis_off()
+                continue
+            arm = arms[place]
+            test = pd.concat([split_of(run.scores, "test") for run in arm.runs])
+            parts = reliability(test["truth"].to_numpy(float), test["probability"].to_numpy(float), bins)
+            mean, rate, share = np.array(parts).T
+            axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=":")
+            axes.plot(mean, rate, color=ARMS[place % len(ARMS)], linewidth=1.2)
+            axes.scatter(
+                mean, rate, s=8 + 160 * share, color=ARMS[place % len(ARMS)], alpha=0.8, linewidths=0
+            )
+            axes.set_title(_wrapped(arm.label), fontsize=7.5)
+            axes.set_aspect("equal")
+        figure.supxlabel("stated probability", fontsize=9.5, color=INK)
+        figure.supylabel("share of positives", fontsize=9.5, color=INK)
+    return figure
+
+
+def draw_learning_curve(points: Mapping[str, Sequence[tuple[int, Estimate]]], ceiling: float) -> Figure:
+    """Draw test AUROC over the number of training images, with intervals, under the ceiling."""
+    with figure_style():
+        figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+        axes = figure.subplots()
+        for place, (label, series) in enumerate(points.items()):
+            color = ARMS[place % len(ARMS)]
+            count = [n for n, _ in series]
+            axes.plot(count, [e.value for _, e in series], color=color, marker="o", label=label)
+            low, high = [e.lower for _, e in series], [e.upper for _, e in series]
+            axes.fill_between(count, low, high, color=color, alpha=0.15, lw=0)
+        if np.isfinite(ceiling):
+            axes.axhline(ceiling, color=CEILING, linewidth=1.2, label="best possible")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(
+            ticks := sorted({n for series in points.values() for n, _ in series}), map(str, ticks)
+        )
+        axes.set_xlabel("training images")
+        axes.set_ylabel("test AUROC")
+        _legend_below(figure, axes)
+    return figure
+
+
+def _history(runs: Sequence[Run], key: str) -> tuple[NDArray[np.int64], Array]:
+    """Return epochs [E], from 1, and a key's values [R, E] as far as all runs have them."""
+    series = [
+        [epoch[key] if epoch[key] is not None else np.nan for epoch in run.record.get("history", [])]
+        for run in runs
+    ]
+    shortest = min(map(len, series), default=0)
+    return np.arange(1, shortest + 1), np.array([values[:shortest] for values in series], dtype=float)
+
+
+def _roc(test: pd.DataFrame, grid: Array) -> Array:
+    false, true, _ = roc_curve(test["truth"], test["logit"])
+    return np.interp(grid, false, true)
+
+
+def _legend_below(figure: Figure, axes: Axes, columns: int = 2) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
+
+
+def _wrapped(label: str, width: int = 24) -> str:
+    words, lines = label.split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def _draw_arm(axes: Axes, row: int, seeds: pd.DataFrame, interval: tuple[float, float] | None) -> None:
     values = seeds["test_auroc"].to_numpy(dtype=float)
     mean = values.mean()
-    if len(values) > 1:
+    if interval is None and len(values) > 1:
         half = student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-        axes.plot([mean - half, mean + half], [row, row], color=_ARM, linewidth=5, alpha=0.25)
-    axes.plot(values, np.full(len(values), row), "o", color=_ARM, markersize=4, alpha=0.8)
-    axes.plot([mean, mean], [row - 0.22, row + 0.22], color=_ARM, linewidth=1.6)
+        interval = mean - half, mean + half
+    if interval is not None:
+        axes.plot(interval, [row, row], color=ARMS[0], linewidth=5, alpha=0.25)
+    axes.plot(values, np.full(len(values), row), "o", color=ARMS[0], markersize=4, alpha=0.8)
+    axes.plot([mean, mean], [row - 0.22, row + 0.22], color=ARMS[0], linewidth=1.6)
     _draw_ceiling(axes, row, seeds["ceiling_auroc"].mean(), seeds["ceiling_auroc_se"].mean())
 
 
 def _draw_ceiling(axes: Axes, row: int, ceiling: float, error: float) -> None:
     if pd.notna(ceiling):
         axes.fill_betweenx(
-            [row - 0.5, row + 0.5], ceiling - 2 * error, ceiling + 2 * error, color=_CEILING, alpha=0.15, lw=0
+            [row - 0.5, row + 0.5], ceiling - 2 * error, ceiling + 2 * error, color=CEILING, alpha=0.15, lw=0
         )
-        axes.plot([ceiling, ceiling], [row - 0.5, row + 0.5], color=_CEILING, linewidth=1.2)
+        axes.plot([ceiling, ceiling], [row - 0.5, row + 0.5], color=CEILING, linewidth=1.2)
 
 
-def _label(key: Hashable, seeds: int) -> str:
+def _label(key: Hashable, seeds: pd.DataFrame) -> str:
+    known = seeds["label"].dropna() if "label" in seeds else pd.Series(dtype=str)
     assert isinstance(key, tuple)
-    model, mode, weights = key[: len(ARM)]
-    return f"{model}, {mode}, {weights} ({seeds})"
+    return str(known.iloc[0]) if len(known) else " ".join(map(str, key[: len(ARM)]))

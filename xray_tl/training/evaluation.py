@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from xray_tl.config import WeightsConfig, conf_dir, typed
 from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.collect import with_ceiling
-from xray_tl.records import read_record, write_record
-from xray_tl.runfolder import BEST, PREDICTIONS, load_config
+from xray_tl.records import EVALUATIONS, PREDICTIONS, read_record, write_record
+from xray_tl.runfolder import BEST, load_config
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
@@ -25,7 +25,6 @@ from xray_tl.training.feature_cache import FeatureCache
 from xray_tl.training.trainer import build_trainer, expected_warnings
 from xray_tl.validation import validate
 
-EVALUATIONS = "evaluations"
 DATA_GROUPS = ("difficulty", "shift")
 """Groups whose files hold options of `data`."""
 

@@ -15,7 +15,8 @@ from xray_tl.config import Settings, typed
 from xray_tl.errors import RunError
 from xray_tl.files import atomic_path
 from xray_tl.models.freeze import frozen_sha256
-from xray_tl.runfolder import BEST, LAST, PREDICTIONS, begin
+from xray_tl.records import PREDICTIONS
+from xray_tl.runfolder import BEST, LAST, begin
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble, fit_standardiser
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm

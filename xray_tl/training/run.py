@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ def record_refusal(cfg: DictConfig, folder: Path, error: InputError) -> None:
             _record_failure(folder, describe(cfg), error)
     except FolderError as second:
         log.error("the failure could not be recorded: %s", second)
+
+
+@cache
+def settle_imports() -> None:
+    """Spare the collector what is imported by now: it would go through it after every job."""
+    gc.collect()
+    gc.freeze()
 
 
 def release_memory() -> None:

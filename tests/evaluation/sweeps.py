@@ -1,0 +1,112 @@
+"""Sweeps' folders as training leaves them, made of simulated scores."""
+
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+
+from xray_tl.files import write_text
+from xray_tl.records import EVALUATIONS, PREDICTIONS, write_record
+
+CASES = 60
+TRUTH = np.arange(CASES) % 2
+CEILING = {"auroc": 0.97, "auroc_se": 0.001, "efficiency": 0.4, "above_ceiling": False}
+FLOORS = {"majority": {"auroc": 0.5, "accuracy": 0.5}, "pooled_pixels": {"auroc": 0.6, "accuracy": 0.58}}
+METRICS = {"auroc": 0.8, "accuracy": 0.7, "accuracy_at_threshold": 0.7}
+
+
+def scores(strength: float, seed: int, split: str = "test", truth: np.ndarray = TRUTH) -> pd.DataFrame:  # type: ignore[type-arg]
+    """Draw a run's predictions of a split: half of the noise is of the image, half of the seed."""
+    of_image = np.random.default_rng(1000 + len(split)).normal(size=len(truth))
+    own = np.random.default_rng(seed).normal(size=len(truth))
+    logit = strength * (truth - 0.5) + 0.7 * of_image + 0.7 * own
+    return pd.DataFrame(
+        {
+            "split": split,
+            "case": np.arange(len(truth)),
+            "target": "opacity",
+            "truth": truth,
+            "logit": logit,
+            "probability": 1 / (1 + np.exp(-logit)),
+            "ideal_logit": np.where(truth, 3.5, -3.5),
+        }
+    )
+
+
+def write_scored(
+    folder: Path,
+    strength: float,
+    seed: int,
+    model: str = "resnet18",
+    mode: str = "finetune",
+    options: dict[str, Any] | None = None,
+    **changes: Any,  # noqa: ANN401
+) -> Path:
+    """Write one complete run: record, predictions of all splits, configuration."""
+    options = options or {}
+    arm_hash = f"{model}-{mode}-{sorted(options.items())}"
+    name = f"{model}-{mode}-{zlib.crc32(arm_hash.encode())}-s{seed}-t{changes.get('train_seed', 0)}"
+    run = folder / re.sub(r"[^\w.-]", "-", name)
+    record = {
+        "status": "complete",
+        "error": None,
+        "arm": {"model": model, "mode": mode, "weights": "random"},
+        "seed": seed,
+        "data_seed": 0,
+        "train_seed": 0,
+        "config_hash": f"{arm_hash}-{seed}",
+        "arm_hash": arm_hash,
+        "data_hash": "d",
+        "weights": {"source": "random", "name": "seed 0", "sha256": f"sha-{model}"},
+        "parameters": {"total": 100, "trainable": 10},
+        "threshold": 0.4,
+        "metrics": {"test": METRICS},
+        "history": [
+            {"epoch": epoch, "train_loss": 0.7 - epoch / 10, "val_loss": 0.7, "val_auroc": 0.6, "lr": 1e-3}
+            for epoch in range(3)
+        ],
+        "ceiling": CEILING,
+        "floors": FLOORS,
+        "time": {"fit_s": 2.0},
+        "environment": {"torch": "2", "precision": "32-true"},
+        **changes,
+    }
+    noise = seed + zlib.crc32(arm_hash.encode())  # of each arm and seed its own
+    train = scores(strength + 1.5, noise, "train", np.arange(80) % 2)
+    pd.concat([train, scores(strength, noise)]).to_csv(_ready(run) / PREDICTIONS, index=False)
+    config = OmegaConf.create({"seed": seed, "data": {"n_train": 100}, "optim": {"lr": 1e-3}})
+    for key, value in options.items():
+        OmegaConf.update(config, key, value)
+    write_text(run / ".hydra" / "config.yaml", OmegaConf.to_yaml(config))
+    write_record(run, record)
+    return run
+
+
+def write_evaluation(run: Path, name: str, shifted: pd.DataFrame, ceiling: float | None = 0.9) -> None:
+    """Write what `evaluate` leaves."""
+    place = _ready(run / EVALUATIONS / name)
+    shifted.to_csv(place / PREDICTIONS, index=False)
+    write_record(place, {"ceiling": None if ceiling is None else {"auroc": ceiling}})
+
+
+def write_study(folder: Path) -> Path:
+    """Write two backbones, fine-tuned and frozen, five seeds each."""
+    strengths = {
+        ("resnet18", "finetune"): 2.5,
+        ("resnet18", "frozen"): 1.0,
+        ("vgg16", "finetune"): 1.0,
+        ("vgg16", "frozen"): 0.9,
+    }
+    for (model, mode), strength in strengths.items():
+        for seed in range(5):
+            write_scored(folder, strength, seed, model, mode)
+    return folder
+
+
+def _ready(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

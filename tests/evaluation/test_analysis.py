@@ -1,0 +1,79 @@
+"""Everything a report says, from a folder."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation.sweeps import scores, write_scored, write_study
+from xray_tl.errors import InputError
+from xray_tl.evaluation.analysis import analyse
+from xray_tl.records import PREDICTIONS
+
+
+def test_a_study_of_two_backbones_and_two_modes(tmp_path: Path) -> None:
+    done = analyse(write_study(tmp_path))
+    assert done.arms[0].label in done.comparison.analysis.arms
+    verdicts = done.comparison.verdicts
+    assert len(verdicts) == 6
+    strong = [pair for pair in verdicts if "resnet18 finetune random" in pair]
+    assert all(verdicts[pair].better == "resnet18 finetune random" for pair in strong)
+    (interaction,) = done.interactions
+    assert {interaction.first, interaction.second} == {"resnet18", "vgg16"}
+    arms = {label: estimate.value for label, estimate in done.comparison.analysis.arms.items()}
+    resnet, vgg = (arms[f"{m} finetune random"] - arms[f"{m} frozen random"] for m in ("resnet18", "vgg16"))
+    assert interaction.estimate.value == pytest.approx(resnet - vgg)
+    metrics = {
+        "auroc",
+        "accuracy",
+        "accuracy_at_threshold",
+        "sensitivity",
+        "specificity",
+        "brier",
+        "nll",
+        "ece",
+    }
+    assert set(done.measures["metric"]) == metrics
+    assert (done.measures["lower"] <= done.measures["upper"]).all()
+    assert set(done.overfitting) == set(arms)
+    assert not done.problems
+
+
+def test_decisions_use_each_run_s_own_threshold(tmp_path: Path) -> None:
+    write_scored(tmp_path, 1.0, 0, threshold=0.0)
+    write_scored(tmp_path, 1.0, 1, threshold=1.1)
+    measures = analyse(tmp_path).measures.set_index("metric")["value"]
+    assert measures["sensitivity"] == pytest.approx(0.5)
+    assert measures["specificity"] == pytest.approx(0.5)
+
+
+def test_a_learning_curve_is_found(tmp_path: Path) -> None:
+    for n_train, strength in ((100, 0.8), (200, 1.4), (400, 2.5)):
+        for seed in range(3):
+            write_scored(tmp_path, strength, seed, options={"data.n_train": n_train})
+    (points,) = analyse(tmp_path).learning.values()
+    assert [n for n, _ in points] == [100, 200, 400]
+    assert points[0][1].value < points[2][1].value
+
+
+def test_arms_of_other_images_are_named_and_not_compared(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_scored(tmp_path, 1.0, seed)
+    other = write_scored(tmp_path, 1.0, 0, model="vgg16")
+    scores(1, 0)[:-2].to_csv(other / PREDICTIONS, index=False)
+    done = analyse(tmp_path)
+    assert [arm.label for arm in done.arms] == ["resnet18 finetune random"]
+    assert "not compared, since tested on other images: vgg16 finetune random" in done.problems
+
+
+def test_one_seed_says_what_it_cannot_say(tmp_path: Path) -> None:
+    write_scored(tmp_path, 1.0, 0)
+    done = analyse(tmp_path)
+    assert "resnet18 finetune random has one seed: it says nothing about training again" in done.problems
+
+
+def test_only_failed_runs(tmp_path: Path) -> None:
+    write_scored(tmp_path, 1.0, 0, status="failed", error="RunError: it broke")
+    with pytest.raises(
+        InputError, match=r"no complete run with predictions: .* is failed: RunError: it broke"
+    ):
+        analyse(tmp_path)

@@ -1,0 +1,83 @@
+"""A sweep's folder as arms and readers."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation.sweeps import TRUTH, scores, write_scored, write_study
+from xray_tl.errors import InputError
+from xray_tl.evaluation.study import Study, readings
+from xray_tl.records import PREDICTIONS, write_record
+
+
+def test_arms_are_found_with_their_seeds(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    assert sorted(arm.label for arm in study.arms) == [
+        "resnet18 finetune random",
+        "resnet18 frozen random",
+        "vgg16 finetune random",
+        "vgg16 frozen random",
+    ]
+    assert all([run.reader for run in arm.runs] == ["0", "1", "2", "3", "4"] for arm in study.arms)
+    assert not study.problems
+    assert set(study.runs["label"]) == {arm.label for arm in study.arms}
+    laid_out = readings(list(study.arms))
+    assert laid_out.rating.shape == (4, 5, 60)
+    assert laid_out.truth.sum() == TRUTH.sum()
+
+
+def test_arms_of_one_name_are_told_apart_by_the_options_that_differ(tmp_path: Path) -> None:
+    for n_train in (100, 200):
+        for decay in (0.0, 0.1):
+            write_scored(tmp_path, 1.0, 0, options={"data.n_train": n_train, "optim.weight_decay": decay})
+    labels = sorted(arm.label for arm in Study.load(tmp_path).arms)
+    assert labels[0] == "resnet18 finetune random, n_train=100, weight_decay=0.0"
+    assert len(set(labels)) == 4
+
+
+def test_other_weights_or_precision_are_another_arm(tmp_path: Path) -> None:
+    write_scored(tmp_path, 1.0, 0)
+    write_scored(tmp_path, 1.0, 1, weights={"source": "random", "name": "seed 0", "sha256": "other"})
+    write_scored(tmp_path, 1.0, 2, environment={"precision": "bf16-mixed"})
+    study = Study.load(tmp_path)
+    assert [len(arm.runs) for arm in study.arms] == [1, 1, 1]
+    assert len({arm.label for arm in study.arms}) == 3
+
+
+def test_training_sets_vary_as_readers(tmp_path: Path) -> None:
+    for train_seed in range(3):
+        write_scored(tmp_path, 1.0, train_seed, train_seed=train_seed, data_hash=f"d{train_seed}")
+    (arm,) = Study.load(tmp_path).arms
+    assert arm.varies_training_sets
+    assert [run.reader for run in arm.runs] == ["0/0", "1/1", "2/2"]
+
+
+def test_what_cannot_be_analysed_is_named_and_the_rest_is_not_lost(tmp_path: Path) -> None:
+    write_scored(tmp_path, 1.0, 0)
+    (write_scored(tmp_path, 1.0, 1) / PREDICTIONS).unlink()
+    one_class = write_scored(tmp_path, 1.0, 2)
+    scores(1, 2, truth=TRUTH * 0).to_csv(one_class / PREDICTIONS, index=False)
+    write_scored(tmp_path, 1.0, 3, status="failed", error="RunError: it broke")
+    two = write_scored(tmp_path, 1.0, 4)
+    frame = scores(1, 4)
+    frame.loc[::2, "target"] = "nodule"
+    frame.to_csv(two / PREDICTIONS, index=False)
+    study = Study.load(tmp_path)
+    assert [run.reader for run in study.arms[0].runs] == ["0"]
+    text = "\n".join(study.problems)
+    for part in (
+        f"has no {PREDICTIONS}",
+        "of one class only",
+        "is failed: RunError: it broke",
+        "has 2 targets",
+    ):
+        assert part in text
+    write_record(tmp_path / "future", {"schema": 99})
+    newer = (tmp_path / "future" / "record.json").read_text().replace('"schema": 99', '"schema": 98')
+    (tmp_path / "future" / "record.json").write_text(newer)
+    assert len(Study.load(tmp_path).arms) == 1
+
+
+def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no run with a record\.json"):
+        Study.load(tmp_path)

@@ -1,0 +1,117 @@
+"""The report of a sweep."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.evaluation.sweeps import write_scored, write_study
+from xray_tl.config import SyntheticDataConfig
+from xray_tl.data.atlas import write_atlas
+from xray_tl.data.synthetic import SyntheticRadiographs
+from xray_tl.evaluation.study import Study, atlas_path
+from xray_tl.report.page import PARTS, write_report
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_study(tmp_path_factory.mktemp("sweep"))
+    test_set = Study.load(folder).arms[0].test_set
+    source = SyntheticRadiographs.open(SyntheticDataConfig(image_size=32), "test")
+    write_atlas(source, 60, atlas_path(folder, test_set))
+    write_report(folder)
+    return folder
+
+
+def test_the_page_stands_alone_and_says_what_was_found(sweep: Path) -> None:
+    page = (sweep / "report.html").read_text()
+    assert len(page) < 5e6
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
+    assert "@import" not in page
+    assert "resnet18 finetune random has the highest test AUROC" in page
+    assert "better than" in page
+    for heading in ("Arms", "Differences", "Curves", "Five questions", "Errors", "Provenance"):
+        assert f"<h2>{heading}</h2>" in page
+    for letter in "BCDE":
+        assert f"<h3>{letter}. " in page
+    assert page.count("data:image/png;base64,") >= 8
+    assert "Model selection saw validation images alone" in page
+
+
+def test_tables_and_figures_lie_beside_it(sweep: Path) -> None:
+    arms = pd.read_csv(sweep / PARTS / "arms.csv")
+    pairs = pd.read_csv(sweep / PARTS / "differences.csv")
+    assert (len(arms), len(pairs)) == (4, 6)
+    assert (arms["auroc_lower"] < arms["auroc"]).all()
+    assert (arms["auroc"] < arms["auroc_upper"]).all()
+    assert set(pairs["verdict"]) <= {"better", "equivalent", "undecided"}
+    for name in ("auroc", "differences", "curves", "roc", "reliability"):
+        assert (sweep / PARTS / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (sweep / PARTS / f"{name}.svg").read_text()
+    assert not list(sweep.rglob("*.partial-*"))
+
+
+def test_identifiers_of_figures_do_not_clash(sweep: Path) -> None:
+    page = (sweep / "report.html").read_text()
+    figures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    clips = [set(re.findall(r'<clipPath id="(\w+)"', figure)) for figure in figures]
+    assert len(set.union(*clips)) == sum(map(len, clips))
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_scored(tmp_path, 1.0, seed, model=HOSTILE)
+    write_scored(tmp_path, 1.0, 9, status="failed", error=HOSTILE)
+    page = write_report(tmp_path).read_text()
+    assert "alert" in page
+    assert HOSTILE not in page
+    assert "<script" not in page
+
+
+def test_without_an_atlas_there_are_no_pictures_but_a_report(tmp_path: Path) -> None:
+    write_scored(tmp_path, 1.0, 0)
+    page = write_report(tmp_path).read_text()
+    assert "data:image" not in page
+    assert "it says nothing about training again" in page
+    assert "has a test AUROC of" in page
+
+
+def test_a_damaged_atlas_is_no_atlas(tmp_path: Path) -> None:
+    write_scored(tmp_path, 1.0, 0)
+    atlas_path(tmp_path, Study.load(tmp_path).arms[0].test_set).write_bytes(b"\x89PNG damaged")
+    assert "data:image" not in write_report(tmp_path).read_text()
+
+
+def test_the_command_prints_the_page_and_needs_no_torch(
+    sweep: Path, subprocess_env: dict[str, str], tmp_path: Path
+) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom xray_tl.report.page import write_report\n"
+        f"write_report(Path({str(sweep)!r}))\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], env=subprocess_env, check=True, timeout=120)
+    command = [sys.executable, "-m", "xray_tl.report"]
+    done = subprocess.run(
+        [*command, f"dir={sweep}"],
+        env=subprocess_env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.strip() == str(sweep / "report.html")
+    for wrong, message in (
+        (f"dir={tmp_path / 'no'}", "is not a folder"),
+        (f"dir={tmp_path}", "has no run with"),
+    ):
+        refused = subprocess.run(
+            [*command, wrong], env=subprocess_env, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert refused.returncode == 1
+        assert message in refused.stderr
+        assert refused.stderr.count("\n") == 1

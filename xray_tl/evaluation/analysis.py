@@ -1,0 +1,194 @@
+"""Everything that a report says of a study, computed: arms, differences, interactions, gaps; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xray_tl.errors import InputError
+from xray_tl.evaluation.bootstrap import TwoWayBootstrap
+from xray_tl.evaluation.collect import ARM
+from xray_tl.evaluation.comparison import Comparison, compare
+from xray_tl.evaluation.covariance import (
+    ACCURACY,
+    AUROC,
+    BRIER,
+    ECE,
+    NLL,
+    SENSITIVITY,
+    SPECIFICITY,
+    Metric,
+)
+from xray_tl.evaluation.gap import Shift, overfitting, shifts_of
+from xray_tl.evaluation.mrmc import Estimate, cells
+from xray_tl.evaluation.readings import Readings
+from xray_tl.evaluation.study import Arm, Study, readings
+from xray_tl.evaluation.verdict import MARGIN
+
+MEASURES: tuple[tuple[str, str, Metric], ...] = (
+    ("accuracy", "half", ACCURACY),
+    ("accuracy_at_threshold", "decision", ACCURACY),
+    ("sensitivity", "decision", SENSITIVITY),
+    ("specificity", "decision", SPECIFICITY),
+    ("brier", "probability", BRIER),
+    ("nll", "probability", NLL),
+)
+"""Name, what of a run it is computed from, metric; beside the AUROC and the ECE."""
+ECE_RESAMPLES = 300
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Does freezing cost one backbone more than another?
+
+    Attributes:
+        first: One backbone.
+        second: The other.
+        weights: What all four arms start from.
+        modes: The two modes.
+        estimate: (first in mode 1 - first in mode 2) - (the same of the second).
+    """
+
+    first: str
+    second: str
+    weights: str
+    modes: tuple[str, str]
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class StudyAnalysis:
+    """An analysed study.
+
+    Attributes:
+        study: The study.
+        arms: Those of the main test set, best first.
+        comparison: AUROC: estimates and verdicts.
+        measures: One row an arm and metric: value, lower, upper.
+        interactions: Backbone by mode.
+        overfitting: AUROC on training images minus that on fresh ones, by arm.
+        shifts: AUROC on shifted images minus that on the test images, by arm.
+        learning: Series of arms that differ in `data.n_train` alone: (images, estimate).
+        problems: What is missing, and why.
+    """
+
+    study: Study
+    arms: tuple[Arm, ...]
+    comparison: Comparison
+    measures: pd.DataFrame
+    interactions: tuple[Interaction, ...]
+    overfitting: Mapping[str, Estimate]
+    shifts: Mapping[str, tuple[Shift, ...]]
+    learning: Mapping[str, tuple[tuple[int, Estimate], ...]]
+    problems: tuple[str, ...]
+
+    @property
+    def ceiling(self) -> float:
+        """Return the best possible AUROC of the test images; NaN where it is not known."""
+        return self.arms[0].mean("ceiling_auroc")
+
+
+def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
+    """Analyse a sweep's folder: the arms of the test set that most of its runs share.
+
+    Raises:
+        InputError: There is no record, or no run that can be analysed.
+    """
+    study = Study.load(folder)
+    if not study.arms:
+        why = "; ".join(study.problems)
+        raise InputError(f"{folder} has no complete run with predictions: {why}")
+    main, *others = study.test_sets
+    arms = study.on(main)
+    problems = list(study.problems)
+    if others:
+        left = ", ".join(arm.label for arm in study.arms if arm.test_set != main)
+        problems.append(f"not compared, since tested on other images: {left}")
+    test = readings(arms)
+    comparison = compare(test, AUROC, margin=margin)
+    for arm in arms:
+        if len(arm.runs) == 1:
+            problems.append(f"{arm.label} has one seed: it says nothing about training again")
+    return StudyAnalysis(
+        study,
+        tuple(arms),
+        comparison,
+        _measures(arms, comparison),
+        tuple(_interactions(arms, test)),
+        _overfitting(arms, test, problems),
+        {arm.label: found for arm in arms if (found := shifts_of(folder, arm, problems))},
+        _learning(arms, comparison),
+        tuple(dict.fromkeys(problems)),
+    )
+
+
+def _measures(arms: list[Arm], comparison: Comparison) -> pd.DataFrame:
+    rows = [
+        (label, "auroc", estimate.value, estimate.lower, estimate.upper)
+        for label, estimate in comparison.analysis.arms.items()
+    ]
+    for name, column, metric in MEASURES:
+        computed = cells(readings(arms, column=column), metric)
+        for arm in arms:
+            found = computed.contrast({arm.label: 1})
+            rows.append((arm.label, name, found.value, found.lower, found.upper))
+    resampled = TwoWayBootstrap(readings(arms, column="probability"), ECE, seed=0, resamples=ECE_RESAMPLES)
+    rows += [(arm.label, "ece", *resampled.contrast({arm.label: 1})) for arm in arms]
+    return pd.DataFrame(rows, columns=["arm", "metric", "value", "lower", "upper"])
+
+
+def _interactions(arms: list[Arm], test: Readings) -> list[Interaction]:
+    """Find every two backbones that share two modes, weights and options."""
+    plain = [arm for arm in arms if not arm.options]
+    by_place = {tuple(arm.name[key] for key in ARM): arm.label for arm in plain}
+    computed = cells(test)
+    found = []
+    models = sorted({place[0] for place in by_place})
+    modes = sorted({place[1] for place in by_place})
+    for weights in sorted({place[2] for place in by_place}):
+        for first, second in combinations(models, 2):
+            for pair in combinations(modes, 2):
+                places = [(model, mode, weights) for model in (first, second) for mode in pair]
+                if all(place in by_place for place in places):
+                    labels = [by_place[place] for place in places]
+                    contrast = dict(zip(labels, (1.0, -1.0, -1.0, 1.0), strict=True))
+                    found.append(Interaction(first, second, weights, pair, computed.contrast(contrast)))
+    return found
+
+
+def _overfitting(arms: list[Arm], test: Readings, problems: list[str]) -> dict[str, Estimate]:
+    result = {}
+    for arm in arms:
+        if arm.varies_training_sets:
+            problems.append(f"{arm.label}: its training sets differ by seed, so their gap is not analysed")
+            continue
+        try:
+            result[arm.label] = overfitting(readings([arm], "train"), _only(test, arm.label), arm.label)
+        except InputError as error:
+            problems.append(f"{arm.label}: no gap between training and test images: {error}")
+    return result
+
+
+def _only(study: Readings, label: str) -> Readings:
+    """Return one treatment, and the readers who used it."""
+    row = study.treatments.index(label)
+    used = np.flatnonzero(study.read[row])
+    names = tuple(study.readers[reader] for reader in used)
+    return Readings((label,), names, study.truth, study.rating[[row]][:, used])
+
+
+def _learning(arms: list[Arm], comparison: Comparison) -> dict[str, tuple[tuple[int, Estimate], ...]]:
+    series: dict[str, list[tuple[int, Estimate]]] = {}
+    for arm in arms:
+        if "data.n_train" not in arm.options:
+            continue
+        others = {key: value for key, value in arm.options.items() if key != "data.n_train"}
+        base = " ".join([*arm.name.values(), *(f"{key}={value}" for key, value in others.items())])
+        point = (int(arm.options["data.n_train"]), comparison.analysis.arms[arm.label])
+        series.setdefault(base, []).append(point)
+    return {base: tuple(sorted(points, key=lambda point: point[0])) for base, points in series.items()}

@@ -1,0 +1,59 @@
+"""A run's predictions, read back and checked; no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xray_tl.errors import InputError
+from xray_tl.records import PREDICTIONS
+
+COLUMNS = ("split", "case", "target", "truth", "logit", "probability")
+IDEAL = "ideal_logit"
+
+
+def read_predictions(folder: Path) -> pd.DataFrame:
+    """Read a run's predictions, one row an image and target.
+
+    Raises:
+        InputError: There are none, a column is missing, a score is not a number, or a case stands twice.
+    """
+    path = folder / PREDICTIONS
+    if not path.is_file():
+        raise InputError(f"{folder.name} has no {PREDICTIONS}")
+    try:
+        frame = pd.read_csv(path, dtype={"split": str, "case": str, "target": str})
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{path} is not a table: {str(error).splitlines()[0]}") from error
+    absent = [column for column in COLUMNS if column not in frame]
+    if absent:
+        raise InputError(f"{path} has no column {', '.join(absent)}")
+    numbers = frame[["truth", "logit", "probability"]].apply(pd.to_numeric, errors="coerce")
+    wrong = ~np.isfinite(numbers.to_numpy(dtype=np.float64)).all(axis=1)
+    if wrong.any():
+        raise InputError(f"{path} has {wrong.sum()} rows without a finite score")
+    if not numbers["truth"].isin((0, 1)).all():
+        raise InputError(f"{path} has a truth that is not 0 or 1")
+    double = frame.duplicated(["split", "case", "target"])
+    if double.any():
+        raise InputError(f"{path} has case {frame['case'][double].iloc[0]} twice")
+    frame[["truth", "logit", "probability"]] = numbers
+    return frame
+
+
+def split_of(frame: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return the rows of a split in order of case."""
+    return frame[frame["split"] == split].sort_values(["target", "case"], ignore_index=True)
+
+
+def images_id(frame: pd.DataFrame) -> str:
+    """Name a test set by its cases, their truths and, where it is known, what an ideal observer sees.
+
+    Runs with the same name were tested on the same images, whatever they were trained on.
+    """
+    test = split_of(frame, "test")
+    columns = [column for column in ("case", "target", "truth", IDEAL) if column in test]
+    return hashlib.sha256(test[columns].to_csv(index=False, float_format="%.6g").encode()).hexdigest()

@@ -1,0 +1,218 @@
+"""The report of a sweep: one page that needs no network, and its tables and figures as files; no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+from matplotlib.figure import Figure
+
+from xray_tl.evaluation.analysis import Interaction, StudyAnalysis, analyse
+from xray_tl.evaluation.verdict import MARGIN
+from xray_tl.evaluation.wording import interval_text, need_text, scope_text
+from xray_tl.files import write_text
+from xray_tl.report import figures, tables, thumbnails
+from xray_tl.report.style import inline_svg, write_figure
+from xray_tl.report.tasks import TERMS, tasks
+
+REPORT = "report.html"
+PARTS = "report"
+"""Folder, beside the page, of its tables and figures."""
+MOST_CURVES = 8
+"""Arms that one figure of curves shows, at most: the best."""
+MOST_DIFFERENCES = 15
+"""Pairs that one figure shows, at most: else those of the best arm."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page: text cells."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+
+def write_report(folder: Path, margin: float = MARGIN) -> Path:
+    """Write a sweep's report from its records and predictions alone; return the page's path.
+
+    Args:
+        folder: The sweep's folder.
+        margin: Largest difference of AUROC that counts as equivalent.
+
+    Raises:
+        InputError: There is nothing to report on.
+    """
+    done = analyse(folder, margin)
+    parts = folder / PARTS
+    write_text(parts / "arms.csv", tables.arms_table(done).to_csv(index=False))
+    write_text(parts / "differences.csv", tables.pairs_table(done).to_csv(index=False))
+    drawn = _draw(done)
+    for name, figure in drawn.items():
+        write_figure(figure, parts, name)
+    inline = {name: inline_svg(figure, name) for name, figure in drawn.items()}
+    figures.write_auroc(done.study.runs, folder, _intervals(done))
+    write_text(folder / REPORT, _render(done, inline))
+    return folder / REPORT
+
+
+def _draw(done: StudyAnalysis) -> dict[str, Figure]:
+    analysis = done.comparison.analysis
+    shown = list(done.arms[:MOST_CURVES])
+    labels = {arm.label for arm in done.arms}
+    runs = done.study.runs[done.study.runs["label"].isin(labels)]
+    drawn = {
+        "auroc": figures.draw_auroc(runs, _intervals(done)),
+        "curves": figures.draw_curves(shown),
+        "roc": figures.draw_roc(shown),
+        "reliability": figures.draw_reliability(shown),
+    }
+    if analysis.pairs:
+        kinds = {pair: verdict.kind for pair, verdict in done.comparison.verdicts.items()}
+        best, all_ = done.arms[0].label, len(analysis.pairs) <= MOST_DIFFERENCES
+        pairs = {pair: found for pair, found in analysis.pairs.items() if all_ or best in pair}
+        drawn["differences"] = figures.draw_differences(pairs, kinds)
+    if done.learning:
+        drawn["learning_curve"] = figures.draw_learning_curve(done.learning, done.ceiling)
+    return drawn
+
+
+def _intervals(done: StudyAnalysis) -> dict[str, tuple[float, float]]:
+    found = done.comparison.analysis.arms.items()
+    return {label: (estimate.lower, estimate.upper) for label, estimate in found}
+
+
+def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
+    environment = Environment(
+        loader=PackageLoader("xray_tl.report"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.j2")
+    first = done.arms[0].runs[0].record
+    return template.render(
+        title=done.study.folder.name,
+        answer=_answer(done),
+        arms=Table(*tables.shown_arms(done)),
+        pairs=Table(*tables.shown_pairs(done)),
+        confusion=Table(*tables.shown_confusion(done)),
+        trimmed=len(done.comparison.analysis.pairs) > MOST_DIFFERENCES,
+        margin=done.comparison.margin,
+        scope=_scope(done),
+        interactions=[_interaction_row(found) for found in done.interactions],
+        tasks=tasks(done, _latency(done.study.folder)),
+        mistakes=thumbnails.confident_mistakes(done),
+        hardest=thumbnails.hardest_cases(done),
+        best=done.arms[0].label,
+        svg=svg,
+        provenance=_provenance(done),
+        problems=done.problems,
+        environment=first.get("environment", {}),
+        runs=len(done.study.runs),
+        complete=int((done.study.runs["status"] == "complete").sum()),
+        parts=PARTS,
+    )
+
+
+def _answer(done: StudyAnalysis) -> list[str]:
+    """Say in three sentences which arm, by how much, and with what certainty."""
+    best = done.arms[0]
+    estimate = done.comparison.analysis.arms[best.label]
+    span = interval_text(estimate.lower, estimate.upper)
+    if len(done.arms) == 1:
+        first = f"{best.label} has a test AUROC of {estimate.value:.3f} (95 % CI {span})."
+    else:
+        beaten: list[str] = []
+        open_: list[str] = []
+        same: list[str] = []
+        for pair, verdict in done.comparison.verdicts.items():
+            if best.label in pair:
+                other = pair[0] if pair[1] == best.label else pair[1]
+                kinds = {"better": beaten, "equivalent": same, "undecided": open_}
+                kinds[verdict.kind].append(other)
+        standing = _standing(beaten, same, open_)
+        first = f"{best.label} has the highest test AUROC, {estimate.value:.3f} (95 % CI {span}): {standing}"
+    second = _against_ceiling(done)
+    return [first, second, " ".join([*_open_question(done), f"This holds for {_scope(done)}."])]
+
+
+def _open_question(done: StudyAnalysis) -> list[str]:
+    """Say what would decide between the best arm and the next that it is not told from."""
+    for (first, second), verdict in done.comparison.verdicts.items():
+        if first == done.arms[0].label and verdict.kind == "undecided":
+            return [f"Between {first} and {second}: {need_text(verdict, TERMS)}"]
+    return []
+
+
+def _standing(beaten: list[str], same: list[str], open_: list[str]) -> str:
+    parts = []
+    if beaten:
+        names = ", ".join(beaten) if len(beaten) <= 3 else f"{len(beaten)} other arms"
+        parts.append(f"better than {names}")
+    if same:
+        parts.append(f"equivalent to {', '.join(same)}")
+    if open_:
+        parts.append(f"undecided against {', '.join(open_)}")
+    return "; ".join(parts) + "."
+
+
+def _against_ceiling(done: StudyAnalysis) -> str:
+    best = done.arms[0]
+    floors = (best.runs[0].record.get("floors") or {}).items()
+    floor = max(((scores["auroc"], name) for name, scores in floors), default=None)
+    below = ""
+    if floor is not None:
+        below = f"; {floor[1].replace('_', ' ')}, which learn no features, reach {floor[0]:.3f}"
+    if done.ceiling != done.ceiling:
+        return f"The best possible AUROC is not known for these images{below}."
+    return (
+        f"The best possible is {done.ceiling:.3f}, so its observer efficiency is "
+        f"{best.mean('efficiency'):.2f}{below}."
+    )
+
+
+def _scope(done: StudyAnalysis) -> str:
+    pairs = done.comparison.analysis.pairs or done.comparison.analysis.arms
+    varied = all(arm.varies_training_sets for arm in done.arms)
+    of = ", each on a training set of its own," if varied else " on this training set"
+    return scope_text(next(iter(pairs.values())), TERMS, of)
+
+
+def _interaction_row(found: Interaction) -> list[str]:
+    estimate = found.estimate
+    return [
+        f"{found.modes[0]} minus {found.modes[1]}, {found.weights}: {found.first} against {found.second}",
+        f"{estimate.value:+.3f}",
+        interval_text(estimate.lower, estimate.upper),
+    ]
+
+
+def _provenance(done: StudyAnalysis) -> Table:
+    head = ["arm", "weights", "sha256", "seeds", "data", "recipe"]
+    rows = []
+    for arm in done.arms:
+        row, record = arm.runs[0].row, arm.runs[0].record
+        weights = record.get("weights") or {}
+        rows.append(
+            [
+                arm.label,
+                f"{weights.get('source', '')}, {weights.get('name', '')}",
+                str(weights.get("sha256") or "")[:12],
+                ", ".join(run.reader for run in arm.runs),
+                str(row["data_hash"])[:12],
+                str(row["arm_hash"])[:12],
+            ]
+        )
+    return Table(head, rows)
+
+
+def _latency(folder: Path) -> dict[str, float]:
+    """Read what `bench` measured, if it wrote into this folder."""
+    try:
+        measured = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
+        return {str(row["model"]): float(row["latency_p50_ms"]) for row in measured}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,185 @@
+"""Tables of a report, as the page shows them and as CSV; no torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from xray_tl.evaluation.analysis import StudyAnalysis
+from xray_tl.evaluation.ceiling import detectability
+from xray_tl.evaluation.scores import split_of
+from xray_tl.evaluation.study import Arm
+from xray_tl.evaluation.wording import interval_text, p_text
+
+
+def arms_table(done: StudyAnalysis) -> pd.DataFrame:
+    """Return one row an arm, numbers unrounded: estimates with their intervals, costs."""
+    wide = done.measures.set_index(["arm", "metric"])
+    rows = []
+    for arm in done.arms:
+        estimate = done.comparison.analysis.arms[arm.label]
+        row = {"arm": arm.label, "seeds": len(arm.runs)}
+        for metric in done.measures["metric"].unique():
+            for part in ("value", "lower", "upper"):
+                suffix = "" if part == "value" else f"_{part}"
+                row[f"{metric}{suffix}"] = wide.loc[(arm.label, metric), part]
+        row |= {"auroc_se": estimate.se, "auroc_df": estimate.df, "ceiling_auroc": arm.mean("ceiling_auroc")}
+        row |= {f"efficiency{suffix}": value for suffix, value in _efficiency(done, arm).items()}
+        row |= {
+            "trainable_parameters": arm.mean("trainable_parameters"),
+            "fit_s": arm.mean("fit_s"),
+            "threshold": arm.mean("threshold"),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
+    """Return one row a pair, numbers unrounded."""
+    rows = []
+    for pair, estimate in done.comparison.analysis.pairs.items():
+        verdict = done.comparison.verdicts[pair]
+        need = verdict.need
+        rows.append(
+            {
+                "first": pair[0],
+                "second": pair[1],
+                "seeds": estimate.readers,
+                "difference": estimate.value,
+                "lower": estimate.lower,
+                "upper": estimate.upper,
+                "se": estimate.se,
+                "df": estimate.df,
+                "p": estimate.p,
+                "p_holm": verdict.p,
+                "p_equivalent": verdict.p_equivalent,
+                "verdict": verdict.kind,
+                "better": verdict.better,
+                "seeds_needed": need.readers if need else None,
+                "images_needed": need.cases if need else None,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of arms as the page shows it."""
+    head = [
+        "arm",
+        "seeds",
+        "AUROC",
+        "95 % CI",
+        "efficiency",
+        "accuracy at 0.5",
+        "accuracy at threshold",
+        "sensitivity",
+        "specificity",
+        "Brier",
+        "ECE",
+        "trainable",
+        "fit",
+    ]
+    rows = []
+    for floor in _floors(done):
+        rows.append([floor["name"], "", floor["auroc"], "", "", floor["accuracy"], *[""] * 7])
+    for row in arms_table(done).to_dict("records"):
+        rows.append(
+            [
+                str(row["arm"]),
+                str(row["seeds"]),
+                f"{row['auroc']:.3f}",
+                interval_text(row["auroc_lower"], row["auroc_upper"]),
+                "" if np.isnan(row["efficiency"]) else f"{row['efficiency']:.2f}",
+                *(
+                    f"{row[key]:.3f}"
+                    for key in (
+                        "accuracy",
+                        "accuracy_at_threshold",
+                        "sensitivity",
+                        "specificity",
+                        "brier",
+                        "ece",
+                    )
+                ),
+                _count(row["trainable_parameters"]),
+                f"{row['fit_s']:.0f} s",
+            ]
+        )
+    if not np.isnan(done.ceiling):
+        rows.append(["best possible (ideal observer)", "", f"{done.ceiling:.3f}", "", "1", *[""] * 8])
+    return head, rows
+
+
+def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of differences as the page shows it."""
+    needed = ["seeds needed", "images needed"]
+    head = ["first", "second", "difference", "95 % CI", "p", "p (Holm)", *needed, "verdict"]
+    rows = []
+    for row in pairs_table(done).to_dict("records"):
+        verdict = str(row["verdict"])
+        if verdict == "better":
+            verdict = f"{'first' if row['better'] == row['first'] else 'second'} is better"
+        needed = [
+            "" if verdict != "undecided" else _needed(row[key]) for key in ("seeds_needed", "images_needed")
+        ]
+        rows.append(
+            [
+                str(row["first"]),
+                str(row["second"]),
+                f"{row['difference']:+.3f}",
+                interval_text(row["lower"], row["upper"]),
+                *(p_text(row[key]).removeprefix("p = ").removeprefix("p ") for key in ("p", "p_holm")),
+                *(needed if verdict == "undecided" else ["", ""]),
+                verdict,
+            ]
+        )
+    return head, rows
+
+
+def shown_confusion(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
+    """Return the mean counts over seeds at each run's own threshold."""
+    head = ["arm", "true positive", "false negative", "true negative", "false positive"]
+    rows = []
+    for arm in done.arms:
+        counts = np.mean([_confusion(run.scores, float(run.record["threshold"])) for run in arm.runs], axis=0)
+        rows.append([arm.label, *(f"{count:.1f}" for count in counts)])
+    return head, rows
+
+
+def _confusion(scores: pd.DataFrame, threshold: float) -> list[int]:
+    test = split_of(scores, "test")
+    truth, decided = test["truth"] > 0.5, test["probability"] >= threshold
+    return [
+        int((truth & decided).sum()),
+        int((truth & ~decided).sum()),
+        int((~truth & ~decided).sum()),
+        int((~truth & decided).sum()),
+    ]
+
+
+def _efficiency(done: StudyAnalysis, arm: Arm) -> dict[str, float]:
+    """Return the mean efficiency of the seeds, and that of the ends of the AUROC's interval."""
+    estimate, ceiling = done.comparison.analysis.arms[arm.label], arm.mean("ceiling_auroc")
+    ends = np.clip([estimate.lower, estimate.upper], 1e-6, 1 - 1e-6)
+    ratio = detectability(ends) / detectability(np.array(ceiling))
+    lower, upper = np.sign(ratio) * ratio**2
+    return {"": arm.mean("efficiency"), "_lower": float(lower), "_upper": float(upper)}
+
+
+def _floors(done: StudyAnalysis) -> list[dict[str, str]]:
+    floors: dict[str, dict[str, str]] = {}
+    for arm in done.arms:
+        for name, scores in (arm.runs[0].record.get("floors") or {}).items():
+            entry = {"auroc": f"{scores['auroc']:.3f}", "accuracy": f"{scores['accuracy']:.3f}"}
+            floors.setdefault(name, {"name": f"{name.replace('_', ' ')} (floor)", **entry})
+    return list(floors.values())
+
+
+def _needed(count: float | None) -> str:
+    return "-" if count is None or np.isnan(count) else f"{count:.0f}"
+
+
+def _count(parameters: float) -> str:
+    if np.isnan(parameters):
+        return ""
+    return f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters:.0f}"

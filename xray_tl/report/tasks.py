@@ -1,0 +1,155 @@
+"""The five questions of the course report behind the project, answered from a study; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xray_tl.evaluation.analysis import Interaction, StudyAnalysis
+from xray_tl.evaluation.gap import interval_width
+from xray_tl.evaluation.study import Arm
+from xray_tl.evaluation.wording import Terms, difference_text, interval_text, p_text, verdict_text
+
+TERMS = Terms(reader="seed", case="image")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of the questions.
+
+    Attributes:
+        letter: A to E.
+        title: What it is called.
+        answer: Sentences from this study; empty where it has no arms for the question.
+        original: What the original report found.
+        supported: Whether its data could support that.
+        figure: Name of a figure that belongs to it, or empty.
+    """
+
+    letter: str
+    title: str
+    answer: tuple[str, ...]
+    original: str
+    supported: str
+    figure: str = ""
+
+
+def tasks(done: StudyAnalysis, latency: dict[str, float]) -> list[Task]:
+    """Answer the five questions as far as a study can.
+
+    Args:
+        done: The analysed study.
+        latency: Backbone -> median milliseconds for one image, where it was measured.
+    """
+    return [
+        Task(
+            "A",
+            "Model selection",
+            tuple(_selection(done, latency)),
+            "Inference takes 578 ms with ResNet50 and 617 ms with VGG16.",
+            "No: one figure each, without batch, hardware or repeats. VGG16 needs 3.8 times the "
+            "multiply-adds of ResNet50 at 224 px; a difference of 7 % measures something else.",
+        ),
+        Task(
+            "B",
+            "Fine-tuning: everything trains",
+            tuple(_between_models(done, "finetune")),
+            "Test accuracy 54.5 % with ResNet50, 46.0 % with VGG16.",
+            "No: one run each on about 200 images, p = 0.09; neither differs from chance.",
+        ),
+        Task(
+            "C",
+            "Fixed feature extraction: only the head trains",
+            tuple(_between_models(done, "frozen")),
+            "Test accuracy 50.0 % with ResNet50, 54.0 % with VGG16.",
+            "No: p = 0.42; neither differs from chance.",
+        ),
+        Task(
+            "D",
+            "Fine-tuning against feature extraction",
+            tuple(_between_modes(done)),
+            "ResNet50 reaches 93.0 % fine-tuned and 55.5 % frozen.",
+            "Of those two runs, yes; of the two methods, no: the same fine-tuned configuration stands at "
+            "54.5 % and 85.0 % elsewhere in the report, and no seed is named.",
+        ),
+        Task(
+            "E",
+            "The gap between training and test",
+            tuple(_gap(done)),
+            "Training accuracy 85.5 %, test accuracy 85.0 %; blamed on overfitting, distribution shift, "
+            "data-set size and architecture.",
+            "No: the gap is 0.5 points with a standard error of 2.5. None of the causes was tested.",
+            "learning_curve" if done.learning else "",
+        ),
+    ]
+
+
+def _selection(done: StudyAnalysis, latency: dict[str, float]) -> Iterator[str]:
+    seen: dict[str, Arm] = {}
+    for arm in done.arms:
+        seen.setdefault(arm.name["model"], arm)
+    for model, arm in seen.items():
+        estimate = done.comparison.analysis.arms[arm.label]
+        ms = f"; {latency[model]:.0f} ms for one image" if model in latency else ""
+        yield (
+            f"{model}: at best AUROC {estimate.value:.3f} ({interval_text(estimate.lower, estimate.upper)}) "
+            f"as {arm.label}, {arm.mean('fit_s'):.0f} s to train{ms}."
+        )
+
+
+def _between_models(done: StudyAnalysis, mode: str) -> Iterator[str]:
+    for pair, estimate in done.comparison.analysis.pairs.items():
+        first, second = (_arm(done, label) for label in pair)
+        same = first.name["mode"] == second.name["mode"] == mode
+        if (
+            same
+            and first.name["weights"] == second.name["weights"]
+            and first.name["model"] != second.name["model"]
+        ):
+            yield verdict_text(pair, estimate, done.comparison.verdicts[pair], TERMS, done.comparison.margin)
+
+
+def _between_modes(done: StudyAnalysis) -> Iterator[str]:
+    for pair, estimate in done.comparison.analysis.pairs.items():
+        first, second = (_arm(done, label) for label in pair)
+        same = all(first.name[key] == second.name[key] for key in ("model", "weights"))
+        if same and {first.name["mode"], second.name["mode"]} == {"finetune", "frozen"}:
+            yield verdict_text(pair, estimate, done.comparison.verdicts[pair], TERMS, done.comparison.margin)
+    for found in done.interactions:
+        if set(found.modes) == {"finetune", "frozen"}:
+            yield _interaction(found)
+
+
+def _interaction(found: Interaction) -> str:
+    estimate = found.estimate
+    clear = "differs" if estimate.lower > 0 or estimate.upper < 0 else "may be the same"
+    return (
+        f"What fine-tuning gains over freezing {clear} between {found.first} and {found.second} "
+        f"({found.weights} weights): "
+        f"{difference_text(estimate, TERMS)}, {p_text(estimate.p)}."
+    )
+
+
+def _gap(done: StudyAnalysis) -> Iterator[str]:
+    arm = done.arms[0]
+    estimate = done.comparison.analysis.arms[arm.label]
+    gap = done.overfitting.get(arm.label)
+    if gap is not None:
+        yield f"Overfitting of {arm.label}: training minus fresh images, {difference_text(gap, TERMS)}."
+    for shift in done.shifts.get(arm.label, ()):
+        best = "" if shift.ceiling != shift.ceiling else f"; the best possible there is {shift.ceiling:.3f}"
+        yield f"Shift {shift.name}: {difference_text(shift.drop, TERMS)}{best}."
+    few, many = (interval_width(estimate, cases).half for cases in (200, 2000))
+    yield f"Size of the test set: the interval is ± {few:.3f} with 200 images, ± {many:.3f} with 2000."
+    if done.ceiling == done.ceiling:
+        yield (
+            f"Architecture and training: the best possible is {done.ceiling:.3f}, {arm.label} reaches "
+            f"{estimate.value:.3f}, an observer efficiency of {arm.mean('efficiency'):.2f}."
+        )
+    for base, points in done.learning.items():
+        (low, first), (high, last) = points[0], points[-1]
+        yield f"Training images, {base}: {low} give {first.value:.3f}, {high} give {last.value:.3f}."
+
+
+def _arm(done: StudyAnalysis, label: str) -> Arm:
+    return next(arm for arm in done.arms if arm.label == label)

@@ -1,0 +1,89 @@
+"""Images of single cases, cut from a test set's atlas; no torch."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+
+from xray_tl.evaluation.analysis import StudyAnalysis
+from xray_tl.evaluation.scores import split_of
+from xray_tl.evaluation.study import Arm, atlas_path
+
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A case as a report shows it.
+
+    Attributes:
+        case: Its name.
+        truth: Its label.
+        probability: What the arm says of it, mean over seeds.
+        image: PNG as a data URI, or empty.
+    """
+
+    case: str
+    truth: int
+    probability: float
+    image: str
+
+
+def confident_mistakes(done: StudyAnalysis) -> tuple[Thumbnail, ...]:
+    """Return the cases that the best arm's seeds, together, get most wrong."""
+    mean = _mean_scores([done.arms[0]])
+    wrong = mean[(mean["probability"] >= 0.5) != (mean["truth"] > 0.5)]
+    order = (wrong["truth"] - wrong["probability"]).abs().sort_values(ascending=False)
+    return _thumbnails(done, mean.loc[order.index[:SHOWN]])
+
+
+def hardest_cases(done: StudyAnalysis) -> tuple[Thumbnail, ...]:
+    """Return the cases that all arms together rank worst: positives far below, negatives far above others."""
+    mean = _mean_scores(list(done.arms))
+    order = (mean["truth"] - mean["rank"]).abs().sort_values(ascending=False)
+    return _thumbnails(done, mean.loc[order.index[:SHOWN]])
+
+
+def _mean_scores(arms: list[Arm]) -> pd.DataFrame:
+    """Average over seeds, then arms: truth, probability and rank (share of images that score lower)."""
+    by_arm = []
+    for arm in arms:
+        parts = []
+        for run in arm.runs:
+            test = split_of(run.scores, "test").set_index("case")
+            parts.append(test[["truth", "probability"]].assign(rank=test["logit"].rank(pct=True)))
+        by_arm.append(pd.concat(parts).groupby(level=0, sort=False).mean())
+    return pd.concat(by_arm).groupby(level=0, sort=False).mean()
+
+
+def _thumbnails(done: StudyAnalysis, cases: pd.DataFrame) -> tuple[Thumbnail, ...]:
+    atlas = _open(atlas_path(done.study.folder, done.arms[0].test_set))
+    return tuple(
+        Thumbnail(str(case), int(row["truth"]), float(row["probability"]), _cut(atlas, str(case)))
+        for case, row in cases.iterrows()
+    )
+
+
+def _open(path: Path) -> Image.Image | None:
+    try:
+        image = Image.open(path)
+        image.load()
+        assert {"side", "columns", "cases"} <= image.info.keys()
+    except (OSError, UnidentifiedImageError, AssertionError):
+        return None
+    return image
+
+
+def _cut(atlas: Image.Image | None, case: str) -> str:
+    if atlas is None or not case.isdecimal() or int(case) >= int(atlas.info["cases"]):
+        return ""
+    side, columns = int(atlas.info["side"]), int(atlas.info["columns"])
+    x, y = int(case) % columns * side, int(case) // columns * side
+    stream = io.BytesIO()
+    atlas.crop((x, y, x + side, y + side)).save(stream, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
