@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY
-from xray_tl.config import conf_dir
 
 Env = dict[str, str]
 WITH_DATA = ("train", "evaluate", "preview", "ceiling")
@@ -159,14 +158,19 @@ def test_bench_measures_several_backbones_and_draws_a_sweep(subprocess_env: Env,
     assert "error: sweep=nowhere is not a folder: give that of a finished sweep" in refused.stderr
 
 
-@pytest.mark.parametrize("study", sorted(path.stem for path in (Path(conf_dir()) / "study").glob("*.yaml")))
-def test_studies_are_sweeps(study: str, subprocess_env: Env, tmp_path: Path) -> None:
-    """Every study passes in small: two of its arms, one seed, tiny images."""
+def test_a_study_is_a_sweep_that_ends_with_a_report(subprocess_env: Env, tmp_path: Path) -> None:
+    """Two of its arms, two seeds, tiny images; every study passes in small in tests/test_studies.py."""
     tiny = [item for item in TINY if not item.startswith(("model=", "weights="))]
-    arms = ("arm=resnet50_frozen,efficientnet_lite0_frozen_imagenet", "weights=random", "seed=0")
-    overrides = [*tiny, "trainer.max_epochs=1", "hydra.sweep.dir=out", *arms]
-    done = _run("train", f"study={study}", *overrides, env=subprocess_env, cwd=tmp_path)
+    arms = ("arm=resnet50_frozen,efficientnet_lite0_frozen_imagenet", "weights=random", "seed=0,1")
+    small = ("trainer.max_epochs=1", "tune.rates=[[1e-3,1e-3]]", "shifts=[low_dose]")
+    overrides = [*tiny, *small, "hydra.sweep.dir=out", *arms]
+    done = _run("train", "study=homework", *overrides, env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 of 2 runs complete" in done.stdout
+    assert "4 of 4 runs complete" in done.stdout
+    assert "Report: out/report.html" in done.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "<h3>E. " in page
+    assert "Shift shift=low_dose" in page
     assert (tmp_path / "out" / "auroc.png").is_file()
     assert "image_statistics" in done.stdout

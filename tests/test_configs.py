@@ -27,7 +27,9 @@ GROUPS = (
     "data",
     "difficulty",
     "shift",
+    "augment",
     "optim",
+    "tune",
     "trainer",
     "logger",
     "arm",
@@ -52,7 +54,9 @@ def test_file_opens_with_purpose_and_command(group: str, option: str) -> None:
     assert "python -m xray_tl." in head
 
 
-@pytest.mark.parametrize("group", ["mode", "weights", "trainer", "logger", "optim", "data"])
+@pytest.mark.parametrize(
+    "group", ["mode", "weights", "trainer", "logger", "augment", "optim", "tune", "data"]
+)
 def test_file_is_named_like_its_name(group: str) -> None:
     key = "source" if group == "weights" else "name"
     for _, option in (pair for pair in OPTIONS if pair[0] == group):
@@ -125,9 +129,9 @@ def _leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
 
 
 def test_every_option_is_either_part_of_the_result_or_cosmetic() -> None:
-    groups = {"model", "mode", "weights", "optim", "trainer", "logger"}
+    groups = {"model", "mode", "weights", "augment", "optim", "tune", "trainer", "logger"}
     schemas = {name: SCHEMAS[name] for name in groups} | {"data": SCHEMAS["data_synthetic"]}
-    leaves = {"seed", "feature_cache"}
+    leaves = {"seed", "feature_cache", "shifts"}
     for group, schema in schemas.items():
         leaves |= set(_leaves(OmegaConf.structured(schema), f"{group}."))
     listed = (*CHANGES_RESULT, *COSMETIC)

@@ -49,6 +49,7 @@ BUDGET = Choice(("small", "full"))
 CHECKS: dict[str, Range | Choice] = {
     "seed": Range(0),
     "model.dropout": Range(0, 1, "high"),
+    "model.head_dropout": Range(0, 1, "high"),
     "model.memory_format": Choice(("channels_last", "contiguous")),
     "mode.head_lr": POSITIVE,
     "mode.unfreeze_every": Range(1),
@@ -62,6 +63,12 @@ CHECKS: dict[str, Range | Choice] = {
     "data.batch_size": Range(3),  # an even split into batches then leaves none of one image
     "data.num_workers": Range(0),
     "data.memory_limit_gb": Range(0),
+    "augment.degrees": Range(0, 180),
+    "augment.translate": Range(0, 1),
+    "augment.scale": Range(0, 1, "high"),
+    "augment.brightness": Range(0),
+    "augment.contrast": Range(0),
+    "augment.noise": Range(0),
     "optim.name": Choice(("adamw", "lbfgs")),
     "optim.lr": POSITIVE,
     "optim.weight_decay": Range(0),
@@ -106,10 +113,25 @@ def validate(cfg: DictConfig) -> None:
     if cfg.optim.name == "lbfgs":
         if cfg.mode.name != "frozen":
             raise InputError(f"optim=lbfgs solves a linear head: mode={cfg.mode.name} must be mode=frozen")
+        for group, why in (("augment", "sees every image once"), ("tune", "has no learning rate")):
+            if OmegaConf.select(cfg, f"{group}.name", default="none") != "none":
+                raise InputError(f"optim=lbfgs {why}: {group}={cfg[group].name} must be {group}=none")
         if not cfg.optim.weight_decay > 0:
             raise InputError("optim=lbfgs needs optim.weight_decay of more than 0: else there is no optimum")
+    _check_tuning(cfg)
     if cfg.mode.name == "lp_ft" and cfg.trainer.max_epochs < 2:
         raise InputError("mode=lp_ft needs trainer.max_epochs of at least 2: first the head, then everything")
+
+
+def _check_tuning(cfg: DictConfig) -> None:
+    pairs, seeds = (OmegaConf.select(cfg, f"tune.{key}", default=[]) for key in ("rates", "seeds"))
+    for pair in pairs:
+        if not (OmegaConf.is_list(pair) and len(pair) == 2 and all(rate in POSITIVE for rate in pair)):
+            raise InputError(f"tune.rates has {pair}: each is a pair of positive rates, [backbone, head]")
+    if pairs and not seeds:
+        raise InputError("tune.rates needs tune.seeds: the training seeds to try them with")
+    if cfg.seed in seeds:
+        raise InputError(f"seed={cfg.seed} is one of tune.seeds={seeds}, which chose the rates: take another")
 
 
 def check_values(cfg: DictConfig) -> None:

@@ -152,3 +152,17 @@ def test_only_complete_runs(tiny: Callable[..., DictConfig], tmp_path: Path) -> 
     write_text(tmp_path / ".hydra" / "config.yaml", "seed: 0\n")
     with pytest.raises(InputError, match="has no record"):
         _evaluate(tmp_path)
+
+
+def test_a_run_is_tested_on_named_shifts_too(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+    record = run(tiny("mode=frozen", "shifts=[low_dose,prevalence]"), tmp_path / "run")
+    folders = sorted(path.name for path in (tmp_path / "run" / "evaluations").iterdir())
+    assert folders == ["shift=low_dose", "shift=prevalence"]
+    (tmp_path / "run" / "evaluations" / "shift=low_dose" / "record.json").unlink()  # as if killed there
+    again = run(tiny("mode=frozen", "shifts=[low_dose,blur]"), tmp_path / "run")
+    assert again["metrics"] == record["metrics"]
+    folders = sorted(path.name for path in (tmp_path / "run" / "evaluations").iterdir())
+    assert folders == ["shift=blur", "shift=low_dose", "shift=prevalence"]
+    with pytest.raises(InputError, match=r"shifts=\['fog'\]: fog is unknown; choose from blur"):
+        run(tiny("mode=frozen", "shifts=[fog]"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -162,6 +162,8 @@ NOT_IN_KEY = {
     "optim": "optim.lr=0.1",
     "logger": "logger=tensorboard",
     "trainer": "trainer.max_epochs=9",
+    "model.head_dropout": "model.head_dropout=0.5",
+    "tune": "tune=rates",
     "data.batch_size": "data.batch_size=5",
 }
 IN_KEY = (
@@ -193,8 +195,8 @@ def test_the_key_holds_what_changes_a_feature_and_nothing_else() -> None:
     for override in NOT_IN_KEY.values():
         assert key(override) == base, override
 
-    groups = {"model", "mode", "weights", "data", "optim", "trainer", "logger"}
-    assert set(OmegaConf.structured(SCHEMAS["config"]).keys()) == groups | {"seed", "feature_cache"}
+    groups = {"model", "mode", "weights", "data", "augment", "optim", "tune", "trainer", "logger"}
+    assert set(OmegaConf.structured(SCHEMAS["config"]).keys()) == groups | {"seed", "feature_cache", "shifts"}
 
 
 def test_a_damaged_entry_is_computed_again(tiny: Tiny, tmp_path: Path, passes: list[int]) -> None:

@@ -17,7 +17,7 @@ from xray_tl.config.commands import (
     ReportConfig,
 )
 from xray_tl.config.data import AcquisitionConfig, AnatomyConfig, MarkerConfig, SyntheticDataConfig
-from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
+from xray_tl.config.recipe import AugmentConfig, LoggerConfig, OptimConfig, TrainerConfig, TuneConfig
 from xray_tl.config.settings import Settings, typed, typed_node
 from xray_tl.config.store import SCHEMAS, conf_dir, register_schemas
 
@@ -25,6 +25,7 @@ __all__ = [
     "SCHEMAS",
     "AcquisitionConfig",
     "AnatomyConfig",
+    "AugmentConfig",
     "BenchConfig",
     "CeilingConfig",
     "CompareConfig",
@@ -41,6 +42,7 @@ __all__ = [
     "Settings",
     "SyntheticDataConfig",
     "TrainerConfig",
+    "TuneConfig",
     "WeightsConfig",
     "conf_dir",
     "register_schemas",

@@ -16,6 +16,7 @@ class ModelConfig:
         registry: Key in the backbone registry.
         stem: `repeat` (one channel repeated to three) or `convert` (first convolution summed to one channel).
         dropout: Probability of the backbone's dropout layers; `None` leaves the backbone's own.
+        head_dropout: Probability of dropping a feature before the head, in [0, 1).
         memory_format: `channels_last` or `contiguous`, whichever was measured faster for this backbone.
     """
 
@@ -23,6 +24,7 @@ class ModelConfig:
     registry: str = "${.name}"
     stem: str = "repeat"
     dropout: float | None = None
+    head_dropout: float = 0.0
     memory_format: str = "channels_last"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -15,6 +15,7 @@ class Config:
     Attributes:
         seed: Moves training only: head initialisation, order, dropout.
         feature_cache: `auto` (what crosses the freeze boundary is computed once, where that pays) or `off`.
+        shifts: Names of shifts that the finished run is tested on too, as `evaluate` would.
     """
 
     model: Any = MISSING
@@ -24,6 +25,9 @@ class Config:
     optim: Any = MISSING
     trainer: Any = MISSING
     logger: Any = MISSING
+    augment: Any = MISSING
+    tune: Any = MISSING
+    shifts: list[str] = field(default_factory=list)
     seed: int = 0
     feature_cache: str = "auto"
 

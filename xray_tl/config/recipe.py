@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -32,6 +33,49 @@ class OptimConfig:
     clip_norm: float | None = 1.0
     label_smoothing: float = 0.0
     class_weights: str = "none"
+
+
+@dataclass
+class AugmentConfig:
+    """How training images are changed, each on its own and anew in every epoch.
+
+    Attributes:
+        name: Name of the group's file.
+        degrees: Largest rotation either way, degrees.
+        translate: Largest shift, share of the side.
+        scale: Largest zoom in or out, share.
+        brightness: Intensities are multiplied by up to 1 +- this.
+        contrast: Differences from the mean are multiplied by up to 1 +- this.
+        noise: Rms of what is added, intensities being in [0, 1].
+    """
+
+    name: str = "none"
+    degrees: float = 0.0
+    translate: float = 0.0
+    scale: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    noise: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Tell whether anything is changed."""
+        return any(value for key, value in vars(self).items() if key != "name")
+
+
+@dataclass
+class TuneConfig:
+    """The search for an arm's learning rates, before its runs.
+
+    Attributes:
+        name: Name of the group's file.
+        rates: Pairs to try: rate of the backbone, rate of the head; none: the rates that are given.
+        seeds: Training seeds to try them with; no run may have one of them.
+    """
+
+    name: str = "none"
+    rates: list[Any] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
 
 
 @dataclass

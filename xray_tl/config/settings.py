@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
 from xray_tl.config.data import SyntheticDataConfig
-from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
+from xray_tl.config.recipe import AugmentConfig, LoggerConfig, OptimConfig, TrainerConfig, TuneConfig
 from xray_tl.errors import InputError, refusal
 
 T = TypeVar("T")
@@ -27,6 +27,8 @@ class Settings:
     optim: OptimConfig
     trainer: TrainerConfig
     logger: LoggerConfig
+    augment: AugmentConfig
+    tune: TuneConfig
     seed: int
     feature_cache: str
 
@@ -45,8 +47,12 @@ def typed(cfg: DictConfig) -> Settings:
         "optim": OptimConfig,
         "trainer": TrainerConfig,
         "logger": LoggerConfig,
+        "augment": AugmentConfig,
+        "tune": TuneConfig,
     }
-    nodes: dict[str, Any] = {name: typed_node(cfg[name], schema) for name, schema in groups.items()}
+    nodes: dict[str, Any] = {
+        name: typed_node(cfg.get(name, OmegaConf.create()), schema) for name, schema in groups.items()
+    }
     return Settings(**nodes, seed=cfg.seed, feature_cache=cfg.get("feature_cache", "auto"))
 
 

@@ -19,7 +19,7 @@ from xray_tl.config.commands import (
     ReportConfig,
 )
 from xray_tl.config.data import SyntheticDataConfig
-from xray_tl.config.recipe import LoggerConfig, OptimConfig, TrainerConfig
+from xray_tl.config.recipe import AugmentConfig, LoggerConfig, OptimConfig, TrainerConfig, TuneConfig
 
 SCHEMAS: dict[str, type] = {
     "config": Config,
@@ -30,6 +30,8 @@ SCHEMAS: dict[str, type] = {
     "optim": OptimConfig,
     "trainer": TrainerConfig,
     "logger": LoggerConfig,
+    "augment": AugmentConfig,
+    "tune": TuneConfig,
     "evaluate": EvaluateConfig,
     "bench": BenchConfig,
     "ceiling": CeilingConfig,

@@ -44,18 +44,20 @@ class Standardiser(nn.Module):
 
 
 class XrayClassifier(nn.Module):
-    """Backbone, standardiser and linear head: images [B, 1, H, W] in [0, 1] -> logits [B, T].
+    """Backbone, standardiser, dropout and linear head: images [B, 1, H, W] in [0, 1] -> logits [B, T].
 
     Args:
         backbone: The trunk.
         num_targets: T, targets or classes; 1 for a binary task.
         seed: Draws the head; the same seed gives the same head to every arm of a backbone.
+        dropout: Probability that training drops a feature before the head.
     """
 
-    def __init__(self, backbone: Backbone, num_targets: int, seed: int) -> None:
+    def __init__(self, backbone: Backbone, num_targets: int, seed: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.backbone = backbone
         self.standardiser = Standardiser(backbone.num_features)
+        self.dropout = nn.Dropout(dropout)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed("head", seed))
             self.head = nn.Linear(backbone.num_features, num_targets)
@@ -72,4 +74,4 @@ class XrayClassifier(nn.Module):
         """
         features = self.features(images)
         with torch.autocast(features.device.type, enabled=False):  # bf16 logits would tie cases
-            return self.head(self.standardiser(features))
+            return self.head(self.dropout(self.standardiser(features)))

@@ -21,6 +21,7 @@ from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import MEMORY_FORMATS, Backbone
 from xray_tl.models.weights import Provenance
 from xray_tl.observers.difficulty import resolve_difficulty
+from xray_tl.training.augmentation import build_augment
 from xray_tl.training.device import choose_device, choose_precision, set_threads
 from xray_tl.training.objective import Objective
 from xray_tl.training.source_weights import source_weights
@@ -66,11 +67,18 @@ def assemble(settings: Settings, stage: str | None = None) -> Parts:
     data = XrayDataModule(settings.data, seed=settings.seed, device=device)
     backbone, provenance, policy = _backbone(settings)
     data.check(stage)
-    classifier = XrayClassifier(backbone, len(data.targets.names), settings.seed)
+    classifier = XrayClassifier(backbone, len(data.targets.names), settings.seed, settings.model.head_dropout)
     objective = Objective(data.targets, settings.optim, data.positives())
     classifier.to(device).to(memory_format=MEMORY_FORMATS[settings.model.memory_format])
     task = TransferTask(
-        classifier, objective, policy, settings.mode, settings.optim, settings.seed, provenance.sha256
+        classifier,
+        objective,
+        policy,
+        settings.mode,
+        settings.optim,
+        settings.seed,
+        provenance.sha256,
+        build_augment(settings.augment),
     )
     precision = choose_precision(settings.trainer.precision, device)
     return Parts(settings, device, precision, data, task, provenance)

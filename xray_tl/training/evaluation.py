@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from xray_tl.config import WeightsConfig, conf_dir, typed
 from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.collect import with_ceiling
-from xray_tl.records import EVALUATIONS, PREDICTIONS, read_record, write_record
+from xray_tl.records import EVALUATIONS, PREDICTIONS, RECORD, read_record, write_record
 from xray_tl.runfolder import BEST, load_config
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble
@@ -79,6 +80,27 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
     predictions.write_table(table, folder / PREDICTIONS)
     write_record(folder, _record(record, parts, overrides, metrics, ceiling))
     return f"{_side_by_side(record, metrics['test'], ceiling)}\n{folder}"
+
+
+def check_shifts(shifts: list[str]) -> None:
+    """Check names of shifts.
+
+    Raises:
+        InputError: A name is unknown.
+    """
+    known = sorted(path.stem for path in (Path(conf_dir()) / "shift").glob("*.yaml"))
+    for name in shifts:
+        if name not in known:
+            raise InputError(f"shifts={shifts}: {name} is unknown; choose from {', '.join(known)}")
+
+
+def evaluate_shifts(run: Path, shifts: list[str]) -> None:
+    """Test a finished run on named shifts, those that it was not tested on yet."""
+    for name in shifts:
+        override = f"shift={name}"
+        if not (run / EVALUATIONS / override / RECORD).is_file():
+            shutil.rmtree(run / EVALUATIONS / override, ignore_errors=True)  # of a killed process
+            evaluate(OmegaConf.create({"name": None}), run, [override])
 
 
 def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from xray_tl.training.feature_cache import FeatureCache, settle_batchnorm
 from xray_tl.training.floors import describe_floors
 from xray_tl.training.probe import fit_head
 from xray_tl.training.trainer import build_trainer, interruptible
+from xray_tl.training.tuning import tuned
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,9 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
     settings = typed(cfg)
     parts = assemble(settings)
     begin(folder, cfg)
+    parts, tuning = tuned(parts)
     record.update(_describe_parts(parts))
+    record["tuning"] = asdict(tuning) if tuning else None
     last = folder / LAST if (folder / LAST).is_file() else None
     done = read_checkpoint(last) if last else None
     if last and done:

@@ -111,6 +111,9 @@ class FeatureCache:
         if parts.settings.feature_cache == "off":
             log.info("feature cache off: feature_cache=off")
             return None
+        if parts.settings.augment.active:
+            log.info("feature cache off: augment=%s makes new images", parts.settings.augment.name)
+            return None
         if open_stages == backbone.num_stages:
             log.debug("feature cache off: the whole backbone trains")
             return None

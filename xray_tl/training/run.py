@@ -16,6 +16,7 @@ from xray_tl.files import out_of_space
 from xray_tl.identity import arm, arm_hash, config_hash
 from xray_tl.records import write_record
 from xray_tl.runfolder import LAST, claim
+from xray_tl.training.evaluation import check_shifts, evaluate_shifts
 from xray_tl.training.execution import execute
 from xray_tl.training.trainer import expected_warnings
 from xray_tl.validation import validate
@@ -34,6 +35,14 @@ def run(cfg: DictConfig, folder: Path) -> Record:
         KeyboardInterrupt: It was interrupted, is recorded so, and can go on.
     """
     validate(cfg)
+    shifts = list(cfg.get("shifts") or [])
+    check_shifts(shifts)
+    record = _run(cfg, folder)
+    evaluate_shifts(folder, shifts)
+    return record
+
+
+def _run(cfg: DictConfig, folder: Path) -> Record:
     with claim(folder, cfg) as complete:
         if complete is not None:
             log.info("%s is complete: nothing to do", folder)

@@ -21,6 +21,7 @@ from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy
 from xray_tl.records import SCHEMA
 from xray_tl.seeding import seed_everything
+from xray_tl.training.augmentation import Augment
 from xray_tl.training.objective import Objective
 from xray_tl.training.optim import add_stages, build_optimizer
 from xray_tl.training.scheduled import ScheduledModule
@@ -39,6 +40,7 @@ class TransferTask(ScheduledModule):
         optim: The backbone's rate, decay and schedule.
         seed: Everything random in an epoch follows from (seed, epoch).
         weights_sha256: Hash of the trunk as loaded; every checkpoint names it.
+        augment: Changes training images [B, 1, H, W], if anything does.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class TransferTask(ScheduledModule):
         optim: OptimConfig,
         seed: int,
         weights_sha256: str,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__(optim)
         self.classifier, self.objective, self.policy = classifier, objective, policy
         self.mode, self.seed, self.weights_sha256 = mode, seed, weights_sha256
+        self.augment = augment
         self.history: list[dict[str, float]] = []
         self.on_open: Callable[[int], None] = lambda open_stages: None  # called whenever stages have opened
         self.classifier.backbone.open(policy.open_stages(0, ()))
@@ -71,6 +75,8 @@ class TransferTask(ScheduledModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch."""
+        if self.augment is not None:
+            batch = batch._replace(image=self.augment(batch.image))
         loss, _ = self._shared_step(batch, "train")
         self._losses.append(loss.detach() * len(batch.case))
         return loss

@@ -1,0 +1,40 @@
+"""Studies: every arm they name is there, and each passes in small."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.conftest import TINY, compose_config
+from xray_tl.config import conf_dir
+from xray_tl.training.run import run
+from xray_tl.validation import validate
+
+STUDIES = sorted((Path(conf_dir()) / "study").glob("*.yaml"), key=lambda path: path.stem)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_all_its_arms_and_seeds_can_be_trained(path: Path) -> None:
+    study = OmegaConf.load(path)
+    assert study.hydra.mode == "MULTIRUN"
+    params = study.hydra.sweeper.params
+    assert study.hydra.sweep.dir == f"outputs/study/{path.stem}"
+    weights = str(params.get("weights", "")).split(",")
+    for arm in params.arm.split(","):
+        for source in weights:
+            extra = [f"weights={source}"] if source else []
+            cfg = compose_config(f"study={path.stem}", f"arm={arm}", *extra)
+            validate(cfg)
+            assert not {str(seed) for seed in cfg.tune.seeds} & set(str(params.seed).split(","))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_it_passes_in_small(path: Path, tmp_path: Path) -> None:
+    tiny = [item for item in TINY if not item.startswith("model=")]
+    small = ("trainer.max_epochs=1", "tune.rates=[]", "shifts=[]", "arm=resnet50_frozen", "weights=random")
+    assert run(compose_config(f"study={path.stem}", *tiny, *small), tmp_path)["status"] == "complete"
+
+
+def test_each_seed_of_the_study_of_training_sets_has_its_own() -> None:
+    cfg = compose_config("study=training_sets", "arm=resnet50_frozen", "seed=3")
+    assert (cfg.data.train_seed, cfg.data.seed) == (3, 0)
