@@ -73,6 +73,21 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "<script" not in page
 
 
+def test_the_rates_that_were_tried_are_shown(tmp_path: Path) -> None:
+    tuning = {
+        "rates": [[1e-4, 3e-4], [1e-3, 3e-3]],
+        "seeds": [1000, 1001],
+        "val_auroc": [[0.7, 0.8], [None, 0.6]],
+        "chosen": [1e-4, 3e-4],
+    }
+    write_scored(tmp_path, 1.0, 0, tuning=tuning)
+    page = write_report(tmp_path).read_text()
+    assert "<h3>Learning rates</h3>" in page
+    row = page[page.index("<h3>Learning rates</h3>") :].split("<tbody>")[1].split("</tbody>")[0]
+    cells = re.findall("<td>(.*?)</td>", row)
+    assert cells == ["resnet18 finetune random", "0.750", "diverged", "0.0001 / 0.0003"]
+
+
 def test_without_an_atlas_there_are_no_pictures_but_a_report(tmp_path: Path) -> None:
     write_scored(tmp_path, 1.0, 0)
     page = write_report(tmp_path).read_text()

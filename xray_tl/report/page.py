@@ -108,6 +108,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         hardest=thumbnails.hardest_cases(done),
         best=done.arms[0].label,
         svg=svg,
+        rates=Table(*tables.shown_rates(done)),
         provenance=_provenance(done),
         problems=done.problems,
         environment=first.get("environment", {}),

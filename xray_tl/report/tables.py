@@ -146,6 +146,28 @@ def shown_confusion(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
+def shown_rates(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
+    """Return what was tried for each arm before its runs: mean validation AUROC of each pair of rates."""
+    found = {arm.label: arm.runs[0].record.get("tuning") for arm in done.arms}
+    tunings = {label: tuning for label, tuning in found.items() if tuning}
+    pairs = list(dict.fromkeys(tuple(pair) for tuning in tunings.values() for pair in tuning["rates"]))
+    head = ["arm", *(f"{backbone:g} / {head:g}" for backbone, head in pairs), "chosen"]
+    rows = []
+    for label, tuning in tunings.items():
+        mean = {
+            tuple(pair): np.mean([np.nan if value is None else value for value in values])
+            for pair, values in zip(tuning["rates"], tuning["val_auroc"], strict=True)
+        }
+        cells = ["" if pair not in mean else _or_diverged(mean[pair]) for pair in pairs]
+        backbone, rate = tuning["chosen"]
+        rows.append([label, *cells, f"{backbone:g} / {rate:g}"])
+    return head, rows
+
+
+def _or_diverged(auroc: float) -> str:
+    return "diverged" if np.isnan(auroc) else f"{auroc:.3f}"
+
+
 def _confusion(scores: pd.DataFrame, threshold: float) -> list[int]:
     test = split_of(scores, "test")
     truth, decided = test["truth"] > 0.5, test["probability"] >= threshold
