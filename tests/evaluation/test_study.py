@@ -75,7 +75,9 @@ def test_what_cannot_be_analysed_is_named_and_the_rest_is_not_lost(tmp_path: Pat
     write_record(tmp_path / "future", {"schema": 99})
     newer = (tmp_path / "future" / "record.json").read_text().replace('"schema": 99', '"schema": 98')
     (tmp_path / "future" / "record.json").write_text(newer)
-    assert len(Study.load(tmp_path).arms) == 1
+    study = Study.load(tmp_path)
+    assert len(study.arms) == 1
+    assert "has schema 98, newer than 1" in "\n".join(study.problems)
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from xray_tl.records import RECORD, read_record
 log = logging.getLogger(__name__)
 
 SUMMARY = "summary.csv"
+PROBLEMS = "problems"
+"""Key, in a table's `attrs`, of the records that could not be read."""
 ARM = ["model", "mode", "weights"]
 APART = ["weights_sha256", "arm_hash", "test_set", "precision"]
 """What else tells arms apart: runs that differ in it are never pooled."""
@@ -26,20 +28,23 @@ SHOWN = ["test_auroc", "ceiling_auroc", "efficiency", "test_accuracy", "test_acc
 def collect(folder: Path) -> pd.DataFrame:
     """Read every run record one level below `folder`: one row a run, ordered by arm and seed.
 
-    A record that cannot be read is named in the log and left out.
+    A record that cannot be read is named in the log and among the table's `attrs`, and left out.
 
     Raises:
         InputError: There is no record.
     """
-    rows = []
+    rows, problems = [], []
     for path in sorted(folder.glob(f"*/{RECORD}")):
         try:
             rows += [_row(path.parent, record) for record in [read_record(path.parent)] if record]
         except (InputError, KeyError) as error:
-            log.error("left out: %s: %s", path, error)
+            problems.append(f"left out: {path}: {error}")
+            log.error("%s", problems[-1])
     if not rows:
         raise InputError(f"{folder} has no run with a {RECORD}")
-    return pd.DataFrame(rows).sort_values([*ARM, "seed", "run_dir"], ignore_index=True)
+    runs = pd.DataFrame(rows).sort_values([*ARM, "seed", "run_dir"], ignore_index=True)
+    runs.attrs[PROBLEMS] = problems
+    return runs
 
 
 def write_summary(runs: pd.DataFrame, folder: Path) -> Path:

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.collect import APART, ARM, collect
+from xray_tl.evaluation.collect import APART, ARM, PROBLEMS, collect
 from xray_tl.evaluation.readings import Readings
 from xray_tl.evaluation.scores import read_predictions, split_of
 from xray_tl.records import read_record
@@ -101,7 +101,8 @@ class Study:
             InputError: There is no record.
         """
         runs = collect(folder)
-        problems = [
+        problems = list(runs.attrs[PROBLEMS])
+        problems += [
             f"{row.run_dir} is {row.status}" + (f": {row.error}" if isinstance(row.error, str) else "")
             for row in runs[runs["status"] != "complete"].itertuples()
         ]
