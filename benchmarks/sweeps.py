@@ -21,6 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 OURS = (sys.executable, "-m", "xray_tl.train", "-m", "weights=random", "trainer=cpu", "logger=none")
 PLAIN = (sys.executable, str(HERE / "plain_torch.py"))
+LIGHTNING = (sys.executable, str(HERE / "plain_lightning.py"))
 SEEDS_5, SEEDS_50 = "seed=" + ",".join(map(str, range(5))), "seed=" + ",".join(map(str, range(50)))
 SMALL = ("data.image_size=64", "data.n_train=128", "data.n_val=50", "data.n_test=50", "trainer.max_epochs=2")
 PAIRS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -35,6 +36,14 @@ PAIRS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "partial-resnet50": (
         (*OURS, "model=resnet50", "mode=partial", "seed=0"),
         (*PLAIN, "--model", "resnet50", "--mode", "partial", "--seeds", "1"),
+    ),
+    "partial-resnet50-lightning": (
+        (*OURS, "model=resnet50", "mode=partial", "seed=0"),
+        (*LIGHTNING, "--model", "resnet50", "--mode", "partial", "--seeds", "1"),
+    ),
+    "finetune-resnet50-lightning": (
+        (*OURS, "model=resnet50", "mode=finetune", "seed=0", "data.image_size=64", "data.n_train=400"),
+        (*LIGHTNING, "--mode", "finetune", "--seeds", "1", "--image-size", "64", "--train", "400"),
     ),
     "parallel": (
         (*OURS, "model=resnet50", "mode=finetune", "seed=0,1,2,3", *SMALL, "hydra/launcher=parallel"),
