@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.evaluation.sweeps import write_scored
 from tests.evaluation.test_collect import write_run
 from xray_tl.evaluation.collect import collect
 from xray_tl.report.figures import draw_auroc, write_auroc
@@ -54,3 +55,13 @@ def test_a_sweep_without_ceiling_or_floors_is_drawn_too(tmp_path: Path) -> None:
     path = write_auroc(collect(tmp_path), tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob("*.partial-*"))
+
+
+def test_a_learning_curve_shows_its_floors_once(tmp_path: Path) -> None:
+    known = {"floors": FLOORS, "ceiling": CEILING}
+    for seed in range(2):
+        write_scored(tmp_path, 1.0, seed, data_hash="400 images", **known)
+    write_scored(tmp_path, 1.0, 0, options={"data.n_train": 100}, data_hash="100 images", **known)
+    labels = [label.get_text() for label in draw_auroc(collect(tmp_path)).axes[0].get_yticklabels()]
+    assert labels[:2] == ["majority", "image statistics"]
+    assert len(labels) == 4

@@ -38,7 +38,7 @@ def draw_auroc(runs: pd.DataFrame, intervals: Intervals | None = None) -> Figure
         intervals: Of arms by label; else the t interval over seeds, which takes the images for fixed.
     """
     complete = runs[runs["status"] == "complete"]
-    floors = floor_rows(complete)
+    floors = floor_rows(_main_data(complete))
     arms = complete.groupby([*ARM, *APART], dropna=False, sort=False)
     ordered = sorted(arms, key=lambda pair: float(pair[1]["test_auroc"].mean()))
     rows = len(floors) + len(ordered)
@@ -46,7 +46,7 @@ def draw_auroc(runs: pd.DataFrame, intervals: Intervals | None = None) -> Figure
         figure = Figure(figsize=(7.5, 1.3 + 0.38 * rows), layout="constrained", dpi=150)
         axes = figure.subplots()
         labels: list[str] = []
-        several = complete["data_hash"].nunique() > 1
+        several = len(floors) > floors["model"].nunique() if len(floors) else False
 
         for floor in floors.to_dict("records"):
             axes.plot(floor["test_auroc"], len(labels), "s", color=FLOOR, markersize=6)
@@ -187,6 +187,13 @@ def draw_learning_curve(points: Mapping[str, Sequence[tuple[int, Estimate]]], ce
         axes.set_ylabel("test AUROC")
         _legend_below(figure, axes)
     return figure
+
+
+def _main_data(complete: pd.DataFrame) -> pd.DataFrame:
+    """Keep, of each test set, the runs on the data that most of them share: a learning curve has many."""
+    counts = complete.groupby(["test_set", "data_hash"], dropna=False).size().sort_values(ascending=False)
+    main = dict(reversed(counts.index))
+    return complete[complete["test_set"].map(main) == complete["data_hash"]]
 
 
 def _history(runs: Sequence[Run], key: str) -> tuple[NDArray[np.int64], Array]:
