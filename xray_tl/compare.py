@@ -40,7 +40,8 @@ def main(cfg: DictConfig) -> None:
         if asked.format == "json":
             print(json.dumps(done.as_json(), indent=1, allow_nan=False))
         else:
-            print(format_comparison(done, Terms(metric="AUROC" if metric.name == "auroc" else metric.name)))
+            name = "AUROC" if metric.name == "auroc" else metric.name
+            print(format_comparison(done, Terms(metric=name, level=asked.level)))
 
 
 if __name__ == "__main__":

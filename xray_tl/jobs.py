@@ -75,7 +75,8 @@ class Workers:
         self._pool = ProcessPool(jobs, context=multiprocessing.get_context("spawn"))
         self._names: dict[Future[str | None], str] = {}
         atexit.register(self._stop)  # before the interpreter waits for its children
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no process is left behind
+        # As Ctrl-C: no process is left behind.
+        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         log.info("%d jobs side by side, %d threads each", jobs, threads)
 
     def submit(self, cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> None:
@@ -98,6 +99,7 @@ class Workers:
         finally:
             self._pool.close()  # type: ignore[no-untyped-call]
             self._pool.join()
+            signal.signal(signal.SIGTERM, self._before)
 
     def _stop(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble types its pools only in part

@@ -78,7 +78,10 @@ def write_scored(
     noise = seed + zlib.crc32(arm_hash.encode())  # of each arm and seed its own
     train = scores(strength + 1.5, noise, "train", np.arange(80) % 2)
     pd.concat([train, scores(strength, noise)]).to_csv(_ready(run) / PREDICTIONS, index=False)
-    config = OmegaConf.create({"seed": seed, "data": {"n_train": 100}, "optim": {"lr": 1e-3}})
+    config = OmegaConf.create(
+        {"seed": seed, "data": {"n_train": 100}, "optim": {"lr": 1e-3, "weight_decay": 0.01}}
+    )
+    OmegaConf.update(config, "augment", {"name": "none", "degrees": 0})
     for key, value in options.items():
         OmegaConf.update(config, key, value)
     write_text(run / ".hydra" / "config.yaml", OmegaConf.to_yaml(config))

@@ -49,7 +49,9 @@ def test_decisions_use_each_run_s_own_threshold(tmp_path: Path) -> None:
 def test_a_learning_curve_is_found(tmp_path: Path) -> None:
     for n_train, strength in ((100, 0.8), (200, 1.4), (400, 2.5)):
         for seed in range(3):
-            write_scored(tmp_path, strength, seed, options={"data.n_train": n_train})
+            write_scored(tmp_path, strength, seed, options={"data.n_train": n_train} if n_train > 100 else {})
+    for seed in range(3):
+        write_scored(tmp_path, 1.0, seed, options={"optim.weight_decay": 0.1})
     (points,) = analyse(tmp_path).learning.values()
     assert [n for n, _ in points] == [100, 200, 400]
     assert points[0][1].value < points[2][1].value

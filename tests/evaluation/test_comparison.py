@@ -45,6 +45,10 @@ def test_every_pair_has_a_verdict_and_the_text_shows_them() -> None:
     text = format_comparison(done, Terms())
     assert text.count("arm 1 is better than arm 0") == 1
     assert "arm 1 - arm 2" in text
+    wider = format_comparison(compare(STUDY, METRICS["auroc"], level=0.9), Terms(level=0.9))
+    assert "95 % CI" in text
+    assert "95 %" not in wider
+    assert "90 % CI" in wider
     json.dumps(done.as_json(), allow_nan=False)
 
 

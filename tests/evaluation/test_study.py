@@ -35,6 +35,23 @@ def test_arms_of_one_name_are_told_apart_by_the_options_that_differ(tmp_path: Pa
     assert len(set(labels)) == 4
 
 
+def test_an_arm_like_most_of_its_twins_has_the_plain_name(tmp_path: Path) -> None:
+    """As in a study of remedies: one base, and arms that each change something."""
+    write_scored(tmp_path, 1.0, 0)
+    for options in (
+        {"data.n_train": 200},
+        {"optim.weight_decay": 0.1},
+        {"augment.name": "light", "augment.degrees": 5},
+    ):
+        write_scored(tmp_path, 1.0, 0, options=options)
+    assert sorted(arm.label for arm in Study.load(tmp_path).arms) == [
+        "resnet18 finetune random",
+        "resnet18 finetune random, augment=light",
+        "resnet18 finetune random, n_train=200",
+        "resnet18 finetune random, weight_decay=0.1",
+    ]
+
+
 def test_other_weights_or_precision_are_another_arm(tmp_path: Path) -> None:
     write_scored(tmp_path, 1.0, 0)
     write_scored(tmp_path, 1.0, 1, weights={"source": "random", "name": "seed 0", "sha256": "other"})

@@ -22,7 +22,7 @@ def test_an_undecided_pair_says_what_it_would_take() -> None:
     assert text.startswith("Undecided between a and b: AUROC +0.025 (95 % CI -0.0")
     assert "seeds in all or " in text
     assert text.endswith("images in all would probably decide it.")
-    assert "(2 of at least 5 readers)" in _text(0.3, readers=2)
+    assert "(2 of at least 5 seeds)" in _text(0.3, readers=2)
     assert "No number of seeds alone, nor of images alone" in _text(0.02, own=3e-3, shared=3e-4)
 
 

@@ -163,6 +163,8 @@ def test_a_run_is_tested_on_named_shifts_too(tiny: Callable[..., DictConfig], tm
     assert again["metrics"] == record["metrics"]
     folders = sorted(path.name for path in (tmp_path / "run" / "evaluations").iterdir())
     assert folders == ["shift=blur", "shift=low_dose", "shift=prevalence"]
+    with pytest.raises(InputError, match=r"shifts=\['blur'\] is for runs without a shift of their own"):
+        run(tiny("mode=frozen", "shift=low_dose", "shifts=[blur]"), tmp_path / "other")
     with pytest.raises(InputError, match=r"shifts=\['fog'\]: fog is unknown; choose from blur"):
         run(tiny("mode=frozen", "shifts=[fog]"), tmp_path / "other")
     assert not (tmp_path / "other").exists()

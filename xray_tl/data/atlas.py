@@ -23,6 +23,8 @@ from xray_tl.runfolder import load_config
 TILE = 96
 """Side of an image, pixels, at most."""
 COLUMNS = 25
+LARGEST = 2000
+"""Images of an atlas, at most: the first ones."""
 OUTLINE = 255
 """Index of the outline's colour; the others are greys."""
 _ORANGE = (255, 176, 0)
@@ -43,7 +45,7 @@ def write_missing(folder: Path, runs: pd.DataFrame) -> None:
         cfg, record = load_config(run), read_record(run) or {}
         cfg.data.d0, cfg.data.target_auroc = record["data"]["d0"], None
         data = typed_node(cfg.data, SyntheticDataConfig)
-        write_atlas(SyntheticRadiographs.open(data, "test"), data.n_test, path)
+        write_atlas(SyntheticRadiographs.open(data, "test"), min(data.n_test, LARGEST), path)
 
 
 def write_atlas(source: SyntheticRadiographs, count: int, path: Path) -> None:

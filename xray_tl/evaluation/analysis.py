@@ -40,6 +40,7 @@ MEASURES: tuple[tuple[str, str, Metric], ...] = (
 )
 """Name, what of a run it is computed from, metric; beside the AUROC and the ECE."""
 ECE_RESAMPLES = 300
+N_TRAIN = "data.n_train"
 
 
 @dataclass(frozen=True)
@@ -183,12 +184,16 @@ def _only(study: Readings, label: str) -> Readings:
 
 
 def _learning(arms: list[Arm], comparison: Comparison) -> dict[str, tuple[tuple[int, Estimate], ...]]:
+    """Find arms that differ in nothing but the number of their training images."""
     series: dict[str, list[tuple[int, Estimate]]] = {}
     for arm in arms:
-        if "data.n_train" not in arm.options:
-            continue
-        others = {key: value for key, value in arm.options.items() if key != "data.n_train"}
-        base = " ".join([*arm.name.values(), *(f"{key}={value}" for key, value in others.items())])
-        point = (int(arm.options["data.n_train"]), comparison.analysis.arms[arm.label])
-        series.setdefault(base, []).append(point)
-    return {base: tuple(sorted(points, key=lambda point: point[0])) for base, points in series.items()}
+        if N_TRAIN in arm.settings:
+            others = {key: value for key, value in arm.options.items() if key != N_TRAIN}
+            base = " ".join([*arm.name.values(), *(f"{key}={value}" for key, value in others.items())])
+            point = (int(arm.settings[N_TRAIN]), comparison.analysis.arms[arm.label])
+            series.setdefault(base, []).append(point)
+    return {
+        base: tuple(sorted(points, key=lambda point: point[0]))
+        for base, points in series.items()
+        if len({count for count, _ in points}) > 1
+    }

@@ -132,7 +132,6 @@ def metric_named(name: str) -> Metric:
 def format_comparison(done: Comparison, terms: Terms) -> str:
     """Format a comparison for a terminal."""
     study, digits = done.readings, terms.digits
-    share = f"{done.level:.0%}".replace("%", " %")
     positive = int(study.truth.sum())
     lines = [
         f"{len(study.treatments)} treatments, {len(study.readers)} {terms.reader}s, {len(study.truth)} "
@@ -146,7 +145,7 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
             terms.metric: f"{estimate.value:.{digits}f}",
             "SE": f"{estimate.se:.4f}",
             "df": _df(estimate.df),
-            f"{share} CI": interval_text(estimate.lower, estimate.upper, digits),
+            terms.interval: interval_text(estimate.lower, estimate.upper, digits),
         }
         for name, estimate in done.analysis.arms.items()
     )
@@ -159,7 +158,7 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
                 terms.metric: f"{estimate.value:+.{digits}f}",
                 "SE": f"{estimate.se:.4f}",
                 "df": _df(estimate.df),
-                f"{share} CI": interval_text(estimate.lower, estimate.upper, digits),
+                terms.interval: interval_text(estimate.lower, estimate.upper, digits),
                 "p": p_text(estimate.p).removeprefix("p = ").removeprefix("p "),
                 "Holm": p_text(done.verdicts[first, second].p).removeprefix("p = ").removeprefix("p "),
                 "verdict": done.verdicts[first, second].kind,

@@ -45,7 +45,7 @@ STRUCTURES = {
     "HH": Structure(0.03, 0.3, 0.3, 0.2, 0.2),
     "LH": Structure(0.03, 0.1, 0.1, 0.2, 0.6),
 }
-"""After Roe & Metz 1997: correlation through cases high or low, then variance between readers high or low."""
+"""After Roe & Metz 1997: correlation through cases high or low, variance between readers high or low."""
 
 
 def separation(auroc: float, structure: Structure) -> float:

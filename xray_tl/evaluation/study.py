@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,7 +20,7 @@ from xray_tl.evaluation.readings import Readings
 from xray_tl.evaluation.scores import read_predictions, split_of
 from xray_tl.records import read_record
 
-UNNAMED = ("seed", "data.seed", "data.train_seed", "logger", "hydra")
+UNNAMED = ("seed", "data.seed", "data.train_seed", "shifts", "feature_cache", "logger", "hydra")
 """Options that never tell arms apart."""
 
 
@@ -54,13 +54,15 @@ class Arm:
         label: Its name, unique in the study.
         test_set: Which images it was tested on.
         runs: Its runs, by seed.
-        options: The options that tell it from arms of the same backbone, mode and weights.
+        options: The options that tell it from most arms of the same backbone, mode and weights.
+        settings: All its options that may tell arms apart, `group.option` -> value.
     """
 
     label: str
     test_set: str
     runs: tuple[Run, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> dict[str, str]:
@@ -194,7 +196,7 @@ def _arms(folder: Path, complete: list[tuple[tuple[Any, ...], Run]]) -> tuple[Ar
         if own:
             label += ", " + ", ".join(f"{_short(name)}={value}" for name, value in own.items())
         ordered = tuple(sorted(runs, key=lambda run: (run.row["seed"], run.row["train_seed"])))
-        arms.append(Arm(label, str(runs[0].row["test_set"]), ordered, own))
+        arms.append(Arm(label, str(runs[0].row["test_set"]), ordered, own, options[key]))
     return tuple(sorted(_distinct(arms), key=lambda arm: -arm.mean("test_auroc")))
 
 
@@ -208,7 +210,7 @@ def _distinct(arms: list[Arm]) -> list[Arm]:
         if counts[label] > 1:
             seen[label] = seen.get(label, 0) + 1
             label = f"{label} (variant {seen[label]})"
-        result.append(Arm(label, arm.test_set, arm.runs, arm.options))
+        result.append(replace(arm, label=label))
     return result
 
 
@@ -233,16 +235,31 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _differing(own: Mapping[str, Any], twins: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the options in which an arm is not like most of its twins, itself among them.
+
+    Of a group whose `name` differs, such as `augment`, the name stands for the others.
+    """
+    found = {
+        key: value for key, value in own.items() if not _is_usual(value, [twin.get(key) for twin in twins])
+    }
+    named = {key.rsplit(".", 1)[0] for key in found if key.endswith(".name")}
     return {
-        key: value for key, value in own.items() if any(not _same(other.get(key), value) for other in twins)
+        key: value
+        for key, value in found.items()
+        if key.endswith(".name") or key.rsplit(".", 1)[0] not in named
     }
 
 
-def _same(a: object, b: object) -> bool:
-    return a == b or (isinstance(a, float) and isinstance(b, float) and bool(np.isclose(a, b)))
+def _is_usual(value: object, among: list[object]) -> bool:
+    """Tell whether more of them have this value than any other."""
+    counts = Counter(map(repr, among))
+    (usual, most), *others = counts.most_common(2)
+    return repr(value) == usual and not (others and others[0][1] == most)
 
 
 def _short(name: str) -> str:
-    """Name an option by its last part, unless that says too little."""
-    last = name.rsplit(".", 1)[-1]
-    return name if last in ("name", "seed", "source") else last
+    """Name an option by its last part, unless that says too little: then by its group, or whole."""
+    group, _, last = name.rpartition(".")
+    if last == "name" and group:
+        return group
+    return name if last in ("seed", "source") else last

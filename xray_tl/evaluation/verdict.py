@@ -14,6 +14,7 @@ from xray_tl.evaluation.mrmc import Estimate, projected
 
 Pair = tuple[str, str]
 Kind = Literal["better", "equivalent", "undecided"]
+Reason = Literal["", "few readers", "many pairs"]
 
 MARGIN = 0.02
 """Largest difference that still counts as equivalent."""
@@ -48,7 +49,8 @@ class Verdict:
         p: Of no difference, adjusted for the number of pairs (Holm).
         p_equivalent: Of a difference beyond the margin (two one-sided tests).
         need: Where `kind` is `undecided`.
-        reason: Why it is undecided though the interval excludes 0, else empty.
+        reason: Why it is undecided whatever the interval says: `few readers`, or `many pairs` among which the
+            difference does not stand; else empty.
     """
 
     kind: Kind
@@ -56,7 +58,7 @@ class Verdict:
     p: float
     p_equivalent: float
     need: Need | None = None
-    reason: str = ""
+    reason: Reason = ""
 
 
 def verdicts(
@@ -144,11 +146,11 @@ def _judge(
         return Verdict("better", pair[0] if first_wins else pair[1], p, p_equivalent)
     if p_equivalent <= alpha and estimate.random_readers:
         return Verdict("equivalent", None, p, p_equivalent)
-    reason = ""
+    reason: Reason = ""
     if estimate.readers < LEAST_READERS or not estimate.random_readers:
-        reason = f"{estimate.readers} of at least {LEAST_READERS} readers"
+        reason = "few readers"
     elif estimate.p <= alpha:
-        reason = "the difference does not stand among so many pairs"
+        reason = "many pairs"
     return Verdict("undecided", None, p, p_equivalent, need(estimate, margin, alpha, pairs=pairs), reason)
 
 

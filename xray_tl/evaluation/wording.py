@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from xray_tl.evaluation.mrmc import Estimate
-from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict
+from xray_tl.evaluation.mrmc import LEVEL, Estimate
+from xray_tl.evaluation.verdict import LEAST_READERS, MARGIN, Pair, Verdict
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,19 @@ class Terms:
         case: One case, such as `image`.
         metric: The figure of merit.
         digits: Decimals of it.
+        level: Of the intervals.
     """
 
     reader: str = "reader"
     case: str = "case"
     metric: str = "AUROC"
     digits: int = 3
+    level: float = LEVEL
+
+    @property
+    def interval(self) -> str:
+        """Return what its intervals are called, such as `95 % CI`."""
+        return f"{100 * self.level:g} % CI"
 
 
 def p_text(p: float) -> str:
@@ -46,7 +53,7 @@ def _plain(value: float, digits: int) -> str:
 def difference_text(estimate: Estimate, terms: Terms) -> str:
     """Format a difference with its interval."""
     span = interval_text(estimate.lower, estimate.upper, terms.digits)
-    return f"{terms.metric} {estimate.value:+.{terms.digits}f} (95 % CI {span})"
+    return f"{terms.metric} {estimate.value:+.{terms.digits}f} ({terms.interval} {span})"
 
 
 def verdict_text(
@@ -57,19 +64,23 @@ def verdict_text(
     if verdict.kind == "better":
         if verdict.better == second:
             first, second = second, first
-        small = ", by less than the margin of equivalence" if verdict.p_equivalent <= 0.05 else ""
+        small = ", by less than the margin of equivalence" if verdict.p_equivalent <= 1 - terms.level else ""
         size = f"{abs(estimate.value):.{terms.digits}f}"
         span = sorted((abs(estimate.lower), abs(estimate.upper)))
         return (
             f"{first} is better than {second}: {terms.metric} by {size} "
-            f"(95 % CI {interval_text(span[0], span[1], terms.digits)}, {p_text(verdict.p)}){small}."
+            f"({terms.interval} {interval_text(span[0], span[1], terms.digits)}, {p_text(verdict.p)}){small}."
         )
     if verdict.kind == "equivalent":
         return (
             f"{first} and {second} are equivalent within {margin:g}: {difference_text(estimate, terms)}, "
             f"{p_text(verdict.p_equivalent)} for a larger one."
         )
-    why = f" ({verdict.reason})" if verdict.reason else ""
+    why = {
+        "": "",
+        "few readers": f" ({estimate.readers} of at least {LEAST_READERS} {terms.reader}s)",
+        "many pairs": " (the difference does not stand among so many pairs)",
+    }[verdict.reason]
     return (
         f"Undecided between {first} and {second}{why}: {difference_text(estimate, terms)}. "
         f"{need_text(verdict, terms)}"

@@ -82,16 +82,18 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
     return f"{_side_by_side(record, metrics['test'], ceiling)}\n{folder}"
 
 
-def check_shifts(shifts: list[str]) -> None:
-    """Check names of shifts.
+def check_shifts(shifts: list[str], own: str) -> None:
+    """Check the shifts that a run is to be tested on, before it is trained.
 
     Raises:
-        InputError: A name is unknown.
+        InputError: A name is unknown, or the run itself is made with another shift, which would stay.
     """
     known = sorted(path.stem for path in (Path(conf_dir()) / "shift").glob("*.yaml"))
     for name in shifts:
         if name not in known:
             raise InputError(f"shifts={shifts}: {name} is unknown; choose from {', '.join(known)}")
+        if own not in ("none", name):
+            raise InputError(f"shifts={shifts} is for runs without a shift of their own: shift={own}")
 
 
 def evaluate_shifts(run: Path, shifts: list[str]) -> None:

@@ -36,7 +36,7 @@ def run(cfg: DictConfig, folder: Path) -> Record:
     """
     validate(cfg)
     shifts = list(cfg.get("shifts") or [])
-    check_shifts(shifts)
+    check_shifts(shifts, cfg.data.get("shift", "none"))
     record = _run(cfg, folder)
     evaluate_shifts(folder, shifts)
     return record
@@ -69,10 +69,11 @@ def _run(cfg: DictConfig, folder: Path) -> Record:
 
 
 def record_refusal(cfg: DictConfig, folder: Path, error: InputError) -> None:
-    """Record, within a sweep, a run whose configuration was refused; never over another run's record."""
+    """Record, within a sweep, a run whose configuration was refused; never over a result."""
     try:
-        with claim(folder, cfg):
-            _record_failure(folder, describe(cfg), error)
+        with claim(folder, cfg) as complete:
+            if complete is None:
+                _record_failure(folder, describe(cfg), error)
     except FolderError as second:
         log.error("the failure could not be recorded: %s", second)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from xray_tl.cache import Arrays, remember
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 FIT = ("train", "val")
 
+RATES = 1
+"""Version of the search: raise it whenever a change moves what a trial reaches."""
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -31,7 +35,7 @@ class Tuning:
         rates: Pairs of rates, backbone and head.
         seeds: Training seeds of the trials.
         val_auroc: Best validation AUROC of each pair and seed.
-        chosen: The pair with the best mean; of equal ones the lowest.
+        chosen: The pair with the best mean; of equal ones the first.
     """
 
     rates: list[list[float]]
@@ -72,6 +76,8 @@ def _identity(parts: Parts) -> dict[str, Any]:
     for group, rate in (("mode", "head_lr"), ("optim", "lr")):
         del arm[group][rate]
     return {
+        "rates": RATES,
+        "torch": torch.__version__,
         "arm": arm,
         "epochs": settings.trainer.max_epochs,
         "early_stopping": settings.trainer.early_stopping,
