@@ -7,14 +7,13 @@ The same radiographs, batches, epochs and optimizer as the project's run with th
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import warnings
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from plain_torch import build, load, train_mode
+from plain_torch import build, load, parse, train_mode
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
@@ -63,14 +62,7 @@ class Classifier(lightning.LightningModule):
 
 def main() -> None:
     """Train every seed and print its test AUROC."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", default="resnet50")
-    parser.add_argument("--mode", default="frozen", choices=["frozen", "partial", "finetune"])
-    for name, value in {"image-size": 128, "train": 800, "val": 200, "test": 400, "epochs": 5}.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--seeds", type=int, default=5)
-    options = parser.parse_args()
+    options = parse()
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     keep_large_blocks()
     sizes = {"train": options.train, "val": options.val, "test": options.test}

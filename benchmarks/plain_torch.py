@@ -65,8 +65,8 @@ def score(net: nn.Module, image: Tensor, label: Tensor, batch: int) -> float:
     return float(roc_auc_score(label[:, 0], logits[:, 0]))
 
 
-def main() -> None:
-    """Train every seed and print its test AUROC."""
+def parse() -> argparse.Namespace:
+    """Read the options, the same for each of these scripts."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--mode", default="frozen", choices=["frozen", "partial", "finetune"])
@@ -74,7 +74,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=5)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train every seed and print its test AUROC."""
+    options = parse()
     keep_large_blocks()
     sizes = {"train": options.train, "val": options.val, "test": options.test}
     data = {split: load(split, count, options.image_size) for split, count in sizes.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from xray_tl.files import write_text
@@ -19,7 +20,7 @@ FLOORS = {"majority": {"auroc": 0.5, "accuracy": 0.5}, "pooled_pixels": {"auroc"
 METRICS = {"auroc": 0.8, "accuracy": 0.7, "accuracy_at_threshold": 0.7}
 
 
-def scores(strength: float, seed: int, split: str = "test", truth: np.ndarray = TRUTH) -> pd.DataFrame:  # type: ignore[type-arg]
+def scores(strength: float, seed: int, split: str = "test", truth: NDArray[np.int64] = TRUTH) -> pd.DataFrame:
     """Draw a run's predictions of a split: half of the noise is of the image, half of the seed."""
     of_image = np.random.default_rng(1000 + len(split)).normal(size=len(truth))
     own = np.random.default_rng(seed).normal(size=len(truth))
@@ -44,7 +45,7 @@ def write_scored(
     model: str = "resnet18",
     mode: str = "finetune",
     options: dict[str, Any] | None = None,
-    **changes: Any,  # noqa: ANN401
+    **changes: Any,  # noqa: ANN401  (any part of a record)
 ) -> Path:
     """Write one complete run: record, predictions of all splits, configuration."""
     options = options or {}

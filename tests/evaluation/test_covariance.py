@@ -1,7 +1,10 @@
 """Metrics of many score vectors and their covariances."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from tests.evaluation.oracle import delong_covariance
@@ -37,7 +40,7 @@ def test_the_jackknife_of_an_area_is_nearly_delongs() -> None:
         ("specificity", lambda row: (row[~TRUTH] < 0).mean()),
     ],
 )
-def test_metrics_equal_their_reference(name: str, reference) -> None:  # noqa: ANN001  (a function of scores)
+def test_metrics_equal_their_reference(name: str, reference: Callable[[NDArray[np.float64]], float]) -> None:
     metric = METRICS[name]
     rating = PROBABILITY if name in ("brier", "nll") else RATING
     assert metric.value(TRUTH, rating) == pytest.approx([reference(row) for row in rating])

@@ -11,7 +11,8 @@ from scipy import stats
 from tests.evaluation.oracle import obuchowski_rockette
 from xray_tl.errors import InputError
 from xray_tl.evaluation.covariance import ACCURACY, AUROC, ECE, auroc, delong
-from xray_tl.evaluation.mrmc import Estimate, cells, mrmc, two_treatment_table
+from xray_tl.evaluation.estimates import Estimate
+from xray_tl.evaluation.mrmc import cells, mrmc, two_treatment_table
 from xray_tl.evaluation.readings import Readings
 from xray_tl.evaluation.simulation import STRUCTURES, simulate
 

@@ -1,5 +1,7 @@
 """Long tables as studies, and what is refused."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +65,6 @@ def test_a_treatment_without_readers_stands_for_every_reader() -> None:
         (lambda t: t[t.index != 3], "lacks 1 of 6 cases for reader 10, treatment 1"),
     ],
 )
-def test_what_is_no_study_is_refused(change, message: str) -> None:  # noqa: ANN001  (a function of a table)
+def test_what_is_no_study_is_refused(change: Callable[[pd.DataFrame], pd.DataFrame], message: str) -> None:
     with pytest.raises(InputError, match=f"scores.csv.*{message}"):
         Readings.of_table(change(_table()), "scores.csv")

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xray_tl.evaluation.mrmc import Components, Estimate, mrmc, squared_error
+from xray_tl.evaluation.estimates import Components, Estimate, squared_error
+from xray_tl.evaluation.mrmc import mrmc
 from xray_tl.evaluation.simulation import STRUCTURES, simulate
-from xray_tl.evaluation.verdict import equivalence, holm, need, verdicts
+from xray_tl.evaluation.verdict import MARGIN, Verdict, equivalence, holm, need, verdicts
 
 PAIR = ("a", "b")
 
@@ -32,8 +33,8 @@ def _estimate(
     )
 
 
-def _judged(estimate: Estimate, **options: object):  # noqa: ANN202
-    return verdicts({PAIR: estimate}, **options)[PAIR]  # type: ignore[arg-type]
+def _judged(estimate: Estimate, margin: float = MARGIN, *, higher_is_better: bool = True) -> Verdict:
+    return verdicts({PAIR: estimate}, margin, higher_is_better=higher_is_better)[PAIR]
 
 
 def test_better_is_an_interval_that_excludes_zero() -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
+from torch.utils.data import DataLoader
 
+from xray_tl.config import Settings
 from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.splits import Batch
 from xray_tl.errors import InputError
 from xray_tl.training import tuning
 from xray_tl.training.run import run
@@ -27,7 +30,7 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
     seen: list[tuple[float, int]] = []
     original = tuning._try
 
-    def noted(settings, pair, seed):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def noted(settings: Settings, pair: list[float], seed: int) -> float:
         seen.append((pair[1], seed))
         return original(settings, pair, seed)
 
@@ -58,7 +61,7 @@ def test_trials_never_see_a_test_image(
     read: list[str] = []
     original = XrayDataModule.ordered_dataloader
 
-    def noted(self: XrayDataModule, split: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def noted(self: XrayDataModule, split: str) -> DataLoader[Batch]:
         read.append(f"{split} after {len(tries)}")
         return original(self, split)
 

@@ -24,8 +24,9 @@ from xray_tl.evaluation.covariance import (
     SPECIFICITY,
     Metric,
 )
+from xray_tl.evaluation.estimates import Estimate
 from xray_tl.evaluation.gap import Shift, overfitting, shifts_of
-from xray_tl.evaluation.mrmc import Estimate, cells
+from xray_tl.evaluation.mrmc import Cells, cells
 from xray_tl.evaluation.readings import Readings
 from xray_tl.evaluation.study import Arm, Study, readings
 from xray_tl.evaluation.verdict import MARGIN
@@ -120,7 +121,7 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         tuple(arms),
         comparison,
         _measures(arms, comparison),
-        tuple(_interactions(arms, test)),
+        tuple(_interactions(arms, comparison.computed)),
         _overfitting(arms, test, problems),
         {arm.label: found for arm in arms if (found := shifts_of(folder, arm, problems))},
         _learning(arms, comparison),
@@ -143,11 +144,10 @@ def _measures(arms: list[Arm], comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["arm", "metric", "value", "lower", "upper"])
 
 
-def _interactions(arms: list[Arm], test: Readings) -> list[Interaction]:
+def _interactions(arms: list[Arm], computed: Cells) -> list[Interaction]:
     """Find every two backbones that share two modes, weights and options."""
     plain = [arm for arm in arms if not arm.options]
     by_place = {tuple(arm.name[key] for key in ARM): arm.label for arm in plain}
-    computed = cells(test)
     found = []
     models = sorted({place[0] for place in by_place})
     modes = sorted({place[1] for place in by_place})

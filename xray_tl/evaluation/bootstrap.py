@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xray_tl.errors import InputError
 from xray_tl.evaluation.covariance import Metric
-from xray_tl.evaluation.mrmc import LEVEL
+from xray_tl.evaluation.estimates import LEVEL
 from xray_tl.evaluation.readings import Readings
 
 Array = NDArray[np.float64]

@@ -11,14 +11,8 @@ import pandas as pd
 
 from xray_tl.errors import InputError
 from xray_tl.evaluation.covariance import METRICS, Metric
-from xray_tl.evaluation.mrmc import (
-    LEVEL,
-    Analysis,
-    Sampling,
-    cells,
-    mrmc,
-    two_treatment_table,
-)
+from xray_tl.evaluation.estimates import LEVEL
+from xray_tl.evaluation.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
 from xray_tl.evaluation.readings import Readings
 from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict, verdicts
 from xray_tl.evaluation.wording import Terms, interval_text, p_text, scope_text, verdict_text
@@ -30,7 +24,7 @@ class Comparison:
     """An analysed study.
 
     Attributes:
-        readings: What was analysed.
+        computed: What was analysed: the metric of every reader and treatment.
         metric: What was compared.
         analysis: Estimates.
         verdicts: By pair.
@@ -39,13 +33,18 @@ class Comparison:
         level: Of the intervals.
     """
 
-    readings: Readings
+    computed: Cells
     metric: Metric
     analysis: Analysis
     verdicts: dict[Pair, Verdict]
     components: dict[Pair, dict[str, float]]
     margin: float
     level: float
+
+    @property
+    def readings(self) -> Readings:
+        """Return the study."""
+        return self.computed.readings
 
     def as_json(self) -> dict[str, Any]:
         """Return every number, at full precision; what is not finite is None."""
@@ -94,11 +93,11 @@ def compare(
     Raises:
         InputError: The metric has no covariance, or nothing is random.
     """
-    analysis = mrmc(readings, metric, readers, cases, level)
-    judged = verdicts(analysis.pairs, margin, 1 - level, higher_is_better=metric.higher_is_better)
     computed = cells(readings, metric)
+    analysis = computed.analyse(readers, cases, level)
+    judged = verdicts(analysis.pairs, margin, 1 - level, higher_is_better=metric.higher_is_better)
     components = {pair: two_treatment_table(computed, *pair) for pair in analysis.pairs}
-    return Comparison(readings, metric, analysis, judged, components, margin, level)
+    return Comparison(computed, metric, analysis, judged, components, margin, level)
 
 
 def read_scores(path: Path) -> Readings:

@@ -12,7 +12,8 @@ from scipy.stats import t as student_t
 
 from xray_tl.errors import InputError
 from xray_tl.evaluation.covariance import AUROC, Metric
-from xray_tl.evaluation.mrmc import LEVEL, Cells, Estimate, cells, estimate, projected
+from xray_tl.evaluation.estimates import LEVEL, Estimate, estimate, projected
+from xray_tl.evaluation.mrmc import Cells, cells
 from xray_tl.evaluation.readings import Readings
 from xray_tl.evaluation.scores import read_predictions, split_of
 from xray_tl.evaluation.study import Arm, Run

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
 from xray_tl.evaluation.covariance import auroc, delong
-from xray_tl.evaluation.mrmc import LEVEL
+from xray_tl.evaluation.estimates import LEVEL
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]

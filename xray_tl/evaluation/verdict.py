@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 from scipy.stats import t as student_t
 
-from xray_tl.evaluation.mrmc import Estimate, projected
+from xray_tl.evaluation.estimates import Estimate, projected
 
 Pair = tuple[str, str]
 Kind = Literal["better", "equivalent", "undecided"]

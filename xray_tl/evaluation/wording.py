@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from xray_tl.evaluation.mrmc import LEVEL, Estimate
+from xray_tl.evaluation.estimates import LEVEL, Estimate
 from xray_tl.evaluation.verdict import LEAST_READERS, MARGIN, Pair, Verdict
 
 

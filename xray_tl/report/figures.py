@@ -14,8 +14,8 @@ from scipy.stats import t as student_t
 from sklearn.metrics import roc_curve
 
 from xray_tl.evaluation.collect import APART, ARM, floor_rows
+from xray_tl.evaluation.estimates import Estimate
 from xray_tl.evaluation.metrics import reliability
-from xray_tl.evaluation.mrmc import Estimate
 from xray_tl.evaluation.scores import split_of
 from xray_tl.evaluation.study import Arm, Run
 from xray_tl.files import atomic_path
