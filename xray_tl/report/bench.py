@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from xray_tl.errors import InputError
 from xray_tl.evaluation.collect import arms, collect
 from xray_tl.files import atomic_path
+from xray_tl.report.style import ARMS, CEILING, FAINT, figure_style
 
 TRADEOFF = "auroc_against_latency.png"
 
@@ -62,29 +64,34 @@ def write_tradeoff(frame: pd.DataFrame, sweep: Path, folder: Path) -> Path:
     if table.empty:
         raise InputError(f"sweep={sweep} has no complete run of {', '.join(latency)}")
     table = table[table["model"].isin(latency)]
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained", dpi=150)
-    axes = figure.subplots()
-    for (mode, weights), rows in table.groupby(["mode", "weights"], sort=False):
-        x = [latency[model] for model in rows["model"]]
-        axes.errorbar(
-            x,
-            rows["test_auroc"],
-            yerr=rows["test_auroc_sd"].fillna(0),
-            fmt="o",
-            capsize=3,
-            label=f"{mode}, {weights}",
-        )
-    for model, x in latency.items():
-        axes.annotate(
-            model, (x, 1.0), xycoords=("data", "axes fraction"), rotation=90, va="top", fontsize="small"
-        )
-    axes.axhline(table["ceiling_auroc"].max(), color="#b3261e", linewidth=1, label="best possible")
-    axes.set_xscale("log")
-    axes.set_xlabel(f"latency of one image of {frame['image_size'].iloc[0]} px, ms (median)")
-    axes.set_ylabel("test AUROC")
-    axes.legend(frameon=False, fontsize="small")
-    axes.spines[["top", "right"]].set_visible(False)
+    figure = _draw_tradeoff(table, latency, int(frame["image_size"].iloc[0]))
     path = folder / TRADEOFF
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png")
     return path
+
+
+def _draw_tradeoff(table: pd.DataFrame, latency: Mapping[str, float], image_size: int) -> Figure:
+    with figure_style():
+        figure = Figure(figsize=(7.5, 4.5), layout="constrained", dpi=150)
+        axes = figure.subplots()
+        groups = table.groupby(["mode", "weights"], sort=False)
+        for color, ((mode, weights), rows) in zip(cycle(ARMS), groups, strict=False):
+            axes.errorbar(
+                [latency[model] for model in rows["model"]],
+                rows["test_auroc"],
+                yerr=rows["test_auroc_sd"].fillna(0),
+                fmt="o",
+                capsize=3,
+                color=color,
+                label=f"{mode}, {weights}",
+            )
+        axes.axhline(table["ceiling_auroc"].max(), color=CEILING, linewidth=1, label="best possible")
+        axes.set_xlim(0, 1.15 * max(latency.values()))
+        for model, x in latency.items():
+            axes.axvline(x, color=FAINT, linewidth=0.8, zorder=0)
+            axes.annotate(f"{model}\n{x:.0f} ms", (x, 1.02), xycoords=("data", "axes fraction"), ha="center")
+        axes.set_xlabel(f"latency of one image of {image_size} px, ms (median)")
+        axes.set_ylabel("test AUROC, mean and SD over seeds")
+        figure.legend(loc="outside right center", fontsize=8)
+    return figure
