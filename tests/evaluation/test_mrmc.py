@@ -10,7 +10,7 @@ from scipy import stats
 
 from tests.evaluation.oracle import obuchowski_rockette
 from xray_tl.errors import InputError
-from xray_tl.evaluation.covariance import ACCURACY, AUROC, ECE, auroc, delong
+from xray_tl.evaluation.covariance import ACCURACY, AUROC, BRIER, ECE, NLL, Metric, auroc, delong
 from xray_tl.evaluation.estimates import Estimate
 from xray_tl.evaluation.mrmc import cells, mrmc, two_treatment_table
 from xray_tl.evaluation.readings import Readings
@@ -155,6 +155,12 @@ def test_the_jackknife_of_a_proportion_is_its_binomial_variance() -> None:
     assert np.diag(found.covariance.reshape(4, 4)) == pytest.approx(expected)
     with pytest.raises(InputError, match="ece has no case variance but by the bootstrap"):
         cells(study, ECE)
+
+
+@pytest.mark.parametrize("metric", [BRIER, NLL])
+def test_a_loss_of_what_is_no_probability_is_refused(metric: Metric) -> None:
+    with pytest.raises(InputError, match=f"metric={metric.name} needs ratings that are probabilities"):
+        cells(_study(), metric)
 
 
 def test_memory_does_not_grow_with_the_square_of_the_cases() -> None:

@@ -32,12 +32,14 @@ class Metric:
         covariance: (truth, rating) -> covariance of the values over new samples of cases [K, K]; `None` where
             leaving one case out does not give it, so that only a bootstrap does.
         higher_is_better: Whether a larger value is the better one.
+        of_probabilities: Whether ratings must be probabilities.
     """
 
     name: str
     value: Callable[[Truth, Array], Array]
     covariance: Callable[[Truth, Array], Array] | None
     higher_is_better: bool = True
+    of_probabilities: bool = False
 
 
 def auroc(truth: Truth, rating: Array) -> Array:
@@ -107,16 +109,16 @@ def _ece(truth: Truth, rating: Array) -> Array:
     return np.asarray(np.abs(excess.reshape(runs, ECE_BINS)).sum(1) / cases)
 
 
-def _jackknifed(name: str, value: Callable[[Truth, Array], Array], *, higher: bool = True) -> Metric:
-    return Metric(name, value, lambda truth, rating: jackknife(value, truth, rating), higher)
+def _jackknifed(name: str, value: Callable[[Truth, Array], Array], *, loss: bool = False) -> Metric:
+    return Metric(name, value, lambda truth, rating: jackknife(value, truth, rating), not loss, loss)
 
 
 AUROC = Metric("auroc", auroc, delong)
 ACCURACY = _jackknifed("accuracy", _accuracy)
 SENSITIVITY = _jackknifed("sensitivity", _sensitivity)
 SPECIFICITY = _jackknifed("specificity", _specificity)
-BRIER = _jackknifed("brier", _brier, higher=False)
-NLL = _jackknifed("nll", _nll, higher=False)
-ECE = Metric("ece", _ece, None, higher_is_better=False)
+BRIER = _jackknifed("brier", _brier, loss=True)
+NLL = _jackknifed("nll", _nll, loss=True)
+ECE = Metric("ece", _ece, None, higher_is_better=False, of_probabilities=True)
 METRICS = {metric.name: metric for metric in (AUROC, ACCURACY, SENSITIVITY, SPECIFICITY, BRIER, NLL, ECE)}
 """Name -> metric."""

@@ -115,11 +115,13 @@ def cells(readings: Readings, metric: Metric = AUROC) -> Cells:
     """Compute a metric of every reader and treatment with its covariances over cases.
 
     Raises:
-        InputError: The metric has no covariance (ECE): use the bootstrap.
+        InputError: The metric has no covariance (ECE: use the bootstrap), or needs probabilities.
     """
     if metric.covariance is None:
         raise InputError(f"{metric.name} has no case variance but by the bootstrap")
     read = readings.read
+    if metric.of_probabilities and not ((readings.rating[read] >= 0) & (readings.rating[read] <= 1)).all():
+        raise InputError(f"metric={metric.name} needs ratings that are probabilities, in [0, 1]")
     shape = (*read.shape, *read.shape)
     value = np.full(read.shape, np.nan)
     value[read] = metric.value(readings.truth, readings.rating[read])
