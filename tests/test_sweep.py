@@ -73,8 +73,9 @@ def test_a_summary_that_cannot_be_written_is_a_failure(
     """Hydra turns an exception of a callback into a warning and ends with exit code 0."""
     write_run(tmp_path, "good")
     (tmp_path / "summary.csv").mkdir()
-    with pytest.raises(SystemExit) as stop:
-        _sweep(tmp_path, "it broke")
-    assert stop.value.code == 1
+    for job in (None, "it broke"):
+        with pytest.raises(SystemExit) as stop:
+            _sweep(tmp_path, job)
+        assert stop.value.code == 1
     assert "the summary could not be made" in caplog.text
     assert "failed: job: it broke" in caplog.text

@@ -61,6 +61,13 @@ def test_other_weights_or_precision_are_another_arm(tmp_path: Path) -> None:
     assert len({arm.label for arm in study.arms}) == 3
 
 
+def test_seeds_tested_on_other_images_are_another_arm(tmp_path: Path) -> None:
+    write_scored(tmp_path, 1.0, 0)
+    other = write_scored(tmp_path, 1.0, 1)
+    scores(1, 1)[:-2].to_csv(other / PREDICTIONS, index=False)
+    assert [len(arm.runs) for arm in Study.load(tmp_path).arms] == [1, 1]
+
+
 def test_training_sets_vary_as_readers(tmp_path: Path) -> None:
     for train_seed in range(3):
         write_scored(tmp_path, 1.0, train_seed, train_seed=train_seed, data_hash=f"d{train_seed}")

@@ -93,6 +93,14 @@ def test_what_would_decide_is_where_power_reaches_80_percent() -> None:
     assert power(5, cases, own=1e-4, shared=1e-4) == pytest.approx(0.8, abs=0.06)
 
 
+def test_among_many_pairs_more_is_needed() -> None:
+    estimate = _estimate(0.025, own=2e-5)
+    alone, among = need(estimate).cases, need(estimate, pairs=20).cases
+    assert alone is not None
+    assert among is not None
+    assert among > 1.2 * alone
+
+
 def test_what_cannot_decide_is_not_promised() -> None:
     """Reader variance does not shrink with cases, shared case variance not with readers."""
     assert need(_estimate(0.019, own=2e-3)).cases is None

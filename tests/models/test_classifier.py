@@ -47,3 +47,15 @@ def test_building_a_head_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(3)
     XrayClassifier(backbone, 1, 0)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_head_dropout_drops_features_in_training_alone() -> None:
+    model = ModelConfig(name="resnet18", registry="resnet18")
+    backbone, _ = build_backbone(model, WeightsConfig(source="random"), 32)
+    images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain, dropping = XrayClassifier(backbone, 1, 0), XrayClassifier(backbone, 1, 0, dropout=0.5)
+    assert torch.equal(plain.eval()(images), dropping.eval()(images))
+    dropping.dropout.train()
+    torch.manual_seed(0)
+    once, twice = dropping(images), dropping(images)
+    assert not torch.equal(once, twice)

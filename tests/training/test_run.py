@@ -251,6 +251,7 @@ def test_a_folder_in_use_is_left_alone(tiny: Tiny, tmp_path: Path) -> None:
 def test_a_refusal_is_never_recorded_over_another_run(tiny: Tiny, tmp_path: Path) -> None:
     done = run(tiny("mode=frozen"), tmp_path)
     record_refusal(tiny("seed=5"), tmp_path, InputError("refused"))
+    record_refusal(tiny("mode=frozen"), tmp_path, InputError("what comes after it was refused"))
     with FileLock(tmp_path / ".lock"):
         record_refusal(tiny("mode=frozen"), tmp_path, InputError("refused"))
     stored = read_record(tmp_path)

@@ -9,9 +9,10 @@ from torch.utils.data import DataLoader
 
 from xray_tl.config import Settings
 from xray_tl.data.datamodule import XrayDataModule
-from xray_tl.data.splits import Batch
+from xray_tl.data.splits import Batch, KeptSplit, OnDemandSplit
 from xray_tl.errors import InputError
 from xray_tl.training import tuning
+from xray_tl.training.assembly import Parts
 from xray_tl.training.run import run
 from xray_tl.validation import validate
 
@@ -39,9 +40,18 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
 
 
 def test_an_arm_is_searched_once_and_its_runs_use_what_was_chosen(
-    tiny: Tiny, tmp_path: Path, tries: list[tuple[float, int]]
+    tiny: Tiny, tmp_path: Path, tries: list[tuple[float, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    built: list[tuple[float, int]] = []
+    original = tuning.assemble
+
+    def noted(settings: Settings, stage: str | None = None) -> Parts:
+        built.append((settings.mode.head_lr, settings.seed))
+        return original(settings, stage)
+
+    monkeypatch.setattr(tuning, "assemble", noted)
     record = run(tiny(*SEARCH, "seed=0"), tmp_path / "0")
+    assert built[:-1] == tries
     assert tries == [(1e-6, 1000), (1e-6, 1001), (1e-2, 1000), (1e-2, 1001)]
     found = record["tuning"]
     mean = [sum(row) / len(row) for row in found["val_auroc"]]
@@ -54,10 +64,23 @@ def test_an_arm_is_searched_once_and_its_runs_use_what_was_chosen(
     assert len(tries) == 8, "another training set is searched anew"
 
 
+@pytest.mark.parametrize("feature_cache", ["auto", "off"])
 def test_trials_never_see_a_test_image(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: list[tuple[float, int]]
+    tiny: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tries: list[tuple[float, int]],
+    feature_cache: str,
 ) -> None:
     """And the run itself scores them once, after training."""
+    rendered: list[str] = []
+    images = XrayDataModule.images
+
+    def looked_at(self: XrayDataModule, split: str) -> KeptSplit | OnDemandSplit:
+        rendered.append(f"{split} after {len(tries)}")
+        return images(self, split)
+
+    monkeypatch.setattr(XrayDataModule, "images", looked_at)
     read: list[str] = []
     original = XrayDataModule.ordered_dataloader
 
@@ -66,7 +89,8 @@ def test_trials_never_see_a_test_image(
         return original(self, split)
 
     monkeypatch.setattr(XrayDataModule, "ordered_dataloader", noted)
-    run(tiny(*SEARCH, "feature_cache=off"), tmp_path / "run")
+    run(tiny(*SEARCH, f"feature_cache={feature_cache}"), tmp_path / "run")
+    assert {entry for entry in rendered if entry.startswith("test")} <= {"test after 4"}
     assert [entry for entry in read if entry.startswith("test")] == ["test after 4"]
     assert read[-1] == "test after 4"
 

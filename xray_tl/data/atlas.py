@@ -78,6 +78,5 @@ def _tiles(source: SyntheticRadiographs, indices: torch.Tensor, side: int) -> ND
     drawn = source.render(indices)
     grey = (adaptive_avg_pool2d(drawn.image, side)[:, 0] * (OUTLINE - 1)).round().clamp(0, OUTLINE - 1)
     mask = adaptive_max_pool2d(drawn.mask[:, None].float(), side)
-    mask *= (drawn.contrast > 0).float()[:, None, None, None]
     edge = (max_pool2d(mask, 3, stride=1, padding=1) - mask)[:, 0] > 0
     return grey.masked_fill(edge, OUTLINE).to(torch.uint8).cpu().numpy()
