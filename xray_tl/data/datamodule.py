@@ -99,10 +99,18 @@ class XrayDataModule(LightningDataModule):
         """Load images again, of every split."""
         self._crossing.clear()
 
-    def image_batches(self, split: str, size: int) -> Iterator[Batch]:
-        """Give the images of a split in order of index, in even batches of at most `size`."""
+    def image_batches(self, split: str, size: int, at_most: int | None = None) -> Iterator[Batch]:
+        """Give the images of a split in order of index, in even batches.
+
+        Args:
+            split: `train`, `val` or `test`.
+            size: Images in a batch, at most.
+            at_most: How many images, spread evenly over the split; all by default.
+        """
         images = self.images(split)
-        for batch in EvenBatches(range(len(images)), len(images), size):
+        count = min(len(images), at_most or len(images))
+        chosen = [k * len(images) // count for k in range(count)]
+        for batch in EvenBatches(chosen, count, size):
             yield images.__getitems__(batch)
 
     def setup(self, stage: str | None = None) -> None:

@@ -35,6 +35,9 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 AT_ONCE = 32
 """Images that pass at once, whatever the run's batch size: all runs share the result."""
 
+BATCHNORM_IMAGES = 256
+"""Training images that a random trunk's BatchNorm statistics are estimated from, at most."""
+
 # What is weighed with the same figures everywhere, so that the same command does the same everywhere.
 FLOP_PER_S = {"cpu": 1e11, "mps": 2e12, "cuda": 2e13}
 BYTES_PER_S = 3e8  # copied, hashed, written
@@ -204,7 +207,7 @@ def settle_batchnorm(parts: Parts) -> None:
         return
 
     def estimate() -> Arrays:
-        estimate_batchnorm(backbone, frozen, parts.data.image_batches("train", AT_ONCE))
+        estimate_batchnorm(backbone, frozen, parts.data.image_batches("train", AT_ONCE, BATCHNORM_IMAGES))
         return {
             f"{name}.{k}": getattr(layer, name).cpu().numpy()
             for k, layer in enumerate(frozen)
@@ -214,7 +217,8 @@ def settle_batchnorm(parts: Parts) -> None:
     if parts.settings.feature_cache == "off":
         estimate()
         return
-    kept = remember("batchnorm", identity(parts, "train", parts.provenance.sha256, len(frozen)), estimate)
+    follows_from = identity(parts, "train", parts.provenance.sha256, len(frozen))
+    kept = remember("batchnorm", {**follows_from, "estimated_from": BATCHNORM_IMAGES}, estimate)
     for k, layer in enumerate(frozen):
         for name in _STATISTICS:
             getattr(layer, name).copy_(torch.from_numpy(kept[f"{name}.{k}"]))
