@@ -33,6 +33,40 @@ def stand_in(cfg: DictConfig, folder: Path, logging_config: dict[str, object]) -
     return {"refused": "wrong option", "threads": os.environ["OMP_NUM_THREADS"]}.get(folder.name)
 
 
+def stand_in_for_weights(
+    cfg: DictConfig, folder: Path, logging_config: dict[str, object], cores: int, share: int
+) -> str | None:
+    """Note that weights were made, and what was there by then."""
+    jobs_ended = sorted(path.name for path in folder.parent.glob("*.ended"))
+    with (folder.parent / "made").open("a") as notes:
+        notes.write(f"{cfg.model.name} {cores} {share} {jobs_ended}\n")
+    return "cannot be had" if cfg.model.name == "vgg16" else None
+
+
+def note_end(cfg: DictConfig, folder: Path, logging_config: dict[str, object]) -> None:
+    """Note that a job has ended."""
+    folder.with_suffix(".ended").touch()
+
+
+def test_weights_that_jobs_would_wait_for_are_made_first_on_all_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(jobs, "_work", note_end)
+    monkeypatch.setattr(jobs, "_make_weights", stand_in_for_weights)
+    monkeypatch.setattr(jobs, "_cores", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MKL_NUM_THREADS", "1")
+    workers = Workers(2)
+    arms = [("vgg16", "source"), ("resnet50", "auto"), ("resnet50", "auto"), ("resnet18", "random")]
+    for number, (model, source) in enumerate(arms):
+        cfg = {"model": {"name": model}, "weights": {"source": source}, "trainer": {}, "seed": number}
+        workers.submit(OmegaConf.create(cfg), tmp_path / f"{number}", {})
+    ended: dict[str, str | None] = {}
+    workers.wait(lambda name, failure: ended.update({name: failure}))
+    assert ended == dict.fromkeys("0123"), "what cannot be made is for its own job to say"
+    assert (tmp_path / "made").read_text() == "vgg16 6 3 []\nresnet50 6 3 []\n"
+
+
 def test_a_killed_process_costs_its_own_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "_work", stand_in)
     monkeypatch.setattr(jobs, "_cores", lambda: 6)

@@ -2,7 +2,7 @@
 
 Hydra's own launcher hands out the jobs. With `hydra/launcher=parallel` they only queue here, for processes
 that do one job after another each, so that imports are paid once a process. A process that is killed costs
-its own job: another takes its place.
+its own job: another takes its place. Source weights that jobs would wait for are made first, on all cores.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pebble import ProcessExpired, ProcessPool
 
 from xray_tl.errors import FolderError, InputError, RunError
@@ -69,11 +69,11 @@ class Workers:
     """
 
     def __init__(self, jobs: int) -> None:
-        threads = max(1, _cores() // jobs)
+        self._threads = threads = max(1, _cores() // jobs)
         # Read when a process imports torch: more threads than cores make each step several times as long.
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
         self._pool = ProcessPool(jobs, context=multiprocessing.get_context("spawn"))
-        self._names: dict[Future[str | None], str] = {}
+        self._queue: list[tuple[DictConfig, Path, dict[str, Any]]] = []
         atexit.register(self._stop)  # before the interpreter waits for its children
         # As Ctrl-C: no process is left behind.
         self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -81,18 +81,19 @@ class Workers:
 
     def submit(self, cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> None:
         """Queue a job."""
-        future = self._pool.schedule(_work, args=(cfg, folder, logging_config))
-        self._names[future] = folder.name
+        self._queue.append((cfg, folder, logging_config))
 
     def wait(self, report: Report) -> None:
-        """Wait for all jobs; tell of each one that ends its name and why it failed, if it did.
+        """Do all jobs; tell of each one that ends its name and why it failed, if it did.
 
         Raises:
             KeyboardInterrupt: All jobs are stopped first; those that ran can go on.
         """
         try:
-            for future in as_completed(self._names):
-                report(self._names[future], _failure(future))
+            self._prepare()
+            names = {self._pool.schedule(_work, args=job): job[1].name for job in self._queue}
+            for future in as_completed(names):
+                report(names[future], _failure(future))
         except KeyboardInterrupt:
             self._stop()
             raise
@@ -101,23 +102,59 @@ class Workers:
             self._pool.join()
             signal.signal(signal.SIGTERM, self._before)
 
+    def _prepare(self) -> None:
+        """Make the source weights that jobs would wait for, one backbone after the other on all cores."""
+        kinds = {
+            OmegaConf.to_yaml(OmegaConf.masked_copy(job[0], ["model", "weights", "trainer"])): job
+            for job in reversed(self._queue)
+            if OmegaConf.select(job[0], "weights.source") in ("auto", "source")
+        }
+        for job in reversed(kinds.values()):
+            failure = _failure(self._pool.schedule(_make_weights, args=(*job, _cores(), self._threads)))
+            if failure is not None:  # its jobs will say so
+                log.debug("source weights of %s: %s", job[1].name, failure)
+
     def _stop(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble types its pools only in part
 
 
 def _work(cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> str | None:
     """Do one job in a process of its own."""
+    _set_up(logging_config, f"{folder.name}: ")
+    return do_job(cfg, folder)
+
+
+def _make_weights(
+    cfg: DictConfig, folder: Path, logging_config: dict[str, Any], cores: int, share: int
+) -> str | None:
+    """Make the source weights that a job asks for, if it does, while no other job runs."""
+    _set_up(logging_config, "")
+    import torch
+
+    from xray_tl.training.run import prepare
+
+    torch.set_num_threads(cores)
+    try:
+        prepare(cfg)
+    except (InputError, RunError) as error:
+        return str(error)
+    finally:
+        torch.set_num_threads(share)
+    return None
+
+
+def _set_up(logging_config: dict[str, Any], prefix: str) -> None:
+    """Register what configurations refer to, and log to the terminal that several jobs share."""
     from xray_tl.config import register_schemas
     from xray_tl.identity import register_resolvers
 
     register_schemas()
     register_resolvers()
     plain = logging_config["formatters"]["simple"]
-    named = {**plain, "format": plain["format"].replace("%(message)s", f"{folder.name}: %(message)s")}
+    named = {**plain, "format": plain["format"].replace("%(message)s", f"{prefix}%(message)s")}
     logging_config["formatters"]["named"] = named
-    logging_config["handlers"]["console"]["formatter"] = "named"  # several jobs share the terminal
+    logging_config["handlers"]["console"]["formatter"] = "named"
     logging.config.dictConfig(logging_config)
-    return do_job(cfg, folder)
 
 
 def _failure(future: Future[str | None]) -> str | None:

@@ -39,9 +39,13 @@ def main(cfg: DictConfig) -> str | None:
 def _single_run(cfg: DictConfig, folder: Path) -> None:
     with clean_exit(f"interrupted: the same options with hydra.run.dir={folder} go on with it"):
         from xray_tl.evaluation.collect import format_run
+        from xray_tl.report import board
         from xray_tl.training.run import run
 
-        print(format_run(run(cfg, folder), folder))
+        record = run(cfg, folder)
+        if cfg.logger.name == "tensorboard":
+            board.write_run(folder, record)
+        print(format_run(record, folder))
 
 
 def _sweep_job(cfg: DictConfig, folder: Path, sweep: Path) -> str | None:

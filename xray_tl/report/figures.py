@@ -143,8 +143,9 @@ def draw_reliability(arms: Sequence[Arm], bins: int = 8) -> Figure:
     """Draw how often images of a stated probability are positive, all seeds of an arm together."""
     columns = min(4, len(arms))
     rows = -(-len(arms) // columns)
+    panel = 7.5 / columns if columns > 2 else 3.2
     with figure_style():
-        figure = Figure(figsize=(7.5, 2.25 * rows), layout="constrained")
+        figure = Figure(figsize=(panel * columns, (0.4 + panel) * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for place, axes in enumerate(grid):
             if place >= len(arms):
@@ -163,6 +164,30 @@ def draw_reliability(arms: Sequence[Arm], bins: int = 8) -> Figure:
             axes.set_aspect("equal")
         figure.supxlabel("stated probability", fontsize=9.5, color=INK)
         figure.supylabel("share of positives", fontsize=9.5, color=INK)
+    return figure
+
+
+def draw_confusion(counts: NDArray[np.int64], target: str) -> Figure:
+    """Draw how many test images were decided how, at the thresholds that validation chose.
+
+    Args:
+        counts: Rows: truth absent, present; columns: decided absent, present; all seeds together.
+        target: What is absent or present.
+    """
+    with figure_style():
+        figure = Figure(figsize=(3.2, 3.2), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(counts, cmap="Blues", vmin=0, vmax=counts.sum(1).max())
+        for (row, column), count in np.ndenumerate(counts):
+            dark = count > 0.6 * counts.sum(1).max()
+            axes.text(
+                column, row, f"{count}", ha="center", va="center", color="white" if dark else INK, fontsize=14
+            )
+        axes.set_xticks([0, 1], ["absent", "present"])
+        axes.set_yticks([0, 1], ["absent", "present"], rotation=90, va="center")
+        axes.set_xlabel("decided")
+        axes.set_ylabel("truth")
+        axes.set_title(target)
     return figure
 
 

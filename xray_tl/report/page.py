@@ -14,7 +14,7 @@ from xray_tl.evaluation.analysis import Interaction, StudyAnalysis, analyse
 from xray_tl.evaluation.verdict import MARGIN
 from xray_tl.evaluation.wording import interval_text, need_text, scope_text
 from xray_tl.files import write_text
-from xray_tl.report import figures, tables, thumbnails
+from xray_tl.report import board, figures, tables, thumbnails
 from xray_tl.report.style import inline_svg, write_figure
 from xray_tl.report.tasks import TERMS, tasks
 
@@ -55,6 +55,7 @@ def write_report(folder: Path, margin: float = MARGIN) -> Path:
     inline = {name: inline_svg(figure, name) for name, figure in drawn.items()}
     figures.write_auroc(done.study.runs, folder, _intervals(done))
     write_text(folder / REPORT, _render(done, inline))
+    board.write_arms(folder, done.arms)
     return folder / REPORT
 
 

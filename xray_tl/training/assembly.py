@@ -114,6 +114,17 @@ def _backbone(settings: Settings) -> tuple[Backbone, Provenance, FreezePolicy]:
     return backbone, provenance, policy
 
 
+def make_weights(settings: Settings) -> None:
+    """Make the initial weights of a run where they have to be made, and check them as the run will.
+
+    Raises:
+        InputError: They cannot be had, or do not fit.
+    """
+    build_backbone(
+        settings.model, settings.weights, settings.data.image_size, partial(_make_source, settings)
+    )
+
+
 def _make_source(settings: Settings) -> Path:
     finding = settings.data.finding
     if finding in FINDINGS:

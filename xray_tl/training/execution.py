@@ -21,7 +21,7 @@ from xray_tl.runfolder import BEST, LAST, begin
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble, fit_standardiser
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
-from xray_tl.training.board import RunLogger, write_ceiling, write_figures, write_hparams
+from xray_tl.training.board import RunLogger, write_ceiling, write_hparams
 from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
 from xray_tl.training.checkpoints import (
@@ -177,7 +177,6 @@ def _test(parts: Parts, trainer: Trainer, folder: Path, logger: RunLogger | None
     if logger is not None:
         step = trainer.global_step
         write_ceiling(logger, record["ceiling"]["auroc"], step)
-        write_figures(logger, splits["test"], data.targets, thresholds, step)
         final = {f"test/{name}": value for name, value in record["metrics"]["test"].items()}
         final["test/efficiency"] = record["ceiling"]["efficiency"]
         write_hparams(logger, _hparams(parts.settings, record), final, step)

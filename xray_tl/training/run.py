@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from xray_tl.config import typed
 from xray_tl.errors import FolderError, InputError, RunError
 from xray_tl.files import out_of_space
 from xray_tl.identity import arm, arm_hash, config_hash
 from xray_tl.records import write_record
 from xray_tl.runfolder import LAST, claim
+from xray_tl.training.assembly import make_weights
 from xray_tl.training.evaluation import check_shifts, evaluate_shifts
 from xray_tl.training.execution import execute
 from xray_tl.training.trainer import expected_warnings
@@ -40,6 +42,16 @@ def run(cfg: DictConfig, folder: Path) -> Record:
     record = _run(cfg, folder)
     evaluate_shifts(folder, shifts)
     return record
+
+
+def prepare(cfg: DictConfig) -> None:
+    """Make the source weights that a run will ask for, if it will.
+
+    Raises:
+        InputError: The configuration asks for what cannot be done.
+    """
+    validate(cfg)
+    make_weights(typed(cfg))
 
 
 def _run(cfg: DictConfig, folder: Path) -> Record:
