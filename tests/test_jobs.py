@@ -62,6 +62,7 @@ def test_weights_that_jobs_would_wait_for_are_made_first_on_all_cores(
         cfg = {"model": {"name": model}, "weights": {"source": source}, "trainer": {}, "seed": number}
         workers.submit(OmegaConf.create(cfg), tmp_path / f"{number}", {})
     ended: dict[str, str | None] = {}
+    workers.prepare()
     workers.wait(lambda name, failure: ended.update({name: failure}))
     assert ended == dict.fromkeys("0123"), "what cannot be made is for its own job to say"
     assert (tmp_path / "made").read_text() == "vgg16 6 3 []\nresnet50 6 3 []\n"

@@ -90,7 +90,6 @@ class Workers:
             KeyboardInterrupt: All jobs are stopped first; those that ran can go on.
         """
         try:
-            self._prepare()
             names = {self._pool.schedule(_work, args=job): job[1].name for job in self._queue}
             for future in as_completed(names):
                 report(names[future], _failure(future))
@@ -102,17 +101,25 @@ class Workers:
             self._pool.join()
             signal.signal(signal.SIGTERM, self._before)
 
-    def _prepare(self) -> None:
-        """Make the source weights that jobs would wait for, one backbone after the other on all cores."""
+    def prepare(self) -> None:
+        """Make the source weights that jobs would wait for, one backbone after the other on all cores.
+
+        Raises:
+            KeyboardInterrupt: All processes are stopped first; what was being made can go on.
+        """
         kinds = {
             OmegaConf.to_yaml(OmegaConf.masked_copy(job[0], ["model", "weights", "trainer"])): job
             for job in reversed(self._queue)
             if OmegaConf.select(job[0], "weights.source") in ("auto", "source")
         }
-        for job in reversed(kinds.values()):
-            failure = _failure(self._pool.schedule(_make_weights, args=(*job, _cores(), self._threads)))
-            if failure is not None:  # its jobs will say so
-                log.debug("source weights of %s: %s", job[1].name, failure)
+        try:
+            for job in reversed(kinds.values()):
+                failure = _failure(self._pool.schedule(_make_weights, args=(*job, _cores(), self._threads)))
+                if failure is not None:  # its jobs will say so
+                    log.debug("source weights of %s: %s", job[1].name, failure)
+        except KeyboardInterrupt:
+            self._stop()
+            raise
 
     def _stop(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble types its pools only in part

@@ -61,6 +61,8 @@ class SweepSummary(Callback):
         if workers is not None:
             configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not into the last job's file
             try:
+                workers.prepare()
+                self.progress = Progress(self.progress.total, self.progress.at_once)  # jobs start now
                 workers.wait(self._ended)
             except KeyboardInterrupt:
                 _summarise_or_say_why(folder)
