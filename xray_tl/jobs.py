@@ -90,7 +90,9 @@ class Workers:
             KeyboardInterrupt: All jobs are stopped first; those that ran can go on.
         """
         try:
-            names = {self._pool.schedule(_work, args=job): job[1].name for job in self._queue}
+            names: dict[Future[str | None], str] = {
+                self._pool.schedule(_work, args=job): job[1].name for job in self._queue
+            }
             for future in as_completed(names):
                 report(names[future], _failure(future))
         except KeyboardInterrupt:

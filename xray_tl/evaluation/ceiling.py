@@ -6,6 +6,7 @@ its sigmoid. Scores of a classifier are set against it on the same images.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -91,24 +92,13 @@ def against_ceiling(truth: Array, score: Array, logit: Array, seed: int) -> dict
         logit: The ideal observer's log-odds of the observed label [N].
         seed: Draws the resamples.
     """
+    truth, logit = np.asarray(truth, np.float64), np.asarray(logit, np.float64)
     posterior = expit(logit)
     model, _ = weighted_auroc(truth, score)
     ideal, _ = weighted_auroc(truth, logit)
     soft, _ = weighted_auroc(posterior, logit)
-    models, ideals, softs = (
-        np.concatenate(parts)
-        for parts in zip(
-            *(
-                (
-                    _resampled(weight, truth, score),
-                    _resampled(weight, truth, logit),
-                    _resampled(weight, posterior, logit),
-                )
-                for weight in _resamples(len(truth), seed)
-            ),
-            strict=True,
-        )
-    )
+    models = np.concatenate([_resampled(weight, truth, score) for weight in _resamples(len(truth), seed)])
+    ideals, softs = _ideal_areas(truth.tobytes(), logit.tobytes(), seed)
     efficiency = _efficiency(np.asarray(model), np.asarray(soft), len(truth))
     interval = _interval(_efficiency(models, softs, len(truth)))
     excess = _interval(models - ideals)
@@ -139,13 +129,26 @@ def _interval(values: Array) -> list[float]:
     return [float(bound) for bound in np.nanquantile(values, (tail, 1 - tail))]
 
 
+@lru_cache(maxsize=4)
+def _ideal_areas(truth: bytes, logit: bytes, seed: int) -> tuple[Array, Array]:
+    """Return the ideal observer's AUROC and soft AUROC in each resample, the same for all runs of a sweep."""
+    label, score = np.frombuffer(truth), np.frombuffer(logit)
+    weights = _resamples(len(label), seed)
+    ideals, softs = zip(
+        *((_resampled(w, label, score), _resampled(w, expit(score), score)) for w in weights), strict=True
+    )
+    return np.concatenate(ideals), np.concatenate(softs)
+
+
 def _resamples(images: int, seed: int) -> list[Array]:
     """Return how often each image is drawn: [resamples, N] in parts."""
     generator = np.random.default_rng(seed)
     step = max(1, _CELLS // images)
     sizes = [min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step)]
-    share = np.full(images, 1 / images)
-    return [generator.multinomial(images, share, size=size).astype(np.float64) for size in sizes]
+    draws = (generator.integers(0, images, (size, images)) for size in sizes)
+    return [
+        np.stack([np.bincount(draw, minlength=images) for draw in part]).astype(np.float64) for part in draws
+    ]
 
 
 def _resampled(weight: Array, positive: Array, score: Array) -> Array:

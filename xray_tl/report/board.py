@@ -42,7 +42,7 @@ def write_run(folder: Path, record: Mapping[str, Any]) -> Path:
     scores = read_predictions(folder)
     thresholds = np.atleast_1d(record["threshold"])
     shown = [
-        Arm(target, "", (Run(pd.Series(), {**record, "threshold": threshold}, rows, ""),))
+        Arm(str(target), "", (Run(pd.Series(), {**record, "threshold": threshold}, rows, ""),))
         for threshold, (target, rows) in zip(thresholds, scores.groupby("target", sort=False), strict=True)
     ]
     return _write(folder / FOLDER, _draw(shown), len(record["history"]))
