@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -39,6 +39,7 @@ class Parts:
         data: Its images.
         task: Its classifier and how that is trained.
         provenance: Where its initial weights come from.
+        proven: Hash of the backbone's frozen tensors, if it is as the job before left it, and never trained.
     """
 
     settings: Settings
@@ -47,6 +48,7 @@ class Parts:
     data: XrayDataModule
     task: TransferTask
     provenance: Provenance
+    proven: str | None = None
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Compute in the run's precision, outside its trainer."""
@@ -65,7 +67,7 @@ def assemble(settings: Settings, stage: str | None = None) -> Parts:
     device = choose_device(settings.trainer.accelerator)
     settings = replace(settings, data=resolve_difficulty(settings.data, device))
     data = XrayDataModule(settings.data, seed=settings.seed, device=device)
-    backbone, provenance, policy = _backbone(settings)
+    (backbone, provenance, proven), policy = _backbone(settings)
     data.check(stage)
     classifier = XrayClassifier(backbone, len(data.targets.names), settings.seed, settings.model.head_dropout)
     objective = Objective(data.targets, settings.optim, data.positives())
@@ -81,14 +83,29 @@ def assemble(settings: Settings, stage: str | None = None) -> Parts:
         build_augment(settings.augment),
     )
     precision = choose_precision(settings.trainer.precision, device)
-    return Parts(settings, device, precision, data, task, provenance)
+    return Parts(settings, device, precision, data, task, provenance, proven)
 
 
-_untouched: dict[str, tuple[Backbone, Provenance]] = {}
+class Loaded(NamedTuple):
+    """A backbone, where its weights come from, and the hash of its frozen tensors if that is known."""
+
+    backbone: Backbone
+    provenance: Provenance
+    proven: str | None = None
+
+
+_untouched: dict[str, Loaded] = {}
 """The last trunk that never trained, by what it was made from: the next job of a sweep may use it again."""
 
 
-def _backbone(settings: Settings) -> tuple[Backbone, Provenance, FreezePolicy]:
+def keep_proof(parts: Parts, frozen: str | None) -> None:
+    """Note the hash of a trunk's frozen tensors at the end of a run: the next run starts from there."""
+    for made_from, kept in _untouched.items():
+        if kept.backbone is parts.task.classifier.backbone:
+            _untouched[made_from] = kept._replace(proven=frozen)
+
+
+def _backbone(settings: Settings) -> tuple[Loaded, FreezePolicy]:
     """Build the backbone and its freeze policy, or take the one of the job before if it never trains."""
     made_from = json.dumps(
         [
@@ -99,19 +116,17 @@ def _backbone(settings: Settings) -> tuple[Backbone, Provenance, FreezePolicy]:
     )
     kept = _untouched.pop(made_from, None)
     if kept is not None:
-        kept[0].enter(None)
-        policy = build_policy(settings.mode, kept[0].num_stages, settings.trainer.max_epochs)
+        kept.backbone.enter(None)
+        policy = build_policy(settings.mode, kept.backbone.num_stages, settings.trainer.max_epochs)
         if not policy.most_open:
-            _untouched[made_from] = kept
-            return (*kept, policy)
-    backbone, provenance = build_backbone(
-        settings.model, settings.weights, settings.data.image_size, partial(_make_source, settings)
-    )
-    policy = build_policy(settings.mode, backbone.num_stages, settings.trainer.max_epochs)
+            _untouched[made_from] = kept._replace(proven=None)  # until this run has proved it again
+            return kept, policy
+    loaded = Loaded(*_build(settings))
+    policy = build_policy(settings.mode, loaded.backbone.num_stages, settings.trainer.max_epochs)
     _untouched.clear()
     if not policy.most_open:
-        _untouched[made_from] = backbone, provenance
-    return backbone, provenance, policy
+        _untouched[made_from] = loaded
+    return loaded, policy
 
 
 def make_weights(settings: Settings) -> None:
@@ -120,9 +135,12 @@ def make_weights(settings: Settings) -> None:
     Raises:
         InputError: They cannot be had, or do not fit.
     """
-    build_backbone(
-        settings.model, settings.weights, settings.data.image_size, partial(_make_source, settings)
-    )
+    _build(settings)
+
+
+def _build(settings: Settings) -> tuple[Backbone, Provenance]:
+    source = partial(_make_source, settings)
+    return build_backbone(settings.model, settings.weights, settings.data.image_size, source)
 
 
 def _make_source(settings: Settings) -> Path:

@@ -19,7 +19,7 @@ from xray_tl.models.freeze import frozen_sha256
 from xray_tl.records import PREDICTIONS
 from xray_tl.runfolder import BEST, LAST, begin
 from xray_tl.training import predictions
-from xray_tl.training.assembly import Parts, assemble, fit_standardiser
+from xray_tl.training.assembly import Parts, assemble, fit_standardiser, keep_proof
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 from xray_tl.training.board import RunLogger, write_ceiling, write_hparams
 from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
@@ -71,9 +71,10 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
         trainer = build_trainer(
             settings.trainer, parts.device, folder, logger, _callbacks(parts, folder, throughput)
         )
-        settle_batchnorm(parts)
         backbone, policy = parts.task.classifier.backbone, parts.task.policy
-        _, frozen = frozen_sha256(backbone, policy.most_open)
+        moved = settle_batchnorm(parts)
+        frozen = None if moved else parts.proven
+        frozen = frozen or frozen_sha256(backbone, policy.most_open)[1]
         features = FeatureCache(parts, frozen=frozen)
         features.enter(done["open_stages"] if done else backbone.open_stages)
         parts.task.on_open = features.enter
@@ -161,6 +162,7 @@ def _prove_frozen(parts: Parts, record: Record) -> None:
     record["frozen"] = {"tensors": count, "sha256_before": task.frozen_before, "sha256_after": after}
     if after != task.frozen_before:
         raise RunError("a frozen tensor changed in training (frozen.sha256_before and sha256_after differ)")
+    keep_proof(parts, after)
 
 
 def _test(parts: Parts, trainer: Trainer, folder: Path, logger: RunLogger | None, record: Record) -> None:

@@ -196,15 +196,18 @@ class FeatureCache:
         return remember("features", identity(self.parts, split, trunk, open_stages), compute)["crossing"]
 
 
-def settle_batchnorm(parts: Parts) -> None:
+def settle_batchnorm(parts: Parts) -> bool:
     """Estimate the statistics of a random trunk's frozen BatchNorm layers from the training images, once.
 
     Such a trunk has seen no image. The statistics are kept beside the features.
+
+    Returns:
+        Whether a statistic may have moved: not where the job before has settled the same ones.
     """
     backbone = parts.task.classifier.backbone
     frozen = [layer for layer in batchnorm_layers(backbone) if not layer.weight.requires_grad]
     if parts.provenance.source != "random" or not frozen:
-        return
+        return False
 
     def estimate() -> Arrays:
         estimate_batchnorm(backbone, frozen, parts.data.image_batches("train", AT_ONCE, BATCHNORM_IMAGES))
@@ -216,12 +219,17 @@ def settle_batchnorm(parts: Parts) -> None:
 
     if parts.settings.feature_cache == "off":
         estimate()
-        return
+        return True
     follows_from = identity(parts, "train", parts.provenance.sha256, len(frozen))
     kept = remember("batchnorm", {**follows_from, "estimated_from": BATCHNORM_IMAGES}, estimate)
+    moved = False
     for k, layer in enumerate(frozen):
         for name in _STATISTICS:
-            getattr(layer, name).copy_(torch.from_numpy(kept[f"{name}.{k}"]))
+            own, settled = getattr(layer, name), torch.from_numpy(kept[f"{name}.{k}"])
+            if not torch.equal(own.cpu(), settled):
+                own.copy_(settled)
+                moved = True
+    return moved
 
 
 def identity(parts: Parts, split: str, trunk: str | None, where: int) -> dict[str, Any]:
