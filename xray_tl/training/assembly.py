@@ -105,6 +105,11 @@ def keep_proof(parts: Parts, frozen: str | None) -> None:
             _untouched[made_from] = kept._replace(proven=frozen)
 
 
+def forget_trunk() -> None:
+    """Let the next run build its trunk anew: this one broke, and may have left it in any state."""
+    _untouched.clear()
+
+
 def _backbone(settings: Settings) -> tuple[Loaded, FreezePolicy]:
     """Build the backbone and its freeze policy, or take the one of the job before if it never trains."""
     made_from = json.dumps(

@@ -15,6 +15,7 @@ import numpy as np
 import timm
 import torch
 import torchvision
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from xray_tl.cache import Arrays, remember
@@ -211,25 +212,27 @@ def settle_batchnorm(parts: Parts) -> bool:
 
     def estimate() -> Arrays:
         estimate_batchnorm(backbone, frozen, parts.data.image_batches("train", AT_ONCE, BATCHNORM_IMAGES))
-        return {
-            f"{name}.{k}": getattr(layer, name).cpu().numpy()
-            for k, layer in enumerate(frozen)
-            for name in _STATISTICS
-        }
+        return _statistics(frozen)
 
+    before = _statistics(frozen)
     if parts.settings.feature_cache == "off":
-        estimate()
-        return True
-    follows_from = identity(parts, "train", parts.provenance.sha256, len(frozen))
-    kept = remember("batchnorm", {**follows_from, "estimated_from": BATCHNORM_IMAGES}, estimate)
-    moved = False
+        settled = estimate()
+    else:
+        follows_from = identity(parts, "train", parts.provenance.sha256, len(frozen))
+        settled = remember("batchnorm", {**follows_from, "estimated_from": BATCHNORM_IMAGES}, estimate)
     for k, layer in enumerate(frozen):
         for name in _STATISTICS:
-            own, settled = getattr(layer, name), torch.from_numpy(kept[f"{name}.{k}"])
-            if not torch.equal(own.cpu(), settled):
-                own.copy_(settled)
-                moved = True
-    return moved
+            getattr(layer, name).copy_(torch.from_numpy(settled[f"{name}.{k}"]))
+    return any(not np.array_equal(before[name], settled[name]) for name in before)
+
+
+def _statistics(layers: list[_BatchNorm]) -> Arrays:
+    """Copy the running statistics of BatchNorm layers."""
+    return {
+        f"{name}.{k}": getattr(layer, name).cpu().numpy().copy()
+        for k, layer in enumerate(layers)
+        for name in _STATISTICS
+    }
 
 
 def identity(parts: Parts, split: str, trunk: str | None, where: int) -> dict[str, Any]:

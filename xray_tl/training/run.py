@@ -17,7 +17,7 @@ from xray_tl.files import out_of_space
 from xray_tl.identity import arm, arm_hash, config_hash
 from xray_tl.records import write_record
 from xray_tl.runfolder import LAST, claim
-from xray_tl.training.assembly import make_weights
+from xray_tl.training.assembly import forget_trunk, make_weights
 from xray_tl.training.evaluation import check_shifts, evaluate_shifts
 from xray_tl.training.execution import execute
 from xray_tl.training.trainer import expected_warnings
@@ -71,6 +71,7 @@ def _run(cfg: DictConfig, folder: Path) -> Record:
             write_record(folder, {**record, "status": "interrupted"})
             raise
         except Exception as error:
+            forget_trunk()
             failure = _explain(error, cfg)
             _record_failure(folder, record, failure)
             if failure is error:
