@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY
+from tests.data.radiograph_files import write_classes, write_png8
 
 Env = dict[str, str]
 WITH_DATA = ("train", "evaluate", "preview", "ceiling")
@@ -19,7 +20,8 @@ def _run(command: str, *args: str, env: Env, cwd: Path) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "preview", "ceiling", "compare", "report", "pretrain", "bench"]
+    "command",
+    ["train", "evaluate", "preview", "ceiling", "compare", "report", "pretrain", "bench", "audit", "predict"],
 )
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job")])
 def test_help_and_configuration_answer_at_once(
@@ -30,7 +32,13 @@ def test_help_and_configuration_answer_at_once(
     assert done.returncode == 0, done.stderr
     # Under 1 s on a quiet machine; the imports that would break it take 4 s and more.
     assert time.monotonic() - start < 3
-    part = {"compare": "metric: auroc", "report": "margin: 0.02"}.get(command, "name: resnet50")
+    parts = {
+        "compare": "metric: auroc",
+        "report": "margin: 0.02",
+        "audit": "output: audit",
+        "predict": "input: ???",
+    }
+    part = parts.get(command, "name: resnet50")
     assert ("finding: opacity" if command in WITH_DATA else part) in done.stdout
     assert not list(tmp_path.iterdir()), "nothing is written"
 
@@ -174,3 +182,61 @@ def test_a_study_is_a_sweep_that_ends_with_a_report(subprocess_env: Env, tmp_pat
     assert "Shift shift=low_dose" in page
     assert (tmp_path / "out" / "auroc.png").is_file()
     assert "image_statistics" in done.stdout
+
+
+def test_a_folder_of_films_from_audit_to_scores(subprocess_env: Env, tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 48, write_png8, per_patient=2)
+    env = {**subprocess_env, "XRAY_TL_CACHE": str(tmp_path / "cache")}
+    real = ("data=folder", f"data.root={root}", "data.image_size=32", "data.patient_regex='^([0-9]+)_'")
+    audited = _run("audit", *real, "output=found", env=env, cwd=tmp_path)
+    assert audited.returncode == 0, audited.stderr
+    assert "24 patients, known of 48 of 48 images" in audited.stdout
+    assert {path.name for path in (tmp_path / "found").iterdir()} == {"audit.json", "split.csv", "sheet.png"}
+    previewed = _run("preview", *real, "split=test", env=env, cwd=tmp_path)
+    assert previewed.stdout.strip() == "preview.png"
+    small = [option for option in TINY if not option.startswith("data.")]
+    sweep = ("-m", *small, *real, "mode=frozen", "seed=0,1", "hydra.sweep.dir=sweep")
+    trained = _run("train", *sweep, env=env, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    assert "The best possible AUROC is not known for these images" in page
+    assert "<h2>Data</h2>" in page
+    assert "data:image/png;base64," in page
+    (run, _) = sorted(path.parent for path in (tmp_path / "sweep").glob("*/record.json"))
+    same = _run("evaluate", f"run={run}", env=env, cwd=tmp_path)
+    assert "came out exactly" in same.stdout, same.stderr
+    elsewhere = write_classes(tmp_path / "elsewhere", 16, seed=9)
+    new = ("data=folder", f"data.root={elsewhere}", "data.test_fraction=1", "name=elsewhere")
+    external = _run("evaluate", f"run={run}", *new, env=env, cwd=tmp_path)
+    assert external.returncode == 0, external.stderr
+    assert len((run / "evaluations" / "elsewhere" / "predictions.csv").read_text().splitlines()) == 17
+    scored = _run("predict", f"run={run}", f"input={elsewhere}", "output=scores.csv", env=env, cwd=tmp_path)
+    assert scored.stdout.strip() == "scores.csv", scored.stderr
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 17
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "said"),
+    [
+        ("audit", ("data.root=no",), "error: data.root=no is not a folder"),
+        ("audit", ("data=synthetic",), "error: data=synthetic has nothing to audit"),
+        ("audit", (), "error: data.root must be given on the command line: data.root=..."),
+        (
+            "ceiling",
+            ("data=folder", "data.root=films"),
+            "the best possible result is not known for this data",
+        ),
+        ("predict", ("run=no", "input=no"), "error: input=no does not exist"),
+        ("predict", ("run=no", "input=.", "output=a.txt"), "error: output=a.txt must end in .csv"),
+        ("train", ("data=folder", "data.root=films", "shift=blur"), "Key 'acquisition' not in"),
+        ("train", ("data=folder",), "error: data.root must be given on the command line: data.root=..."),
+    ],
+)
+def test_wrong_files_end_in_a_clear_line(
+    command: str, args: tuple[str, ...], said: str, subprocess_env: Env, tmp_path: Path
+) -> None:
+    done = _run(command, *args, env=subprocess_env, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr
+    assert not list(tmp_path.rglob("*.csv"))

@@ -14,7 +14,7 @@ from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.errors import InputError
 from xray_tl.evaluation.ceiling import bounds
-from xray_tl.identity import CHANGES_RESULT, COSMETIC, arm_hash, config_hash, run_name
+from xray_tl.identity import CHANGES_RESULT, COSMETIC, FILES, arm_hash, config_hash, run_name
 from xray_tl.models.freeze import policy_names
 from xray_tl.observers.scores import ideal_logit
 from xray_tl.validation import validate
@@ -37,7 +37,12 @@ GROUPS = (
 )
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 # What an option asks the user for, and nothing else can be composed without.
-REQUIRED = {("model", "timm"): ["model.name=resnet10t"], ("optim", "lbfgs"): ["mode=frozen"]}
+REQUIRED = {
+    ("model", "timm"): ["model.name=resnet10t"],
+    ("optim", "lbfgs"): ["mode=frozen"],
+    **{("data", name): ["data.root=films"] for name in ("folder", "dicom", "nih", "medmnist")},
+    ("data", "csv"): ["data.root=films", "data.table=labels.csv"],
+}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -130,15 +135,16 @@ def _leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
 
 def test_every_option_is_either_part_of_the_result_or_cosmetic() -> None:
     groups = {"model", "mode", "weights", "augment", "optim", "tune", "trainer", "logger"}
-    schemas = {name: SCHEMAS[name] for name in groups} | {"data": SCHEMAS["data_synthetic"]}
+    schemas = [(name, SCHEMAS[name]) for name in groups]
+    schemas += [("data", SCHEMAS[f"data_{kind}"]) for kind in ("synthetic", "radiographs")]
     leaves = {"seed", "feature_cache", "shifts"}
-    for group, schema in schemas.items():
+    for group, schema in schemas:
         leaves |= set(_leaves(OmegaConf.structured(schema), f"{group}."))
-    listed = (*CHANGES_RESULT, *COSMETIC)
+    listed = (*CHANGES_RESULT, *FILES, *COSMETIC)
     assert len(set(listed)) == len(listed)
     for leaf in leaves:
         places = [key for key in listed if leaf == key or leaf.startswith(f"{key}.")]
-        assert len(places) == 1, f"{leaf} must stand in exactly one of CHANGES_RESULT and COSMETIC"
+        assert len(places) == 1, f"{leaf} must stand in exactly one of CHANGES_RESULT, FILES and COSMETIC"
     for key in listed:
         assert any(leaf == key or leaf.startswith(f"{key}.") for leaf in leaves), f"{key} is no option"
 

@@ -63,7 +63,9 @@ def test_evaluation_imports_no_torch(module: str, subprocess_env: dict[str, str]
     assert "torch" not in _modules_after(f"import xray_tl.{module}", subprocess_env)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "preview", "compare", "report.__main__"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "preview", "compare", "audit", "predict", "report.__main__"]
+)
 def test_entry_points_import_little(command: str, subprocess_env: dict[str, str]) -> None:
     heavy = {"torch", "lightning", "pandas", "matplotlib", "numpy", "sklearn"}
     assert not heavy & _modules_after(f"import xray_tl.{command}", subprocess_env)

@@ -30,6 +30,8 @@ def main(cfg: DictConfig) -> None:
 
         if cfg.images < 2:
             raise InputError(f"images={cfg.images} is not valid: choose at least 2")
+        if cfg.data.name != "synthetic":
+            raise InputError(f"data={cfg.data.name}: the best possible result is not known for this data")
         keep_large_blocks()
         data = resolve_difficulty(typed_node(cfg.data, SyntheticDataConfig))
         source = SyntheticRadiographs.open(data, "test")

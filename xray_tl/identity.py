@@ -12,8 +12,8 @@ from omegaconf.errors import InterpolationResolutionError
 
 from xray_tl.errors import InputError
 
-# Every option stands in exactly one of the two lists (a test holds them against the schemas): the first
-# changes a result, the second only where, how fast or how visibly it is made.
+# Every option stands in exactly one of these lists (a test holds them against the schemas): the first two
+# change a result, the third only where, how fast or how visibly it is made.
 CHANGES_RESULT = (
     "seed",
     "model.name",
@@ -80,12 +80,37 @@ CHANGES_RESULT = (
     "trainer.early_stopping",
     "trainer.reestimate_batchnorm",
 )
+FILES = (
+    "data.layout",
+    "data.root",
+    "data.table",
+    "data.path_column",
+    "data.search",
+    "data.label_column",
+    "data.label_columns",
+    "data.label_separator",
+    "data.patient_column",
+    "data.split_column",
+    "data.test_list",
+    "data.labels",
+    "data.negative",
+    "data.patient_regex",
+    "data.patient_tag",
+    "data.val_fraction",
+    "data.test_fraction",
+    "data.split_file",
+    "data.fit",
+    "data.intensity",
+    "data.on_error",
+)
+"""Of real radiographs. Without a value they have no part in a hash: generated ones never have one."""
 COSMETIC = (
     "feature_cache",
     "shifts",
     "weights.timeout_s",
     "data.difficulty",
     "data.shift",
+    "data.on_leak",
     "data.num_workers",
     "data.memory_limit_gb",
     "augment.name",
@@ -105,12 +130,12 @@ SEEDS = ("seed", "data.seed", "data.train_seed")
 
 def config_hash(cfg: DictConfig) -> str:
     """Hash what changes a run's result: 64 hex digits of SHA-256 over canonical JSON."""
-    return _hash(cfg, CHANGES_RESULT)
+    return _hash(cfg, (*CHANGES_RESULT, *FILES))
 
 
 def arm_hash(cfg: DictConfig) -> str:
     """Hash what the runs of one arm (treatment) share: everything that changes a result but the seeds."""
-    return _hash(cfg, tuple(key for key in CHANGES_RESULT if key not in SEEDS))
+    return _hash(cfg, tuple(key for key in (*CHANGES_RESULT, *FILES) if key not in SEEDS))
 
 
 def arm(cfg: DictConfig) -> dict[str, str]:
@@ -145,7 +170,8 @@ def _by_finding(values: DictConfig, *, _parent_: DictConfig) -> Any:  # noqa: AN
 
 
 def _hash(cfg: DictConfig, keys: tuple[str, ...]) -> str:
-    chosen = {key: _value(cfg, key) for key in keys}
+    values = {key: _value(cfg, key) for key in keys}
+    chosen = {key: value for key, value in values.items() if value is not None or key not in FILES}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 

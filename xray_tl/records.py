@@ -13,6 +13,7 @@ from xray_tl.files import write_text
 SCHEMA = 1
 RECORD = "record.json"
 PREDICTIONS = "predictions.csv"
+SPLIT = "split.csv"
 EVALUATIONS = "evaluations"
 """Folder, within a run's, of what it was tested on again."""
 

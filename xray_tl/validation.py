@@ -60,6 +60,7 @@ CHECKS: dict[str, Range | Choice] = {
     "weights.timeout_s": POSITIVE,
     "budget": BUDGET,
     "feature_cache": Choice(("auto", "off")),
+    "batch_size": Range(1),
     "data.batch_size": Range(3),  # an even split into batches then leaves none of one image
     "data.num_workers": Range(0),
     "data.memory_limit_gb": Range(0),

@@ -10,7 +10,7 @@ import torch
 from matplotlib.image import imread
 
 from xray_tl.config import SyntheticDataConfig
-from xray_tl.data.contact_sheet import draw_sheet, pick, write_sheet
+from xray_tl.data.contact_sheet import check_sheet, draw_sheet, generated, pick, write_sheet
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.errors import InputError
 
@@ -34,7 +34,7 @@ def test_a_sheet_has_its_size_and_outlines_on_request_only(tmp_path: Path) -> No
     images = {}
     for outlines in (False, True):
         path = tmp_path / f"{outlines}.png"
-        assert write_sheet(draw_sheet(source(), 2, 3, outlines=outlines), path) == path
+        assert write_sheet(draw_sheet(generated(source(), 6, outlines=outlines), 2, 3), path) == path
         images[outlines] = imread(path)[..., :3]
     assert images[True].shape == (2 * (34 + 2 * (224 + 20)), 3 * 224, 3)
     coloured = {key: np.ptp(image, axis=-1) > 0.3 for key, image in images.items()}
@@ -48,11 +48,11 @@ def test_a_sheet_has_its_size_and_outlines_on_request_only(tmp_path: Path) -> No
 @pytest.mark.parametrize(("rows", "columns"), [(0, 3), (3, 0), (15, 14)])
 def test_an_impossible_sheet_is_refused(rows: int, columns: int) -> None:
     with pytest.raises(InputError, match=rf"rows={rows} columns={columns}: choose at least 1"):
-        draw_sheet(source(), rows, columns)
+        check_sheet(rows, columns)
 
 
 def test_a_bad_output_is_refused(tmp_path: Path) -> None:
-    figure = draw_sheet(source(), 1, 1)
+    figure = draw_sheet(generated(source(), 1), 1, 1)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"sheet\.jpg must end in \.png"):
         write_sheet(figure, tmp_path / "sheet.jpg")

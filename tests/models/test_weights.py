@@ -284,10 +284,10 @@ def _bad_file(kind: str, folder: Path) -> Path:
             torch.save({"conv1.weight": 3}, file)
         case "other architecture":
             torch.save(tv.efficientnet_b0().state_dict(), file)
-        case "lacks one":
-            torch.save({name: tensor for name, tensor in state.items() if name != "bn1.bias"}, file)
+        case "lacks a stage":
+            torch.save({name: tensor for name, tensor in state.items() if "layer4" not in name}, file)
         case "other shape":
-            torch.save(state | {"conv1.weight": torch.zeros(64, 1, 7, 7)}, file)
+            torch.save(state | {"layer4.1.conv2.weight": torch.zeros(512, 512, 1, 1)}, file)
     return file
 
 
@@ -304,10 +304,13 @@ def _bad_file(kind: str, folder: Path) -> Path:
         ("numbers", "holds no state_dict"),
         (
             "other architecture",
-            r"does not fit model resnet18: .*missing \(conv1.weight, \.\.\.\).*unexpected",
+            r"fills 0% of model resnet18, 90% are needed: conv1\.weight is missing; .* more; .* are not used",
         ),
-        ("lacks one", r"does not fit model resnet18: tensors 1 missing \(bn1\.bias\)$"),
-        ("other shape", r"conv1\.weight is \(64, 1, 7, 7\), not \(64, 3, 7, 7\)"),
+        (
+            "lacks a stage",
+            r"fills 25% of model resnet18, 90% are needed: layer4\.0\.conv1\.weight is missing",
+        ),
+        ("other shape", r"layer4\.1\.conv2\.weight is \(512, 512, 1, 1\), not \(512, 512, 3, 3\)"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(kind: str, message: str, tmp_path: Path) -> None:

@@ -77,6 +77,17 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "<script" not in page
 
 
+def test_what_an_audit_found_is_shown(tmp_path: Path) -> None:
+    found = [{"kind": "leak", "serious": True, "text": f"1 patients on both sides: {HOSTILE}", "cases": []}]
+    write_scored(tmp_path, 1.0, 0, audit=found)
+    page = write_report(tmp_path).read_text()
+    assert "<h2>Data</h2>" in page
+    assert "! leak:" in page
+    assert HOSTILE not in page
+    write_scored(tmp_path / "other", 1.0, 0)
+    assert "<h2>Data</h2>" not in write_report(tmp_path / "other").read_text()
+
+
 def test_the_rates_that_were_tried_are_shown(tmp_path: Path) -> None:
     tuning = {
         "rates": [[1e-4, 3e-4], [1e-3, 3e-3]],

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -120,7 +121,8 @@ def test_the_whole_path_takes_several_columns(tmp_path: Path, kind: str) -> None
         trainer.fit(task, datamodule=data)
         scored = predictions.predict(trainer, task, data, "val")  # type: ignore[arg-type]  # a stand-in, or one of several types
     assert 0 <= task.history[0]["val_auroc"] <= 1
-    frame = predictions.table({"val": scored}, targets)
+    names = SimpleNamespace(targets=targets, sources={"val": SimpleNamespace(names=None)})
+    frame = predictions.table({"val": scored}, names)  # type: ignore[arg-type]  # a stand-in
     assert list(frame.columns) == ["split", "case", "target", "truth", "logit", "probability"]
     assert len(frame) == 36
     assert list(frame["target"][:3]) == list(targets.names)

@@ -141,6 +141,40 @@ class BenchConfig:
 
 
 @dataclass
+class AuditConfig:
+    """What is wrong with a data set.
+
+    Attributes:
+        output: Folder to write to.
+        data: The data set.
+    """
+
+    output: str = "audit"
+    data: Any = MISSING
+
+
+@dataclass
+class PredictConfig:
+    """Scores of radiographs from a finished run.
+
+    Attributes:
+        run: The run's folder.
+        input: A radiograph, or a folder of them.
+        output: CSV file to write; `None`: the terminal.
+        batch_size: Images at once.
+        num_workers: Processes that decode; `None`: one a core.
+        trainer: What it is computed on.
+    """
+
+    run: str = MISSING
+    input: str = MISSING
+    output: str | None = None
+    batch_size: int = 32
+    num_workers: int | None = None
+    trainer: Any = MISSING
+
+
+@dataclass
 class PreviewConfig:
     """A contact sheet of what a model would see.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from omegaconf import MISSING
+
 
 @dataclass
 class AcquisitionConfig:
@@ -136,3 +138,81 @@ class SyntheticDataConfig:
     batch_size: int = 32
     num_workers: int = 0
     memory_limit_gb: float = 4.0
+
+
+@dataclass
+class RadiographDataConfig:
+    """Radiographs in files: what the images show, and how they are read and split.
+
+    Attributes:
+        name: Name of the file below `conf/data`.
+        layout: `folder` (one folder a class, perhaps below `train`, `val`, `test`), `table` (a CSV has one
+            row an image) or `medmnist` (one `.npz` file).
+        difficulty: `none`: how hard real images are is not known.
+        shift: `none`: what is not simulated cannot be shifted.
+        root: Folder of the images; `medmnist`: the file.
+        table: `table`: the CSV file, from `root` if relative.
+        path_column: `table`: column of the image's path from `root`.
+        search: `table`: find an image by its file name anywhere below `root`.
+        label_column: `table`: column of the label.
+        label_columns: `table`: columns of several labels, 0, 1 or empty each; instead of `label_column`.
+        label_separator: `table`: what stands between several labels in one cell; `None`: a cell is one label.
+        patient_column: `table`: column of the patient.
+        split_column: `table`: column of `train`, `val` or `test`.
+        test_list: `table`: text file with the names of the test images, one a line.
+        labels: Which labels are used; `None`: all, in alphabetical order.
+        negative: Label of an image without findings; `None`: a common word for it (`normal`...).
+        patient_regex: Its first group, found in a file's name, is the patient.
+        patient_tag: Take the patient from the DICOM tag PatientID.
+        seed: Draws the split.
+        train_seed: Draws training and validation images alone; `None` follows `seed`.
+        val_fraction: Share of the images for validation, where no split is given.
+        test_fraction: Share of the images for testing, where no split is given.
+        split_file: CSV of a split (`name,split`) to use again, as a run writes it.
+        n_train: Training images that are used, at most; `None`: all.
+        image_size: Side that images are resized to, pixels; a multiple of 16, at least 32.
+        fit: What becomes of an image that is not square: `pad` (black borders), `crop` or `stretch`.
+        intensity: `range` (the range that the file's bits allow, or the DICOM window) or `percentile` (an
+            image's own 1st to 99th percentile).
+        on_error: A file that cannot be used: `stop`, or `skip` it, count it and name it.
+        on_leak: A patient or an image on both sides of a given split: `stop`, or `warn`.
+        batch_size: Images a training step, at most.
+        num_workers: Processes that decode images; `None`: one a core.
+        memory_limit_gb: The images are decoded once and kept up to this size, GB.
+    """
+
+    name: str = MISSING
+    layout: str = "folder"
+    difficulty: str = "none"
+    shift: str = "none"
+    root: str = MISSING
+    table: str | None = None
+    path_column: str = "path"
+    search: bool = False
+    label_column: str = "label"
+    label_columns: list[str] | None = None
+    label_separator: str | None = None
+    patient_column: str | None = None
+    split_column: str | None = None
+    test_list: str | None = None
+    labels: list[str] | None = None
+    negative: str | None = None
+    patient_regex: str | None = None
+    patient_tag: bool = False
+    seed: int = 0
+    train_seed: int | None = None
+    val_fraction: float = 0.15
+    test_fraction: float = 0.2
+    split_file: str | None = None
+    n_train: int | None = None
+    image_size: int = 224
+    fit: str = "pad"
+    intensity: str = "range"
+    on_error: str = "stop"
+    on_leak: str = "stop"
+    batch_size: int = 32
+    num_workers: int | None = None
+    memory_limit_gb: float = 4.0
+
+
+DataConfig = SyntheticDataConfig | RadiographDataConfig

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
-from xray_tl.config.data import SyntheticDataConfig
+from xray_tl.config.data import DataConfig, RadiographDataConfig, SyntheticDataConfig
 from xray_tl.config.recipe import AugmentConfig, LoggerConfig, OptimConfig, TrainerConfig, TuneConfig
 from xray_tl.errors import InputError, refusal
 
@@ -23,7 +23,7 @@ class Settings:
     model: ModelConfig
     mode: ModeConfig
     weights: WeightsConfig
-    data: SyntheticDataConfig
+    data: DataConfig
     optim: OptimConfig
     trainer: TrainerConfig
     logger: LoggerConfig
@@ -43,7 +43,7 @@ def typed(cfg: DictConfig) -> Settings:
         "model": ModelConfig,
         "mode": ModeConfig,
         "weights": WeightsConfig,
-        "data": SyntheticDataConfig,
+        "data": data_schema(cfg.data),
         "optim": OptimConfig,
         "trainer": TrainerConfig,
         "logger": LoggerConfig,
@@ -54,6 +54,11 @@ def typed(cfg: DictConfig) -> Settings:
         name: typed_node(cfg.get(name, OmegaConf.create()), schema) for name, schema in groups.items()
     }
     return Settings(**nodes, seed=cfg.seed, feature_cache=cfg.get("feature_cache", "auto"))
+
+
+def data_schema(node: DictConfig) -> type[DataConfig]:
+    """Return the schema of a data set's options: of generated images, or of files."""
+    return SyntheticDataConfig if node.get("name", "synthetic") == "synthetic" else RadiographDataConfig
 
 
 def typed_node(node: DictConfig, schema: type[T]) -> T:

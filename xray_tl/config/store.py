@@ -9,16 +9,18 @@ from hydra.core.config_store import ConfigStore
 
 from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
 from xray_tl.config.commands import (
+    AuditConfig,
     BenchConfig,
     CeilingConfig,
     CompareConfig,
     Config,
     EvaluateConfig,
+    PredictConfig,
     PretrainConfig,
     PreviewConfig,
     ReportConfig,
 )
-from xray_tl.config.data import SyntheticDataConfig
+from xray_tl.config.data import RadiographDataConfig, SyntheticDataConfig
 from xray_tl.config.recipe import AugmentConfig, LoggerConfig, OptimConfig, TrainerConfig, TuneConfig
 
 SCHEMAS: dict[str, type] = {
@@ -27,15 +29,18 @@ SCHEMAS: dict[str, type] = {
     "mode": ModeConfig,
     "weights": WeightsConfig,
     "data_synthetic": SyntheticDataConfig,
+    "data_radiographs": RadiographDataConfig,
     "optim": OptimConfig,
     "trainer": TrainerConfig,
     "logger": LoggerConfig,
     "augment": AugmentConfig,
     "tune": TuneConfig,
+    "audit": AuditConfig,
     "evaluate": EvaluateConfig,
     "bench": BenchConfig,
     "ceiling": CeilingConfig,
     "compare": CompareConfig,
+    "predict": PredictConfig,
     "pretrain": PretrainConfig,
     "preview": PreviewConfig,
     "report": ReportConfig,

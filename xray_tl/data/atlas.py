@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, max_pool2d
 
-from xray_tl.config import SyntheticDataConfig, typed_node
-from xray_tl.data.splits import RENDERED_AT_ONCE
+from xray_tl.config import data_schema, typed_node
+from xray_tl.data.sources import open_data
+from xray_tl.data.splits import RENDERED_AT_ONCE, Source
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.evaluation.study import atlas_path
 from xray_tl.files import atomic_path
@@ -43,20 +45,21 @@ def write_missing(folder: Path, runs: pd.DataFrame) -> None:
             continue
         run = folder / str(row["run_dir"])
         cfg, record = load_config(run), read_record(run) or {}
-        cfg.data.d0, cfg.data.target_auroc = record["data"]["d0"], None
-        data = typed_node(cfg.data, SyntheticDataConfig)
-        write_atlas(SyntheticRadiographs.open(data, "test"), min(data.n_test, LARGEST), path)
+        if cfg.data.name == "synthetic":
+            cfg.data.d0, cfg.data.target_auroc = record["data"]["d0"], None
+        opened = open_data(typed_node(cfg.data, data_schema(cfg.data)), torch.device("cpu"))
+        write_atlas(opened.sources["test"], min(opened.sizes["test"], LARGEST), path)
 
 
-def write_atlas(source: SyntheticRadiographs, count: int, path: Path) -> None:
-    """Render the first images of a source, by index, into one PNG.
+def write_atlas(source: Source, count: int, path: Path) -> None:
+    """Draw the first images of a source, by index, into one PNG; what is known of findings is outlined.
 
     Args:
         source: The test images.
         count: How many.
         path: Where to write.
     """
-    side = min(TILE, source.config.image_size)
+    side = min(TILE, source.images(torch.tensor([0])).shape[-1])
     parts = [_tiles(source, part, side) for part in torch.split(torch.arange(count), RENDERED_AT_ONCE)]
     tiles = np.concatenate(parts)
     rows = -(-count // COLUMNS)
@@ -70,13 +73,18 @@ def write_atlas(source: SyntheticRadiographs, count: int, path: Path) -> None:
     notes.add_text("side", str(side))
     notes.add_text("columns", str(COLUMNS))
     notes.add_text("cases", str(count))
+    if source.names is not None:
+        notes.add_itxt("names", json.dumps(source.names[:count]))
     with atomic_path(path) as partial:
         image.save(partial, format="PNG", pnginfo=notes, optimize=True)
 
 
-def _tiles(source: SyntheticRadiographs, indices: torch.Tensor, side: int) -> NDArray[np.uint8]:
-    drawn = source.render(indices)
-    grey = (adaptive_avg_pool2d(drawn.image, side)[:, 0] * (OUTLINE - 1)).round().clamp(0, OUTLINE - 1)
+def _tiles(source: Source, indices: torch.Tensor, side: int) -> NDArray[np.uint8]:
+    drawn = source.render(indices) if isinstance(source, SyntheticRadiographs) else None
+    image = source.images(indices) if drawn is None else drawn.image
+    grey = (adaptive_avg_pool2d(image, side)[:, 0] * (OUTLINE - 1)).round().clamp(0, OUTLINE - 1)
+    if drawn is None:
+        return grey.to(torch.uint8).numpy()
     mask = adaptive_max_pool2d(drawn.mask[:, None].float(), side)
     edge = (max_pool2d(mask, 3, stride=1, padding=1) - mask)[:, 0] > 0
     return grey.masked_fill(edge, OUTLINE).to(torch.uint8).cpu().numpy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from xray_tl.data.splits import Source, Targets
 from xray_tl.data.synthetic import Radiographs, SyntheticRadiographs
 from xray_tl.errors import InputError
 from xray_tl.files import atomic_path
@@ -41,42 +44,100 @@ def pick(source: SyntheticRadiographs, count: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def draw_sheet(source: SyntheticRadiographs, rows: int, columns: int, *, outlines: bool = False) -> Figure:
-    """Draw `rows` rows of images with the finding and as many without.
+@dataclass(frozen=True)
+class Half:
+    """One half of a sheet.
+
+    Attributes:
+        title: What its images share.
+        images: In [0, 1] [N, 1, S, S].
+        captions: One an image.
+        masks: What is outlined [N, S, S]; `None`: nothing.
+    """
+
+    title: str
+    images: Tensor
+    captions: Sequence[str]
+    masks: Tensor | None = None
+
+
+def generated(source: SyntheticRadiographs, count: int, *, outlines: bool = False) -> list[Half]:
+    """Return images with the finding, and as many without.
 
     Args:
         source: The data set.
-        rows: Rows of each kind.
-        columns: Images a row.
-        outlines: Draw the outline of the finding.
+        count: Images of each kind.
+        outlines: Outline the finding.
 
     Raises:
-        InputError: No image, or too many, or one kind is too rare.
+        InputError: One kind is too rare.
     """
-    if rows < 1 or columns < 1 or rows * columns > LARGEST:
-        raise InputError(f"rows={rows} columns={columns}: choose at least 1 and at most {LARGEST} in all")
-    zoom = -(-_TILE // source.config.image_size)
-    side = source.config.image_size * zoom
+    halves = []
+    for kind, indices in zip(("positive", "negative"), pick(source, count), strict=True):
+        drawn = source.render(indices)
+        captions = [_caption(int(index), drawn, place) for place, index in enumerate(indices)]
+        masks = drawn.mask if outlines else None
+        halves.append(Half(f"{source.finding.name}: {kind}", drawn.image, captions, masks))
+    return halves
+
+
+def collected(source: Source, targets: Targets, count: int) -> list[Half]:
+    """Return the first real radiographs with the first target, and the first without; captions are names.
+
+    Args:
+        source: A split.
+        targets: What is predicted.
+        count: Images of each kind, at most.
+    """
+    names = source.names or ()
+    truth = source.truth(torch.arange(len(names)))[:, 0]
+    halves = []
+    for kind, chosen in (("positive", truth == 1), ("negative", truth == 0)):
+        indices = chosen.nonzero()[:count, 0]
+        captions = [_short(names[index]) for index in indices.tolist()]
+        halves.append(Half(f"{targets.names[0]}: {kind}", source.images(indices), captions))
+    return halves
+
+
+def draw_sheet(halves: Sequence[Half], rows: int, columns: int) -> Figure:
+    """Draw halves of images, one above the other.
+
+    Args:
+        halves: Of at most `rows` x `columns` images each.
+        rows: Rows of each half.
+        columns: Images a row.
+    """
+    size = halves[0].images.shape[-1]
+    zoom = -(-_TILE // size)
+    side = size * zoom
     width, half = columns * side, _TITLE + rows * (side + _CAPTION)
     figure = Figure(figsize=(width / _DPI, 2 * half / _DPI), dpi=_DPI, facecolor="black")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     sheet = np.zeros((2 * half, width), dtype=np.float32)
-    titles = (f"{source.finding.name}: positive", f"{source.finding.name}: negative")
-    for top, title, indices in zip((0, half), titles, pick(source, rows * columns), strict=True):
-        axes.text(8, top + _TITLE / 2, title, color="white", fontsize=13, va="center")
-        drawn = source.render(indices)
-        for place in range(len(indices)):
+    for top, part in zip((0, half), halves, strict=True):
+        axes.text(8, top + _TITLE / 2, part.title, color="white", fontsize=13, va="center")
+        for place, image in enumerate(part.images):
             y, x = top + _TITLE + place // columns * (side + _CAPTION), place % columns * side
-            sheet[y : y + side, x : x + side] = _enlarge(drawn.image[place, 0], zoom)
-            text = _caption(int(indices[place]), drawn, place)
+            sheet[y : y + side, x : x + side] = _enlarge(image[0], zoom)
+            text = part.captions[place]
             axes.text(x + 6, y + side + _CAPTION / 2, text, color="0.8", fontsize=8, va="center")
-            if outlines and bool(drawn.contrast[place] > 0):
-                mask = _enlarge(drawn.mask[place].float(), zoom)
+            if part.masks is not None and bool(part.masks[place].any()):
+                mask = _enlarge(part.masks[place].float(), zoom)
                 at = (np.arange(side) + x, np.arange(side) + y)
                 axes.contour(*at, mask, levels=[0.5], colors=_OUTLINE, linewidths=1.0)
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     return figure
+
+
+def check_sheet(rows: int, columns: int) -> None:
+    """Check the size of a sheet.
+
+    Raises:
+        InputError: No image, or too many.
+    """
+    if rows < 1 or columns < 1 or rows * columns > LARGEST:
+        raise InputError(f"rows={rows} columns={columns}: choose at least 1 and at most {LARGEST} in all")
 
 
 def write_sheet(figure: Figure, path: Path) -> Path:
@@ -106,3 +167,8 @@ def _caption(index: int, drawn: Radiographs, place: int) -> str:
     if int(drawn.label[place]) != int(drawn.present[place]):
         parts.append("label flipped")
     return ", ".join(parts)
+
+
+def _short(name: str, longest: int = 34) -> str:
+    """Shorten a file's name from the left: what tells images apart stands at the end."""
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"

@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from xray_tl.cache import Arrays, remember
-from xray_tl.config import SyntheticDataConfig
+from xray_tl.config import DataConfig, SyntheticDataConfig
 from xray_tl.data.allocator import keep_large_blocks
+from xray_tl.data.films import cores
 from xray_tl.data.rng import SPLITS
+from xray_tl.data.sources import open_data
 from xray_tl.data.splits import (
     RENDERED_AT_ONCE,
     Batch,
@@ -26,31 +28,31 @@ from xray_tl.data.splits import (
     EvenBatches,
     KeptSplit,
     OnDemandSplit,
-    Targets,
     as_is,
 )
-from xray_tl.data.synthetic import SyntheticRadiographs, validate
 from xray_tl.errors import InputError
 
 log = logging.getLogger(__name__)
 
 
 class XrayDataModule(LightningDataModule):
-    """Synthetic radiographs in three splits that share no image and no noise.
+    """Radiographs, generated or from files, in three splits that share no image.
 
     Args:
         config: The data set, batch size and memory limit.
         seed: The training seed; moves the order of the training images only.
         device: Where images are rendered and kept.
+
+    Raises:
+        InputError: An option is wrong, or files cannot be used.
     """
 
-    def __init__(self, config: SyntheticDataConfig, *, seed: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, config: DataConfig, *, seed: int, device: torch.device | str = "cpu") -> None:
         super().__init__()
-        validate(config)
         self.config, self.seed, self.device = config, seed, torch.device(device)
-        self.targets = Targets("binary", (config.finding,))
-        self.sizes = dict(zip(SPLITS, (config.n_train, config.n_val, config.n_test), strict=True))
-        self.sources = {split: SyntheticRadiographs.open(config, split, self.device) for split in SPLITS}
+        opened = open_data(config, self.device)
+        self.targets, self.sizes, self.sources = opened.targets, opened.sizes, opened.sources
+        self.collection, self._described = opened.collection, opened.described
         self._image_splits: dict[str, KeptSplit | OnDemandSplit] = {}
         self._crossing: dict[str, KeptSplit] = {}
 
@@ -66,20 +68,11 @@ class XrayDataModule(LightningDataModule):
 
     def describe(self) -> dict[str, Any]:
         """Return the data set's names, and the strength of its finding, for the record."""
-        config, test = self.config, self.sources["test"]
-        iso = config.contrast == "iso"
-        return {
-            "finding": config.finding,
-            "d0": test.finding.d0 if iso else None,
-            "attenuation": None if iso else test.finding.attenuation,
-            "difficulty": config.difficulty,
-            "shift": config.shift,
-        }
+        return self._described
 
     def positives(self) -> Tensor:
-        """Return the share of training images in each column of truth, [T]."""
-        _, label = self.sources["train"].labels(torch.arange(self.sizes["train"]))
-        return label.float().mean().reshape(1).cpu()
+        """Return the share of positives among the training images whose truth is known, a column [T]."""
+        return self._truth("train").nanmean(0)
 
     def check(self, stage: str | None = None) -> None:
         """Check the splits that a stage needs, without rendering them.
@@ -142,8 +135,12 @@ class XrayDataModule(LightningDataModule):
                     "device": self.device.type,  # renders in its own way
                     "torch": torch.__version__,
                 }
-                kept = remember("images", identity, partial(_render, on_demand))
-                images = KeptSplit(self.sources[split], torch.from_numpy(kept["image"]))
+                if self.collection is not None and self.collection.films.image is not None:
+                    image = self.sources[split].images(torch.arange(self.sizes[split]))  # decoded before
+                else:
+                    kept = remember("images", identity, partial(_render, on_demand))
+                    image = torch.from_numpy(kept["image"])
+                images = KeptSplit(self.sources[split], image)
             self._image_splits[split] = images
         return self._image_splits[split]
 
@@ -170,8 +167,12 @@ class XrayDataModule(LightningDataModule):
         def look_up() -> KeptSplit | OnDemandSplit:
             return self._crossing[split] if split in self._crossing else self.images(split)
 
-        rendering = isinstance(look_up(), OnDemandSplit) and self.device.type == "cpu"
-        workers = self.config.num_workers if rendering else 0
+        workers = 0
+        if isinstance(look_up(), OnDemandSplit):
+            if self.collection is not None:  # files are decoded on the CPU, whatever trains
+                workers = cores() if self.config.num_workers is None else self.config.num_workers
+            elif self.device.type == "cpu":
+                workers = self.config.num_workers or 0
         return DataLoader(
             look_up() if workers else Current(look_up),
             batch_sampler=EvenBatches(order, self.sizes[split], self.config.batch_size),
@@ -184,12 +185,29 @@ class XrayDataModule(LightningDataModule):
         )
 
     def _check_both_classes(self, split: str) -> None:
-        _, label = self.sources[split].labels(torch.arange(self.sizes[split]))
-        if bool((label == label[0]).all()):
-            raise InputError(
-                f"the {split} split has images of one class only: raise data.n_{split}={self.sizes[split]} "
+        truth = self._truth(split)
+        if not len(truth):
+            raise InputError(f"the {split} split is empty: it was given so, or there are too few patients")
+        known = truth.isfinite().any(0)
+        if split == "train" and not known.all():
+            name = self.targets.names[int((~known).nonzero()[0, 0])]
+            raise InputError(f"no training image has a known {name}: leave it out of data.label_columns")
+        both = ((truth == 1).any(0) & (truth == 0).any(0)).tolist()
+        if any(both):
+            if not all(both):
+                without = [name for name, there in zip(self.targets.names, both, strict=True) if not there]
+                log.warning("the %s split does not have both classes of %s", split, ", ".join(without))
+            return
+        remedy = "another data.seed, or larger fractions, may help"
+        if isinstance(self.config, SyntheticDataConfig):
+            remedy = (
+                f"raise data.n_{split}={self.sizes[split]} "
                 f"or move data.prevalence={self.config.prevalence:g} towards 0.5"
             )
+        raise InputError(f"the {split} split has images of one class only: {remedy}")
+
+    def _truth(self, split: str) -> Tensor:
+        return self.sources[split].truth(torch.arange(self.sizes[split])).cpu()
 
 
 def _render(images: OnDemandSplit) -> Arrays:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.seeding import stream_seed
 
 T = TypeVar("T")
@@ -19,7 +18,9 @@ RENDERED_AT_ONCE = 64
 
 
 class Batch(NamedTuple):
-    """What a training step sees: image [B, 1, H, W] in [0, 1], truth [B, T] in {0, 1}, case [B].
+    """What a training step sees: image [B, 1, H, W] in [0, 1], truth [B, T], case [B].
+
+    Truth is 0 or 1, or NaN where it is not known.
 
     `image` may hold what the frozen part of a network made of the images instead: [B, ...].
     """
@@ -42,19 +43,45 @@ class Targets:
     names: tuple[str, ...]
 
 
+class Source(Protocol):
+    """The images of one split, by index.
+
+    Attributes:
+        device: Where images are kept.
+        names: What each image is called; `None`: by its index.
+    """
+
+    @property
+    def device(self) -> torch.device: ...  # noqa: D102
+
+    @property
+    def names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Return images [B, 1, H, W] in [0, 1]."""
+        ...
+
+    def truth(self, indices: Tensor) -> Tensor:
+        """Return truth [B, T], 0 or 1; NaN where it is not known."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that changes an image or a truth, as plain values for a hash."""
+        ...
+
+
 class KeptSplit(Dataset[Batch]):
     """A split that lies in memory: on the device that trains, where there is room for it.
 
     Args:
-        source: Gives the labels.
+        source: Gives the truth.
         image: Images [N, 1, H, W], or what stands for them [N, ...].
     """
 
-    def __init__(self, source: SyntheticRadiographs, image: Tensor) -> None:
+    def __init__(self, source: Source, image: Tensor) -> None:
         index = torch.arange(len(image))
-        label = source.labels(index)[1]
         home = residence(source.device, image.nbytes)
-        self.batch = Batch(*(column.to(home) for column in (image, label[:, None].float(), index)))
+        self.batch = Batch(*(column.to(home) for column in (image, source.truth(index), index)))
 
     def __len__(self) -> int:
         """Count the images."""
@@ -78,9 +105,9 @@ def residence(device: torch.device, size: int) -> torch.device:
 
 
 class OnDemandSplit(Dataset[Batch]):
-    """A split too large to keep: every batch is rendered when it is asked for."""
+    """A split too large to keep: every batch is rendered, or decoded, when it is asked for."""
 
-    def __init__(self, source: SyntheticRadiographs, size: int) -> None:
+    def __init__(self, source: Source, size: int) -> None:
         self.source, self.size = source, size
 
     def __len__(self) -> int:
@@ -88,10 +115,9 @@ class OnDemandSplit(Dataset[Batch]):
         return self.size
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Render a batch."""
+        """Render or decode a batch."""
         index = torch.as_tensor(indices, dtype=torch.int64)
-        drawn = self.source.render(index)
-        return Batch(drawn.image, drawn.label[:, None].float(), index)
+        return Batch(self.source.images(index), self.source.truth(index), index)
 
 
 class Current(Dataset[Batch]):

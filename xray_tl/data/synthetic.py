@@ -91,6 +91,17 @@ class SyntheticRadiographs:
         own = config.seed if split == "test" or config.train_seed is None else config.train_seed
         return cls(config, split=split, seed=own, device=device)
 
+    names = None
+    """Images are called by their index."""
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Render images [B, 1, H, W] in [0, 1]."""
+        return self.render(indices).image
+
+    def truth(self, indices: Tensor) -> Tensor:
+        """Return the observed label of images [B, 1]."""
+        return self.labels(indices)[1][:, None].float()
+
     def labels(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return whether the finding is present [B], bool, and the observed label [B], int64."""
         present = uniform(self._keys(Stream.PRESENCE, indices), 1)[:, 0] < self.config.prevalence

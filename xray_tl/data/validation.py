@@ -1,8 +1,11 @@
-"""Ranges of the synthetic data set's options; free of torch, so that a typing mistake is told at once."""
+"""Valid values of a data set's options; free of torch, so that a typing mistake is told at once."""
 
 from __future__ import annotations
 
-from xray_tl.config import SyntheticDataConfig
+import re
+
+from xray_tl.config import RadiographDataConfig, SyntheticDataConfig
+from xray_tl.data.decode import FITS, INTENSITIES
 from xray_tl.data.findings import resolve_finding
 from xray_tl.errors import InputError
 from xray_tl.validation import Range
@@ -122,3 +125,53 @@ def _check_bank(config: SyntheticDataConfig) -> None:
             f"data.radii gives {count} templates ({shapes} shapes x {radii} radii): "
             f"{MAX_TEMPLATES} are allowed, so at most {MAX_TEMPLATES // shapes} radii"
         )
+
+
+def validate_radiographs(config: RadiographDataConfig) -> None:
+    """Check the options of a data set of files.
+
+    Raises:
+        InputError: An option is outside its valid values; the message names both.
+    """
+    choices = {
+        "layout": (config.layout, ("folder", "table", "medmnist")),
+        "fit": (config.fit, FITS),
+        "intensity": (config.intensity, INTENSITIES),
+        "on_error": (config.on_error, ("stop", "skip")),
+        "on_leak": (config.on_leak, ("stop", "warn")),
+        "shift": (config.shift, ("none",)),
+        "difficulty": (config.difficulty, ("none",)),
+    }
+    for option, (value, valid) in choices.items():
+        if value not in valid:
+            raise InputError(
+                f"data.{option}={value} is not valid for data={config.name}: choose {' or '.join(valid)}"
+            )
+    _check_image_size(config.image_size)
+    val, test = config.val_fraction, config.test_fraction
+    if not (val > 0 and test > 0 and (val + test < 1 or test == 1)):
+        raise InputError(
+            f"data.val_fraction={val:g} and data.test_fraction={test:g} are not valid: each is more than 0, "
+            "and together they are less than 1 (or data.test_fraction=1, to test on all images)"
+        )
+    if config.num_workers is not None and config.num_workers < 0:
+        raise InputError(f"data.num_workers={config.num_workers} is not valid: choose at least 0")
+    if config.label_columns and (config.labels or config.negative):
+        raise InputError("data.label_columns names the labels: data.labels and data.negative must be null")
+    if config.layout == "medmnist" and (config.labels or config.negative or config.patient_regex):
+        raise InputError(
+            "data=medmnist has its own labels: data.labels, negative and patient_regex must be null"
+        )
+    if config.test_list and config.split_column:
+        raise InputError("data.test_list and data.split_column both give a split: choose one of them")
+    if config.n_train is not None and config.n_train < 2:
+        raise InputError(f"data.n_train={config.n_train} is not valid: choose at least 2")
+    if config.patient_regex is not None:
+        try:
+            groups = re.compile(config.patient_regex).groups
+        except re.error as error:
+            raise InputError(
+                f"data.patient_regex={config.patient_regex} is no regular expression: {error}"
+            ) from None
+        if groups < 1:
+            raise InputError(f"data.patient_regex={config.patient_regex} needs a group: '^([0-9]+)_'")

@@ -190,7 +190,8 @@ def _learning(arms: list[Arm], comparison: Comparison) -> dict[str, tuple[tuple[
         if N_TRAIN in arm.settings:
             others = {key: value for key, value in arm.options.items() if key != N_TRAIN}
             base = " ".join([*arm.name.values(), *(f"{key}={value}" for key, value in others.items())])
-            point = (int(arm.settings[N_TRAIN]), comparison.analysis.arms[arm.label])
+            count = arm.settings[N_TRAIN] or arm.runs[0].record["sizes"]["train"]  # null: all
+            point = (int(count), comparison.analysis.arms[arm.label])
             series.setdefault(base, []).append(point)
     return {
         base: tuple(sorted(points, key=lambda point: point[0]))

@@ -1,7 +1,8 @@
 """Metrics of predictions: plain functions on arrays, no torch.
 
-Arrays are truth [N, T] in {0, 1}, logit [N, T] and probability [N, T] in [0, 1]; T is 1 for a binary task.
-Each metric is computed for each column and averaged over the columns.
+Arrays are truth [N, T], logit [N, T] and probability [N, T] in [0, 1]; T is 1 for a binary task. Truth is 0,
+1 or, of several labels, NaN where it is not known: such an entry counts nowhere. Each metric is computed for
+each column and averaged over the columns that have both classes.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ def summarise(
     0.5 (multi-class: the largest), `accuracy_at_threshold`, `sensitivity` and `specificity` at the thresholds
     that validation chose.
     """
-    decided = probability >= np.asarray(thresholds)
+    decided, known = probability >= np.asarray(thresholds), np.isfinite(truth)
     positive = truth > 0.5
     return {
         "loss": negative_log_likelihood(truth, probability, multiclass=multiclass),
-        "accuracy": _accuracy(positive, probability, multiclass=multiclass),
-        "accuracy_at_threshold": float((decided == positive).mean()),
+        "accuracy": _accuracy(positive, probability, known, multiclass=multiclass),
+        "accuracy_at_threshold": float((decided == positive)[known].mean()),
         "auroc": auroc(truth, logit),
         "average_precision": _average(average_precision_score, truth, logit),
         "sensitivity": _rate(decided, positive),
-        "specificity": _rate(~decided, ~positive),
-        "brier": float(((probability - truth) ** 2).mean()),
-        "ece": float(np.mean([calibration_error(t, p) for t, p in zip(truth.T, probability.T, strict=True)])),
+        "specificity": _rate(~decided, known & ~positive),
+        "brier": float(((probability - truth) ** 2)[known].mean()),
+        "ece": _average(calibration_error, truth, probability),
     }
 
 
@@ -49,9 +50,10 @@ def auroc(truth: Array, score: Array) -> float:
 def choose_thresholds(truth: Array, probability: Array) -> list[float]:
     """Choose each column's threshold by Youden's index, sensitivity + specificity - 1 (Youden 1950).
 
-    The threshold lies halfway between the scores it separates; of equal ones the nearest to 0.5 is taken.
+    The threshold lies halfway between the scores it separates; of equal ones the nearest to 0.5 is taken,
+    and 0.5 for a column of one class.
     """
-    return [_youden(t, p) for t, p in zip(truth.T, probability.T, strict=True)]
+    return [_youden(t, p) if _has_both(t) else 0.5 for t, p in _columns(truth, probability)]
 
 
 def negative_log_likelihood(truth: Array, probability: Array, *, multiclass: bool = False) -> float:
@@ -59,7 +61,7 @@ def negative_log_likelihood(truth: Array, probability: Array, *, multiclass: boo
     safe = np.clip(probability, 1e-12, 1 - 1e-12)
     if multiclass:
         return float(-(truth * np.log(safe)).sum(1).mean())
-    return float(-(truth * np.log(safe) + (1 - truth) * np.log1p(-safe)).mean())
+    return float(-np.nanmean(truth * np.log(safe) + (1 - truth) * np.log1p(-safe)))
 
 
 def calibration_error(truth: Array, probability: Array, bins: int = ECE_BINS) -> float:
@@ -91,15 +93,27 @@ def _youden(truth: Array, probability: Array) -> float:
     return float(min(middles, key=lambda cut: abs(cut - 0.5)))
 
 
-def _accuracy(positive: NDArray[np.bool_], probability: Array, *, multiclass: bool) -> float:
+def _columns(truth: Array, score: Array) -> list[tuple[Array, Array]]:
+    """Return each column's truths and scores, where the truth is known."""
+    return [(t[np.isfinite(t)], s[np.isfinite(t)]) for t, s in zip(truth.T, score.T, strict=True)]
+
+
+def _has_both(truth: Array) -> bool:
+    return 0 < (truth > 0.5).sum() < len(truth)
+
+
+def _accuracy(
+    positive: NDArray[np.bool_], probability: Array, known: NDArray[np.bool_], *, multiclass: bool
+) -> float:
     if multiclass:
         return float((probability.argmax(1) == positive.argmax(1)).mean())
-    return float(((probability >= 0.5) == positive).mean())
+    return float(((probability >= 0.5) == positive)[known].mean())
 
 
 def _average(metric: Callable[[Array, Array], float], truth: Array, score: Array) -> float:
-    return float(np.mean([metric(t, s) for t, s in zip(truth.T, score.T, strict=True)]))
+    return float(np.mean([metric(t, s) for t, s in _columns(truth, score) if _has_both(t)]))
 
 
 def _rate(decided: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
-    return float(np.mean((decided & among).sum(0) / among.sum(0)))
+    there = among.any(0)
+    return float(np.mean((decided & among).sum(0)[there] / among.sum(0)[there]))

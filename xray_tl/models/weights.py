@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from xray_tl.config import WeightsConfig
 from xray_tl.errors import InputError
+from xray_tl.models.file_weights import fitting, unwrapped, without_prefix
 from xray_tl.models.pretrained import ImageNetSource, UnavailableError
 from xray_tl.models.stages import StageOf
 
@@ -128,7 +129,10 @@ def _load_file(trunk: Trunk, model: str, weights: WeightsConfig) -> str:
     if weights.path is None:
         raise InputError(f"weights=file needs weights.path=FILE: safetensors or a state_dict of {model}")
     file = Path(weights.path).expanduser()
-    fill(trunk, model, read_tensors(file), f"weights.path={file}")
+    expected, heads = trunk.net.state_dict(), tuple(f"{name}." for name in trunk.head)
+    tensors = trunk.adapt(without_prefix(read_tensors(file), expected))
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(heads)}
+    trunk.net.load_state_dict(fitting(own, expected, model, f"weights.path={file}"), strict=False)
     return file.name
 
 
@@ -180,13 +184,10 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             f"weights.path={file} cannot be read: it is damaged or incomplete, or a pickle that holds more "
             "than tensors (nothing in it was executed); expected safetensors or a pickled state_dict"
         ) from error
-    if isinstance(content, dict):
-        content = content.get("state_dict", content)
-    if not isinstance(content, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
-    ):
+    tensors = unwrapped(content)
+    if tensors is None:
         raise InputError(f"weights.path={file} holds no state_dict: expected tensors by name")
-    return content
+    return tensors
 
 
 def fill(trunk: Trunk, model: str, tensors: dict[str, Tensor], origin: str) -> None:

@@ -40,10 +40,11 @@ def write_run(folder: Path, record: Mapping[str, Any]) -> Path:
         InputError: Its predictions cannot be read.
     """
     scores = read_predictions(folder)
-    thresholds = np.atleast_1d(record["threshold"])
+    thresholds = dict(zip(_targets(record, scores), np.atleast_1d(record["threshold"]), strict=True))
     shown = [
-        Arm(str(target), "", (Run(pd.Series(), {**record, "threshold": threshold}, rows, ""),))
-        for threshold, (target, rows) in zip(thresholds, scores.groupby("target", sort=False), strict=True)
+        Arm(str(target), "", (Run(pd.Series(), {**record, "threshold": thresholds[str(target)]}, rows, ""),))
+        for target, rows in scores.groupby("target", sort=False)
+        if rows.loc[rows["split"] == "test", "truth"].nunique() == 2
     ]
     return _write(folder / FOLDER, _draw(shown), len(record["history"]))
 
@@ -61,6 +62,12 @@ def write_arms(folder: Path, arms: Iterable[Arm]) -> None:
         if any((folder / str(run.row["run_dir"]) / FOLDER).is_dir() for run in arm.runs):
             name = re.sub(r"[^\w.=-]+", "-", arm.label)
             _write(folder / FOLDER / name, _draw([arm]), len(arm.runs[0].record["history"]))
+
+
+def _targets(record: Mapping[str, Any], scores: pd.DataFrame) -> list[str]:
+    """Return the names of what was predicted, in the order of the thresholds."""
+    stated = (record.get("data") or {}).get("targets")
+    return list(stated[1:]) if stated else list(scores["target"].unique())
 
 
 def _draw(shown: list[Arm]) -> dict[str, Figure]:

@@ -110,6 +110,8 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         best=done.arms[0].label,
         svg=svg,
         rates=Table(*tables.shown_rates(done)),
+        audit=first.get("audit") or [],
+        generated="audit" not in first,
         provenance=_provenance(done),
         problems=done.problems,
         environment=first.get("environment", {}),

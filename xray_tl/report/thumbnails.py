@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +80,20 @@ def _open(path: Path) -> Image.Image | None:
     return image
 
 
+def _place(atlas: Image.Image, case: str) -> int | None:
+    """Return where a case lies in an atlas: by its name, or by its index where cases have no names."""
+    if "names" in atlas.info:
+        names = json.loads(str(atlas.info["names"]))
+        return names.index(case) if case in names else None
+    return int(case) if case.isdecimal() and int(case) < int(atlas.info["cases"]) else None
+
+
 def _cut(atlas: Image.Image | None, case: str) -> str:
-    if atlas is None or not case.isdecimal() or int(case) >= int(atlas.info["cases"]):
+    place = _place(atlas, case) if atlas is not None else None
+    if atlas is None or place is None:
         return ""
     side, columns = int(atlas.info["side"]), int(atlas.info["columns"])
-    x, y = int(case) % columns * side, int(case) // columns * side
+    x, y = place % columns * side, place // columns * side
     stream = io.BytesIO()
     atlas.crop((x, y, x + side, y + side)).save(stream, format="PNG")
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from xray_tl.config import Settings
+from xray_tl.config import Settings, SyntheticDataConfig
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.source import FINDINGS
+from xray_tl.data.splits import Targets
 from xray_tl.errors import InputError
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy, build_policy
@@ -65,14 +66,41 @@ def assemble(settings: Settings, stage: str | None = None) -> Parts:
     """
     set_threads(settings.trainer)
     device = choose_device(settings.trainer.accelerator)
-    settings = replace(settings, data=resolve_difficulty(settings.data, device))
+    if isinstance(settings.data, SyntheticDataConfig):
+        settings = replace(settings, data=resolve_difficulty(settings.data, device))
     data = XrayDataModule(settings.data, seed=settings.seed, device=device)
     (backbone, provenance, proven), policy = _backbone(settings)
     data.check(stage)
-    classifier = XrayClassifier(backbone, len(data.targets.names), settings.seed, settings.model.head_dropout)
     objective = Objective(data.targets, settings.optim, data.positives())
+    task = _task(settings, backbone, policy, objective, provenance, device)
+    precision = choose_precision(settings.trainer.precision, device)
+    return Parts(settings, device, precision, data, task, provenance, proven)
+
+
+def assemble_trained(settings: Settings, targets: Targets, device: torch.device) -> TransferTask:
+    """Build the task of a finished run without its data, ready for a checkpoint's weights.
+
+    Raises:
+        InputError: Its initial weights cannot be had.
+    """
+    loaded, policy = _backbone(settings)
+    objective = Objective(targets, settings.optim, torch.full((len(targets.names),), 0.5))
+    return _task(settings, loaded.backbone, policy, objective, loaded.provenance, device)
+
+
+def _task(
+    settings: Settings,
+    backbone: Backbone,
+    policy: FreezePolicy,
+    objective: Objective,
+    provenance: Provenance,
+    device: torch.device,
+) -> TransferTask:
+    classifier = XrayClassifier(
+        backbone, len(objective.positive_weight), settings.seed, settings.model.head_dropout
+    )
     classifier.to(device).to(memory_format=MEMORY_FORMATS[settings.model.memory_format])
-    task = TransferTask(
+    return TransferTask(
         classifier,
         objective,
         policy,
@@ -82,8 +110,6 @@ def assemble(settings: Settings, stage: str | None = None) -> Parts:
         provenance.sha256,
         build_augment(settings.augment),
     )
-    precision = choose_precision(settings.trainer.precision, device)
-    return Parts(settings, device, precision, data, task, provenance, proven)
 
 
 class Loaded(NamedTuple):
@@ -149,7 +175,7 @@ def _build(settings: Settings) -> tuple[Backbone, Provenance]:
 
 
 def _make_source(settings: Settings) -> Path:
-    finding = settings.data.finding
+    finding = settings.data.finding if isinstance(settings.data, SyntheticDataConfig) else None
     if finding in FINDINGS:
         raise InputError(
             f"weights={settings.weights.source}: the source task trains on data.finding={finding} itself; "

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.evaluation.ceiling import Array, against_ceiling, bounds
 from xray_tl.observers.scores import ideal_logit
 from xray_tl.training.predictions import Predictions
@@ -16,17 +17,30 @@ log = logging.getLogger(__name__)
 BOOTSTRAP_SEED = 0
 
 
-def ideal_logits(data: XrayDataModule, splits: Mapping[str, Predictions]) -> dict[str, Array]:
-    """Return the ideal observer's log-odds of the observed label [N, 1], a split."""
-    return {name: ideal_logit(data.sources[name], data.sizes[name])[:, None] for name in splits}
+def ideal_logits(data: XrayDataModule, splits: Mapping[str, Predictions]) -> dict[str, Array] | None:
+    """Return the ideal observer's log-odds of the observed label [N, 1], a split.
+
+    `None` for real radiographs: without a generative model nobody knows them.
+    """
+    known: dict[str, Array] = {}
+    for name in splits:
+        source = data.sources[name]
+        if not isinstance(source, SyntheticRadiographs):
+            return None
+        known[name] = ideal_logit(source, data.sizes[name])[:, None]
+    return known
 
 
-def describe_ceiling(test: Predictions, ideal: Array) -> dict[str, Any]:
+def describe_ceiling(test: Predictions, ideal: Mapping[str, Array] | None) -> dict[str, Any] | None:
     """Return the record's `ceiling`: bounds of the test images, and the model against the ideal observer.
+
+    `None` where the ideal observer is not known.
 
     A model above the ceiling is a defect of the experiment and logged as one.
     """
-    logit = ideal[:, 0]
+    if ideal is None:
+        return None
+    logit = ideal["test"][:, 0]
     against = against_ceiling(test.truth[:, 0], test.logit[:, 0], logit, BOOTSTRAP_SEED)
     if against["above_ceiling"]:
         low, high = against["excess_ci"]

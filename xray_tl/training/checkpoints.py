@@ -73,6 +73,16 @@ def check_provenance(checkpoint: Mapping[str, Any], weights_sha256: str, path: P
         )
 
 
+def check_data(checkpoint: Mapping[str, Any], data_hash: str, path: Path) -> None:
+    """Refuse to go on from a checkpoint of other images or labels: files may have changed since.
+
+    Raises:
+        InputError: The hashes differ.
+    """
+    if checkpoint.get("data_hash") not in (None, data_hash):
+        raise InputError(f"checkpoint {path} was trained on other images or labels: choose another folder")
+
+
 def load_weights(task: TransferTask, checkpoint: dict[str, Any], path: Path) -> None:
     """Load a checkpoint's weights into a task that stands on the same source weights.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 from dataclasses import replace
@@ -13,9 +14,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.config import WeightsConfig, conf_dir, typed
+from xray_tl.data.radiographs import Collection
 from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.collect import with_ceiling
-from xray_tl.records import EVALUATIONS, PREDICTIONS, RECORD, read_record, write_record
+from xray_tl.records import EVALUATIONS, PREDICTIONS, RECORD, SPLIT, read_record, write_record
 from xray_tl.runfolder import BEST, load_config
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble
@@ -26,6 +28,10 @@ from xray_tl.training.feature_cache import FeatureCache
 from xray_tl.training.trainer import build_trainer, expected_warnings
 from xray_tl.validation import validate
 
+log = logging.getLogger(__name__)
+
+READING = ("image_size", "fit", "intensity", "batch_size")
+"""Options of `data` that a model is bound to, or that change no result."""
 DATA_GROUPS = ("difficulty", "shift")
 """Groups whose files hold options of `data`."""
 
@@ -62,6 +68,9 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
         settings = replace(settings, weights=WeightsConfig(source="random"))
     with expected_warnings():
         parts = assemble(settings, "test")
+        _check_targets(parts, record)
+        if parts.data.collection is not None:
+            _check_unseen(parts.data.collection, run)
         if not alone:
             check_provenance(checkpoint, parts.provenance.sha256, run / BEST)
         load_weights(parts.task, checkpoint, run / BEST)
@@ -74,20 +83,58 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
     if not any(text.lstrip("+").startswith(("data", *DATA_GROUPS)) for text in overrides):
         return _compare(record, metrics["test"], run)
     ideal = ideal_logits(parts.data, {"test": test})
-    ceiling = describe_ceiling(test, ideal["test"])
+    ceiling = describe_ceiling(test, ideal)
     folder = _new_folder(run, cfg.name, overrides)
-    table = predictions.table({"test": test}, parts.data.targets, ideal)
+    table = predictions.table({"test": test}, parts.data, ideal)
     predictions.write_table(table, folder / PREDICTIONS)
     write_record(folder, _record(record, parts, overrides, metrics, ceiling))
     return f"{_side_by_side(record, metrics['test'], ceiling)}\n{folder}"
 
 
-def check_shifts(shifts: list[str], own: str) -> None:
+def _check_targets(parts: Parts, record: dict[str, Any]) -> None:
+    """Refuse images that do not have what the run predicts; name targets that are called differently.
+
+    Raises:
+        InputError: They are of another kind or number.
+    """
+    own = record["data"].get("targets")
+    other = [parts.data.targets.kind, *parts.data.targets.names]
+    if own is None or own == other:
+        return
+    has, wanted = (f"{', '.join(names)} ({kind})" for kind, *names in (other, own))
+    message = f"the run predicts {wanted}, these images have {has}"
+    if own[0] != "binary" or other[0] != "binary":
+        raise InputError(message)
+    log.warning("%s", message)
+
+
+def _check_unseen(collection: Collection, run: Path) -> None:
+    """Refuse test images that the run was trained or validated on.
+
+    Raises:
+        InputError: There are some.
+    """
+    place = run / SPLIT
+    if not place.is_file():
+        return
+    stored, now = pd.read_csv(place, dtype=str), collection.split_table()
+    seen = set(stored["content"][stored["split"] != "test"]) & set(now["content"][now["split"] == "test"])
+    if seen:
+        raise InputError(
+            f"{len(seen)} of these test images are training or validation images of {run}: "
+            f"give data.split_file={place}, or other images"
+        )
+
+
+def check_shifts(shifts: list[str], data: DictConfig) -> None:
     """Check the shifts that a run is to be tested on, before it is trained.
 
     Raises:
         InputError: A name is unknown, or the run itself is made with another shift, which would stay.
     """
+    own = data.get("shift", "none")
+    if shifts and data.get("name", "synthetic") != "synthetic":
+        raise InputError(f"shifts={shifts}: data={data.name} is not simulated and cannot be shifted")
     known = sorted(path.stem for path in (Path(conf_dir()) / "shift").glob("*.yaml"))
     for name in shifts:
         if name not in known:
@@ -115,6 +162,7 @@ def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[st
         if text.startswith("~"):
             raise InputError(f"{text}: evaluate can replace options of a run, not delete them")
     pairs = [text.lstrip("+").split("=", 1) for text in overrides]
+    named = {key for key, _ in pairs}
     for key, value in sorted(pairs, key=lambda pair: pair[0].count(".")):
         own = stored.data.get("shift", "none")
         if key == "shift" and own not in ("none", value):
@@ -125,11 +173,20 @@ def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[st
         if key in DATA_GROUPS:
             options = OmegaConf.load(Path(conf_dir()) / key / f"{value}.yaml")
             stored.data = OmegaConf.merge(stored.data, options)
+        elif key == "data":
+            stored.data = _other_data(stored.data, composed.data, named)
         else:
             OmegaConf.update(stored, key, OmegaConf.select(composed, key), merge=False, force_add=True)
-    keys = {key for key, _ in pairs}
-    if "data.target_auroc" in keys and "data.d0" not in keys and stored.data.target_auroc is not None:
+    if "data.target_auroc" in named and "data.d0" not in named and stored.data.target_auroc is not None:
         stored.data.d0 = None  # the target finds another
+
+
+def _other_data(own: DictConfig, other: DictConfig, named: set[str]) -> DictConfig:
+    """Return another data set, read as the run's own images were unless the command line names it."""
+    kept = {key: own[key] for key in READING if key in own and key in other and f"data.{key}" not in named}
+    changed = OmegaConf.merge(other, kept)
+    assert isinstance(changed, DictConfig)
+    return changed
 
 
 def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path) -> str:
@@ -155,7 +212,7 @@ def _record(
     parts: Parts,
     overrides: list[str],
     metrics: dict[str, Any],
-    ceiling: dict[str, Any],
+    ceiling: dict[str, Any] | None,
 ) -> dict[str, Any]:
     same = ("arm", "seed", "config_hash", "weights", "threshold")
     return {

@@ -12,11 +12,13 @@ import torch
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
-from xray_tl.config import Settings, typed
+from xray_tl.config import typed
+from xray_tl.data.audit import audit
+from xray_tl.data.radiographs import Collection
 from xray_tl.errors import RunError
-from xray_tl.files import atomic_path
+from xray_tl.files import atomic_path, write_text
 from xray_tl.models.freeze import frozen_sha256
-from xray_tl.records import PREDICTIONS
+from xray_tl.records import PREDICTIONS, SPLIT
 from xray_tl.runfolder import BEST, LAST, begin
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble, fit_standardiser, keep_proof
@@ -26,6 +28,7 @@ from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
 from xray_tl.training.checkpoints import (
     ResumableEarlyStopping,
+    check_data,
     check_provenance,
     keepers,
     load_weights,
@@ -33,7 +36,7 @@ from xray_tl.training.checkpoints import (
 )
 from xray_tl.training.device import describe_environment
 from xray_tl.training.feature_cache import FeatureCache, settle_batchnorm
-from xray_tl.training.floors import describe_floors
+from xray_tl.training.floors import describe_floors, describe_images
 from xray_tl.training.probe import fit_head
 from xray_tl.training.trainer import build_trainer, interruptible
 from xray_tl.training.tuning import tuned
@@ -55,6 +58,8 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
     settings = typed(cfg)
     parts = assemble(settings)
     begin(folder, cfg)
+    if parts.data.collection is not None:
+        _describe_collection(parts.data.collection, folder, record)
     parts, tuning = tuned(parts)
     record.update(_describe_parts(parts))
     record["tuning"] = asdict(tuning) if tuning else None
@@ -63,6 +68,8 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
     if last and done:
         log.info("going on from epoch %d of %s", len(done["history"]), last)
         check_provenance(done, parts.provenance.sha256, last)
+        check_data(done, record["data_hash"], last)
+    parts.task.data_hash = record["data_hash"]
     logger = None
     if settings.logger.name == "tensorboard":
         logger = RunLogger(folder / "tensorboard", done["global_step"] if done else None)
@@ -98,6 +105,19 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
             logger.close()
 
 
+def _describe_collection(collection: Collection, folder: Path, record: Record) -> None:
+    """Write the split beside the run, and log and record what an audit finds."""
+    write_text(folder / SPLIT, collection.split_table().to_csv(index=False))
+    found = audit(collection)
+    for finding in found:
+        log.log(logging.WARNING if finding.serious else logging.INFO, "%s: %s", finding.kind, finding.text)
+    record["audit"] = [finding.as_dict() for finding in found]
+    record["files"] = {
+        "bits": sorted({int(bits) for bits in collection.films.bits}),
+        "shortest_side": int(collection.films.shape.min()),
+    }
+
+
 def _describe_parts(parts: Parts) -> Record:
     backbone, classifier = parts.task.classifier.backbone, parts.task.classifier
     closed = range(backbone.num_stages - parts.task.policy.most_open)
@@ -106,6 +126,7 @@ def _describe_parts(parts: Parts) -> Record:
     return {
         "data": parts.data.describe(),
         "data_hash": parts.data.data_hash(),
+        "sizes": dict(parts.data.sizes),
         "weights": dict(vars(parts.provenance)),
         "parameters": {"total": total, "trainable": total - frozen},
         "ceiling": None,
@@ -173,24 +194,26 @@ def _test(parts: Parts, trainer: Trainer, folder: Path, logger: RunLogger | None
     record["threshold"] = thresholds[0] if len(thresholds) == 1 else thresholds
     record["metrics"] = predictions.metrics(splits, data.targets, thresholds)
     ideal = ideal_logits(data, splits)
-    record["ceiling"] = describe_ceiling(splits["test"], ideal["test"])
-    record["floors"] = describe_floors(data)
-    predictions.write_table(predictions.table(splits, data.targets, ideal), folder / PREDICTIONS)
+    record["ceiling"] = describe_ceiling(splits["test"], ideal)
+    record["floors"], record["images"] = describe_floors(data), describe_images(data)
+    predictions.write_table(predictions.table(splits, data, ideal), folder / PREDICTIONS)
     if logger is not None:
         step = trainer.global_step
-        write_ceiling(logger, record["ceiling"]["auroc"], step)
         final = {f"test/{name}": value for name, value in record["metrics"]["test"].items()}
-        final["test/efficiency"] = record["ceiling"]["efficiency"]
-        write_hparams(logger, _hparams(parts.settings, record), final, step)
+        if record["ceiling"] is not None:
+            write_ceiling(logger, record["ceiling"]["auroc"], step)
+            final["test/efficiency"] = record["ceiling"]["efficiency"]
+        write_hparams(logger, _hparams(parts, record), final, step)
 
 
-def _hparams(settings: Settings, record: Record) -> dict[str, str | float]:
+def _hparams(parts: Parts, record: Record) -> dict[str, str | float]:
+    settings = parts.settings
     return {
         **record["arm"],
         "seed": settings.seed,
-        "finding": settings.data.finding,
+        "finding": record["data"]["finding"],
         "image_size": settings.data.image_size,
-        "n_train": settings.data.n_train,
+        "n_train": parts.data.sizes["train"],
         "head_lr": settings.mode.head_lr,
         "backbone_lr": settings.optim.lr,
         "max_epochs": settings.trainer.max_epochs,

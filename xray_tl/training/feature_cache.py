@@ -161,7 +161,7 @@ class FeatureCache:
         backbone, device = self.parts.task.classifier.backbone, self.parts.device
         modes = {module: module.training for module in backbone.modules()}
         backbone.eval()
-        image = next(self.parts.data.image_batches("train", 3)).image[:1].to(device)
+        image = next(self.parts.data.image_batches(self.splits[0], 3)).image[:1].to(device)
         whole = backbone(image)
         halved = halves.after(halves.before(backbone.normalise(image))).float()
         for module, mode in modes.items():

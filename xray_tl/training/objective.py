@@ -13,9 +13,9 @@ from xray_tl.data.splits import Targets
 class Objective(nn.Module):
     """Loss and probabilities of logits [B, T] against truth [B, T].
 
-    `binary` and `multilabel`: mean binary cross-entropy over the columns. `multiclass`: cross-entropy over
-    the columns, truth one-hot. With class weights `balanced`, each class counts by its inverse frequency in
-    training, so that the weights average to 1 over the training images.
+    `binary` and `multilabel`: mean binary cross-entropy over the entries whose truth is known (not NaN).
+    `multiclass`: cross-entropy over the columns, truth one-hot. With class weights `balanced`, each class
+    counts by its inverse frequency in training, so that the weights average to 1 over the training images.
     """
 
     positive_weight: Tensor
@@ -40,9 +40,12 @@ class Objective(nn.Module):
         if self.multiclass:
             each = F.cross_entropy(logits, truth, reduction="none", label_smoothing=self.smoothing)
             return (each * (truth @ self.positive_weight)).mean()
+        known = truth.isfinite()
         weight = torch.where(truth > 0.5, self.positive_weight, self.negative_weight)
-        smooth = truth * (1 - self.smoothing) + self.smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits, smooth, weight)
+        weight = torch.where(known, weight, 0.0)  # a class that training lacks has no finite weight
+        smooth = truth.nan_to_num() * (1 - self.smoothing) + self.smoothing / 2
+        total = F.binary_cross_entropy_with_logits(logits, smooth, weight, reduction="sum")
+        return total / known.sum().clamp(min=1)
 
     def probability(self, logits: Tensor) -> Tensor:
         """Return probabilities [B, T], in double precision: float32 ties confident cases."""

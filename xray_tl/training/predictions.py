@@ -42,20 +42,21 @@ def predict(trainer: Trainer, task: TransferTask, data: XrayDataModule, split: s
 
 
 def table(
-    splits: Mapping[str, Predictions], targets: Targets, ideal: Mapping[str, Array] | None = None
+    splits: Mapping[str, Predictions], data: XrayDataModule, ideal: Mapping[str, Array] | None = None
 ) -> pd.DataFrame:
-    """Lay out predictions as one row an image and target.
+    """Lay out predictions as one row an image and target whose truth is known.
 
     Args:
         splits: Scores by split.
-        targets: Names of the columns.
+        data: Names of targets and images.
         ideal: The ideal observer's log-odds [N, T] by split, where it is known.
     """
     parts = []
     for name, split in splits.items():
-        rows = _rows(name, split, targets)
+        rows = _rows(name, split, data)
         parts.append(rows if ideal is None else rows.assign(ideal_logit=ideal[name].ravel()))
-    return pd.concat(parts, ignore_index=True)
+    known = pd.concat(parts, ignore_index=True).dropna(subset="truth")
+    return known.astype({"truth": int})
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -79,14 +80,16 @@ def thresholds_on(validation: Predictions) -> list[float]:
     return choose_thresholds(validation.truth, validation.probability)
 
 
-def _rows(name: str, split: Predictions, targets: Targets) -> pd.DataFrame:
+def _rows(name: str, split: Predictions, data: XrayDataModule) -> pd.DataFrame:
     images, columns = split.truth.shape
+    called = data.sources[name].names
+    case = split.case if called is None else np.array(called)[split.case]
     return pd.DataFrame(
         {
             "split": name,
-            "case": split.case.repeat(columns),
-            "target": np.tile(np.asarray(targets.names), images),
-            "truth": split.truth.astype(int).ravel(),
+            "case": case.repeat(columns),
+            "target": np.tile(np.asarray(data.targets.names), images),
+            "truth": split.truth.ravel(),
             "logit": split.logit.ravel(),
             "probability": split.probability.ravel(),
         }

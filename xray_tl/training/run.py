@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from xray_tl.config import typed
+from xray_tl.config import SyntheticDataConfig, typed
+from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.errors import FolderError, InputError, RunError
 from xray_tl.files import out_of_space
 from xray_tl.identity import arm, arm_hash, config_hash
@@ -38,7 +39,7 @@ def run(cfg: DictConfig, folder: Path) -> Record:
     """
     validate(cfg)
     shifts = list(cfg.get("shifts") or [])
-    check_shifts(shifts, cfg.data.get("shift", "none"))
+    check_shifts(shifts, cfg.data)
     record = _run(cfg, folder)
     evaluate_shifts(folder, shifts)
     return record
@@ -57,6 +58,7 @@ def prepare(cfg: DictConfig) -> None:
 def _run(cfg: DictConfig, folder: Path) -> Record:
     with claim(folder, cfg) as complete:
         if complete is not None:
+            _check_unchanged(cfg, complete, folder)
             log.info("%s is complete: nothing to do", folder)
             (folder / LAST).unlink(missing_ok=True)  # a process may have died between record and this
             return complete
@@ -79,6 +81,23 @@ def _run(cfg: DictConfig, folder: Path) -> Record:
             raise failure from error
         (folder / LAST).unlink(missing_ok=True)
         return record
+
+
+def _check_unchanged(cfg: DictConfig, complete: Record, folder: Path) -> None:
+    """Refuse to take a finished run for one on files that have changed since.
+
+    Raises:
+        FolderError: They have.
+    """
+    settings = typed(cfg)
+    if isinstance(settings.data, SyntheticDataConfig):
+        return
+    now = XrayDataModule(settings.data, seed=settings.seed).data_hash()
+    if now != complete["data_hash"]:
+        raise FolderError(
+            f"{folder} is complete, but the images or labels of data.root={settings.data.root} have changed "
+            "since: choose another folder (hydra.run.dir, hydra.sweep.dir)"
+        )
 
 
 def record_refusal(cfg: DictConfig, folder: Path, error: InputError) -> None:

@@ -65,6 +65,7 @@ class TransferTask(ScheduledModule):
         self._losses: list[Tensor] = []
         # The hash of what never trains, from before training; and the clock. Both outlive a killed process.
         self.frozen_before: str | None = None
+        self.data_hash: str | None = None  # of what it is trained on
         self._fit_s, self._fit_start = 0.0, 0.0
 
     def forward(self, images: Tensor) -> Tensor:
@@ -144,7 +145,9 @@ class TransferTask(ScheduledModule):
         self._check_finite(float(logits.sum()), "validation scores")
         # In double precision, as the record has it: float32 rounding would decide between equal epochs.
         self.log("val/auroc", auroc(truth.double().numpy(), logits.double().numpy()))
-        self.log("val/accuracy", binary_accuracy(self.objective.probability(logits), truth.long()))
+        known = truth.isfinite()
+        probability = self.objective.probability(logits)
+        self.log("val/accuracy", binary_accuracy(probability[known], truth[known].long()))
 
     def on_train_epoch_end(self) -> None:
         """Add the epoch to the run's history, and its learning rates to the log."""
@@ -191,6 +194,7 @@ class TransferTask(ScheduledModule):
         checkpoint["schema"] = SCHEMA
         checkpoint["weights_sha256"] = self.weights_sha256
         checkpoint["frozen_before"] = self.frozen_before
+        checkpoint["data_hash"] = self.data_hash
         checkpoint["fit_s"] = self.fit_s
         checkpoint["open_stages"] = self.classifier.backbone.open_stages
         checkpoint["history"] = list(self.history)

@@ -1,0 +1,86 @@
+"""Radiographs of the generator as files, as another program would have written them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from xray_tl.config import SyntheticDataConfig
+from xray_tl.data.synthetic import SyntheticRadiographs
+
+Grey = NDArray[np.float32]
+Write = Callable[[Path, Grey], None]
+
+
+def films(count: int, size: int = 32, seed: int = 0, **options: Any) -> tuple[Grey, NDArray[np.int64]]:  # noqa: ANN401
+    """Render films [N, H, W] and their labels [N]."""
+    source = SyntheticRadiographs(SyntheticDataConfig(image_size=size, **options), split="train", seed=seed)
+    drawn = source.render(torch.arange(count))
+    return drawn.image[:, 0].numpy(), drawn.label.numpy()
+
+
+def write_png16(path: Path, grey: Grey) -> None:
+    """Write 16 bits of grey."""
+    Image.fromarray((grey * 65535).round().astype(np.uint16)).save(path.with_suffix(".png"))
+
+
+def write_png8(path: Path, grey: Grey) -> None:
+    """Write 8 bits of grey."""
+    Image.fromarray((grey * 255).round().astype(np.uint8)).save(path.with_suffix(".png"))
+
+
+def write_jpeg(path: Path, grey: Grey) -> None:
+    """Write a JPEG of high quality."""
+    Image.fromarray((grey * 255).round().astype(np.uint8)).save(path.with_suffix(".jpg"), quality=95)
+
+
+def write_tiff16(path: Path, grey: Grey) -> None:
+    """Write 16 bits of grey."""
+    Image.fromarray((grey * 65535).round().astype(np.uint16)).save(path.with_suffix(".tiff"))
+
+
+def write_dicom(path: Path, grey: Grey, **tags: Any) -> None:  # noqa: ANN401  (any DICOM value)
+    """Write 12 bits of grey, uncompressed; tags replace or add to what stands in the file."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[path.name])
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    stored = (grey * 4095).round().astype(np.uint16)
+    values = {
+        "SOPClassUID": meta.MediaStorageSOPClassUID,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "Modality": "CR",
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PixelRepresentation": 0,
+        "PixelData": stored.tobytes(),
+        **tags,
+    }
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    pydicom.dcmwrite(path.with_suffix(".dcm"), dataset, enforce_file_format=True)
+
+
+def write_classes(
+    root: Path, count: int, write: Write = write_png16, size: int = 32, per_patient: int = 1, seed: int = 0
+) -> Path:
+    """Write films into `normal` and `opacity` below a folder, named `<patient>_<number>`."""
+    grey, label = films(count, size, seed)
+    for index in range(count):
+        folder = root / ("opacity" if label[index] else "normal")
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / f"{index // per_patient:05d}_{index % per_patient:03d}", grey[index])
+    return root

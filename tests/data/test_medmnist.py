@@ -1,0 +1,70 @@
+"""MedMNIST files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.radiograph_files import films
+from xray_tl.config import RadiographDataConfig
+from xray_tl.data.radiographs import open_collection
+from xray_tl.errors import InputError
+
+SIZES = {"train": 20, "val": 8, "test": 12}
+
+
+def _write(path: Path, classes: int = 2, labels: int = 1) -> Path:
+    grey, label = films(40)
+    parts, start = {}, 0
+    for split, size in SIZES.items():
+        rows = slice(start, start + size)
+        parts[f"{split}_images"] = (grey[rows] * 255).astype(np.uint8)
+        values = label[rows] + np.arange(size) % (classes - 1) if classes > 2 else label[rows]
+        parts[f"{split}_labels"] = np.tile(values[:, None], (1, labels)).astype(np.uint8)
+        start += size
+    np.savez(path, **parts)
+    return path
+
+
+def _config(path: Path) -> RadiographDataConfig:
+    return RadiographDataConfig(name="medmnist", layout="medmnist", root=str(path), image_size=32)
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "kind", "targets"),
+    [(2, 1, "binary", 1), (3, 1, "multiclass", 3), (2, 14, "multilabel", 14)],
+)
+def test_the_official_split_and_labels_are_kept(
+    tmp_path: Path, classes: int, labels: int, kind: str, targets: int
+) -> None:
+    found = open_collection(_config(_write(tmp_path / "set.npz", classes, labels)))
+    assert (found.listing.kind, len(found.listing.targets)) == (kind, targets)
+    assert {split: found.split.count(split) for split in SIZES} == SIZES
+    assert np.abs(found.images()[3] - films(4)[0][3]).max() < 1 / 255
+
+
+def test_what_is_no_medmnist_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"does not exist: download it from https://medmnist\.com"):
+        open_collection(_config(tmp_path / "absent.npz"))
+    (tmp_path / "text.npz").write_text("none")
+    with pytest.raises(InputError, match="is no MedMNIST file"):
+        open_collection(_config(tmp_path / "text.npz"))
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(InputError, match="has no train_labels"):
+        open_collection(_config(tmp_path / "other.npz"))
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    parts = {
+        f"{split}_{part}": np.array([Hostile()], dtype=object)
+        for split in SIZES
+        for part in ("images", "labels")
+    }
+    np.savez(tmp_path / "hostile.npz", **parts)
+    with pytest.raises(InputError, match="is no MedMNIST file"):
+        open_collection(_config(tmp_path / "hostile.npz"))
+    assert not (tmp_path / "executed").exists()

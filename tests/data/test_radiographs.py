@@ -1,0 +1,206 @@
+"""Real radiographs through listing, decoding, cache and split, by index like generated ones."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.data.radiograph_files import films, write_classes, write_dicom, write_jpeg, write_png8, write_png16
+from xray_tl.config import RadiographDataConfig
+from xray_tl.data import films as decoding
+from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.radiographs import open_collection
+from xray_tl.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "cache"))
+
+
+def _config(root: Path, **options: object) -> RadiographDataConfig:
+    return replace(RadiographDataConfig(name="folder", root=str(root), image_size=32), **options)
+
+
+def test_a_folder_is_split_and_gives_the_images_as_written(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 40)
+    data = XrayDataModule(_config(root), seed=0)
+    assert sum(data.sizes.values()) == 40
+    assert data.targets.names == ("opacity",)
+    grey, label = films(40)
+    seen = set()
+    for split, source in data.sources.items():
+        batch = next(data.image_batches(split, 100))
+        names = source.names
+        assert names is not None
+        for name, image, truth in zip(names, batch.image, batch.truth, strict=True):
+            index = int(name.split("/")[1][:5])
+            seen.add(index)
+            assert np.abs(image[0].numpy() - grey[index]).max() < 1e-5
+            assert float(truth) == label[index]
+    assert seen == set(range(40))
+
+
+def test_16_bits_jpeg_and_dicom_are_one_data_set_within_their_steps(tmp_path: Path) -> None:
+    images = {}
+    for name, write in (("png", write_png16), ("jpeg", write_jpeg), ("dicom", write_dicom)):
+        collection = open_collection(_config(write_classes(tmp_path / name, 12, write)))
+        images[name] = collection.images()
+    assert np.abs(images["png"] - images["dicom"]).max() <= 0.5 / 4095 + 1e-5
+    assert np.abs(images["png"] - images["jpeg"]).max() <= 12 / 255
+
+
+def test_a_second_job_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_classes(tmp_path / "films", 12)
+    first = open_collection(_config(root)).images()
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(decoding, "read_fitted", refuse)
+    assert np.array_equal(open_collection(_config(root, seed=1)).images(), first)
+    moved = root.rename(tmp_path / "elsewhere")
+    assert np.array_equal(open_collection(_config(moved)).images(), first), "by content, not by path"
+
+
+def test_a_changed_file_is_decoded_again(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 12)
+    before = open_collection(_config(root))
+    path = Path(before.listing.table["path"].iloc[0])
+    write_png16(path.with_suffix(""), 1 - films(1)[0][0])
+    after = open_collection(_config(root))
+    assert np.abs(after.images()[0] - before.images()[0]).max() > 0.1
+    assert np.array_equal(after.images()[1:], before.images()[1:])
+    hashes = [XrayDataModule(_config(root, seed=seed), seed=0).data_hash() for seed in (0, 0, 1)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_many_files_are_decoded_in_processes_to_the_same_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_classes(tmp_path / "films", 12)
+    here = open_collection(_config(root)).images()
+    monkeypatch.setattr(decoding, "FEW", 4)
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "other"))
+    assert np.array_equal(open_collection(_config(root, num_workers=2)).images(), here)
+
+
+def test_too_many_to_keep_are_decoded_when_they_are_asked_for(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 24)
+    kept, limited = (XrayDataModule(_config(root, memory_limit_gb=gb), seed=0) for gb in (4.0, 1e-6))
+    assert limited.collection is not None
+    assert limited.collection.films.image is None
+    for split in ("train", "test"):
+        pair = [next(data.image_batches(split, 100)) for data in (kept, limited)]
+        assert torch.equal(pair[0].image, pair[1].image)
+        assert torch.equal(pair[0].truth, pair[1].truth)
+
+
+def test_files_that_cannot_be_used_stop_or_are_counted(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 20)
+    (root / "normal" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (root / "opacity" / "empty.png").touch()
+    with pytest.raises(InputError) as caught:
+        open_collection(_config(root))
+    message = str(caught.value)
+    assert message.startswith("2 of 22 files cannot be used: normal/cut.png: ")
+    assert "opacity/empty.png: it is empty" in message
+    assert "data.on_error=skip" in message
+    assert "\n" not in message
+    found = open_collection(_config(root, on_error="skip"))
+    assert len(found.split) == 20
+    assert set(found.skipped) == {"normal/cut.png", "opacity/empty.png"}
+    assert np.array_equal(found.images(), open_collection(_config(root, on_error="skip")).images())
+
+
+def test_own_splits_keep_patients_and_copies_together(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 40, per_patient=2)
+    copied = sorted((root / "normal").iterdir())[0]
+    (root / "normal" / "copy.png").write_bytes(copied.read_bytes())
+    found = open_collection(_config(root, patient_regex="^([0-9]+)_"))
+    by_patient: dict[str, set[str]] = {}
+    for name, patient, split in zip(
+        found.listing.table["name"], found.listing.table["patient"], found.split, strict=True
+    ):
+        by_patient.setdefault(patient, set()).add(split)
+        if name == "normal/copy.png":
+            copy_split = split
+        if name == f"normal/{copied.name}":
+            original_split = split
+    assert all(len(splits) == 1 for patient, splits in by_patient.items() if patient)
+    assert copy_split == original_split
+
+
+def test_a_given_split_that_leaks_stops_unless_told_otherwise(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for split, seed in (("train", 0), ("val", 1), ("test", 2)):
+        write_classes(tmp_path / "films" / split, 12, seed=seed)
+    config = _config(tmp_path / "films", patient_regex="^([0-9]+)_")
+    with pytest.raises(InputError, match=r"patients in more than one split: .*data\.on_leak=warn"):
+        open_collection(config)
+    open_collection(replace(config, on_leak="warn"))
+    assert "results on this split are too good" in caplog.text
+    clean = open_collection(replace(config, patient_regex=None))
+    assert set(clean.split) == {"train", "val", "test"}
+    one = sorted((tmp_path / "films" / "train" / "normal").iterdir())[0]
+    (tmp_path / "films" / "test" / "normal" / "again.png").write_bytes(one.read_bytes())
+    with pytest.raises(InputError, match=r"1 images in more than one split: .*again\.png"):
+        open_collection(replace(config, patient_regex=None))
+
+
+def test_a_written_split_can_be_used_again(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 30)
+    first = open_collection(_config(root, seed=3))
+    stored = tmp_path / "split.csv"
+    stored.write_text(first.split_table().to_csv(index=False))
+    assert open_collection(_config(root, split_file=str(stored))).split == first.split
+    write_png8(root / "normal" / "new", films(1, seed=9)[0][0])
+    with pytest.raises(InputError, match=r"has no split for normal/new\.png"):
+        open_collection(_config(root, split_file=str(stored)))
+
+
+def test_patients_from_dicom(tmp_path: Path) -> None:
+    grey, label = films(12)
+    for index in range(12):
+        folder = tmp_path / "films" / ("opacity" if label[index] else "normal")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_dicom(folder / f"{index}", grey[index], PatientID=f"P{index // 3}")
+    found = open_collection(_config(tmp_path / "films", patient_tag=True))
+    assert set(found.listing.table["patient"]) == {"P0", "P1", "P2", "P3"}
+    table = found.split_table()
+    assert (table.groupby("patient")["split"].nunique() == 1).all()
+
+
+def test_n_train_takes_fewer_training_images_of_the_same_split(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 40)
+    whole, some, other = (
+        XrayDataModule(_config(root, **options), seed=0)
+        for options in ({}, {"n_train": 8}, {"n_train": 8, "train_seed": 5})
+    )
+    assert some.sizes == {**whole.sizes, "train": 8}
+    assert set(some.sources["train"].names or ()) < set(whole.sources["train"].names or ())
+    assert some.sources["test"].names == other.sources["test"].names
+    assert some.sources["train"].names != other.sources["train"].names
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fit": "squash"}, r"data\.fit=squash is not valid for data=folder: choose pad or crop or stretch"),
+        ({"intensity": "log"}, r"data\.intensity=log"),
+        ({"on_error": "ignore"}, r"data\.on_error=ignore .*: choose stop or skip"),
+        ({"shift": "blur"}, r"data\.shift=blur is not valid for data=folder"),
+        ({"image_size": 100}, r"data\.image_size=100 is not a multiple of 16"),
+        ({"test_fraction": 0.9, "val_fraction": 0.2}, r"data\.test_fraction=0\.9"),
+        ({"patient_regex": "["}, "is no regular expression"),
+        ({"patient_regex": "^[0-9]+_"}, "needs a group"),
+        ({"n_train": 0}, r"data\.n_train=0"),
+    ],
+)
+def test_a_wrong_option_is_said(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    root = write_classes(tmp_path / "films", 6)
+    with pytest.raises(InputError, match=message):
+        XrayDataModule(_config(root, **options), seed=0)

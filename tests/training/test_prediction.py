@@ -1,0 +1,127 @@
+"""Scores of files from a finished run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import DictConfig
+
+from tests.conftest import TINY, compose_config
+from tests.data.radiograph_files import films, write_classes, write_png8, write_png16
+from xray_tl.config import TrainerConfig
+from xray_tl.errors import InputError
+from xray_tl.evaluation.scores import read_predictions, split_of
+from xray_tl.records import SPLIT
+from xray_tl.training.prediction import list_input, open_scorer, score
+from xray_tl.training.run import run
+
+CPU = TrainerConfig(accelerator="cpu")
+REAL = [option for option in TINY if not option.startswith(("data.n_",))]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Train on a folder of films once; return the run's folder and the films'."""
+    place = tmp_path_factory.mktemp("real")
+    root = write_classes(place / "films", 60, per_patient=2)
+    cfg = compose_config(
+        *REAL, "mode=frozen", "data=folder", f"data.root={root}", "data.image_size=32", "data.batch_size=8"
+    )
+    run(cfg, place / "run")
+    return place / "run", root
+
+
+def test_a_run_on_files_knows_no_ceiling_and_names_its_images(trained: tuple[Path, Path]) -> None:
+    folder, root = trained
+    scores = read_predictions(folder)
+    split = pd.read_csv(folder / SPLIT)
+    for name in ("train", "val", "test"):
+        assert set(split_of(scores, name)["case"]) == set(split["name"][split["split"] == name])
+    assert "ideal_logit" not in scores
+    assert (root / split["name"][0]).is_file()
+
+
+def test_scores_are_those_of_the_run(trained: tuple[Path, Path]) -> None:
+    folder, root = trained
+    scorer = open_scorer(folder, CPU)
+    table = score(scorer, list_input(root), batch_size=7, workers=1)
+    recorded = read_predictions(folder).set_index("case")["probability"]
+    for row in table.itertuples():
+        name = Path(str(row.path)).relative_to(root).as_posix()
+        assert row.probability == pytest.approx(recorded[name], abs=1e-5)
+        assert row.prediction == (row.probability >= scorer.thresholds[0])
+        assert row.target == "opacity"
+    assert (table["unusual"] == "").mean() > 0.9
+
+
+def test_what_is_unlike_the_training_images_is_said(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, _ = trained
+    grey = films(1, 32)[0][0]
+    write_png16(tmp_path / "like", grey)
+    write_png8(tmp_path / "bits", grey)
+    write_png16(tmp_path / "dark", 0.2 * grey)
+    write_png16(tmp_path / "small", grey[::4, ::4])
+    (tmp_path / "empty.png").touch()
+    table = score(open_scorer(folder, CPU), list_input(tmp_path), 4, 1).set_index("path")
+    said = {Path(str(path)).stem: str(text) for path, text in table["unusual"].items()}
+    assert said["like"] == ""
+    assert said["bits"] == "8 bits, trained on 16"
+    assert "intensity mean" in said["dark"]
+    assert "8 x 8 pixels, trained on 32 and more" in said["small"]
+    assert said["empty"] == "cannot be used: it is empty"
+    empty = table.loc[str(tmp_path / "empty.png")]
+    assert pd.isna(empty["probability"])
+    assert pd.isna(empty["prediction"])
+
+
+def test_a_run_on_generated_films_scores_files_too(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+    record = run(tiny("mode=frozen"), tmp_path / "run")
+    assert set(record["images"]) == {"mean", "spread"}
+    grey, _ = films(8, 32)
+    (tmp_path / "films").mkdir()
+    for index, image in enumerate(grey):
+        write_png16(tmp_path / "films" / f"{index}", image)
+    table = score(open_scorer(tmp_path / "run", CPU), list_input(tmp_path / "films"), 8, 1)
+    # standardised features of an untrained trunk magnify half a step of 16 bits
+    train = split_of(read_predictions(tmp_path / "run"), "train").set_index("case")["probability"]
+    assert np.allclose(table["probability"], [train[str(index)] for index in range(8)], atol=1e-3)
+
+
+def test_wrong_input_is_said(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"input=.*no does not exist"):
+        list_input(tmp_path / "no")
+    with pytest.raises(InputError, match="holds no PNG, JPEG, TIFF or DICOM file"):
+        list_input(tmp_path)
+    with pytest.raises(InputError, match=r"is not a run's folder"):
+        open_scorer(tmp_path, CPU)
+
+
+def test_classes_and_labels_with_gaps_are_trained_and_scored(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 60)
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    rows = [
+        f"{name},{int('opacity' in name)},{'' if index % 5 == 0 else index % 2}"
+        for index, name in enumerate(names)
+    ]
+    (root / "labels.csv").write_text("\n".join(["path,opacity,odd", *rows]))
+    cfg = compose_config(
+        *REAL,
+        "mode=finetune",
+        "data=csv",
+        f"data.root={root}",
+        "data.table=labels.csv",
+        "data.label_columns=[opacity,odd]",
+        "data.image_size=32",
+        "data.batch_size=8",
+    )
+    record = run(cfg, tmp_path / "run")
+    assert record["data"]["targets"] == ["multilabel", "opacity", "odd"]
+    assert len(record["threshold"]) == 2
+    assert np.isfinite(record["metrics"]["test"]["auroc"])
+    scores = read_predictions(tmp_path / "run")
+    assert (scores["target"] == "opacity").sum() == 60
+    assert (scores["target"] == "odd").sum() == 48, "what is not known is not scored"
+    table = score(open_scorer(tmp_path / "run", CPU), list_input(root)[:3], 8, 1)
+    assert table["target"].tolist() == ["opacity", "odd"] * 3

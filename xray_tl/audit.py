@@ -1,0 +1,57 @@
+"""What is wrong with a data set before it is trained on, and a contact sheet of it.
+
+python -m xray_tl.audit data=folder data.root=DIR
+python -m xray_tl.audit data=csv data.root=DIR data.table=labels.csv
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from xray_tl.cli import clean_exit
+from xray_tl.config import RadiographDataConfig, conf_dir, data_schema, register_schemas, typed_node
+from xray_tl.errors import InputError
+from xray_tl.files import write_text
+from xray_tl.identity import register_resolvers
+from xray_tl.validation import require
+
+register_schemas()
+register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="audit")
+def main(cfg: DictConfig) -> None:
+    """Audit one data set: findings to the terminal, `audit.json`, `split.csv` and `sheet.png` to a folder."""
+    with clean_exit():
+        require(cfg)
+        data = typed_node(cfg.data, data_schema(cfg.data))
+        if not isinstance(data, RadiographDataConfig):
+            raise InputError(
+                "data=synthetic has nothing to audit: choose data=folder, csv, dicom or medmnist"
+            )
+        import torch
+
+        from xray_tl.data.audit import audit, format_audit
+        from xray_tl.data.contact_sheet import collected, draw_sheet, write_sheet
+        from xray_tl.data.sources import open_data
+
+        everything = replace(data, on_leak="warn", on_error="skip")  # is listed, nothing stops
+        opened = open_data(everything, torch.device("cpu"))
+        assert opened.collection is not None
+        found, folder = audit(opened.collection), Path(cfg.output)
+        write_text(folder / "audit.json", json.dumps([finding.as_dict() for finding in found], indent=1))
+        write_text(folder / "split.csv", opened.collection.split_table().to_csv(index=False))
+        halves = collected(opened.sources["train"], opened.targets, 12)
+        write_sheet(draw_sheet(halves, 2, 6), folder / "sheet.png")
+        print(f"{format_audit(found)}\n{folder}")
+        if any(finding.serious for finding in found):
+            raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""MedMNIST: one `.npz` file with images, labels and a split; nothing in it is unpickled; no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from xray_tl.cache import Arrays, remember
+from xray_tl.config import RadiographDataConfig
+from xray_tl.data.decode import fit_film
+from xray_tl.data.films import Films, Reading, decoder_identity
+from xray_tl.data.listing import Listing
+from xray_tl.errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+def list_medmnist(config: RadiographDataConfig) -> Listing:
+    """List the images of a MedMNIST file: one label of two or more classes, or several of 0 and 1.
+
+    Raises:
+        InputError: It is no such file.
+    """
+    parts = _load(config, "labels")
+    labels = np.concatenate([parts[split] for split in SPLITS])
+    names = [f"{split}/{index}" for split in SPLITS for index in range(len(parts[split]))]
+    table = pd.DataFrame({"name": names, "path": "", "patient": ""})
+    table["split"] = table["name"].str.split("/").str[0]
+    if labels.shape[1] > 1:
+        if not np.isin(labels, (0, 1)).all():
+            raise InputError(f"data.root={config.root} has labels that are not 0 or 1")
+        targets = tuple(f"label {index}" for index in range(labels.shape[1]))
+        return Listing(table, labels.astype(np.float32), "multilabel", targets, None)
+    classes = np.unique(labels[:, 0])
+    if len(classes) < 2:
+        raise InputError(f"data.root={config.root} has images of one class only")
+    if len(classes) == 2:
+        truth = (labels == classes[1]).astype(np.float32)
+        return Listing(table, truth, "binary", (f"class {classes[1]}",), f"class {classes[0]}")
+    truth = (labels == classes).astype(np.float32)
+    return Listing(table, truth, "multiclass", tuple(f"class {value}" for value in classes), None)
+
+
+def open_medmnist(config: RadiographDataConfig, reading: Reading) -> Films:
+    """Bring the images of a MedMNIST file to the size asked for, once.
+
+    Raises:
+        InputError: It is no such file, or its images together exceed `data.memory_limit_gb`.
+    """
+    place = Path(config.root).expanduser()
+    with place.open("rb") as stream:
+        identity = {**decoder_identity(reading), "file": hashlib.file_digest(stream, "sha256").hexdigest()}
+    found = remember("films", identity, lambda: _decode(config, reading))
+    count = len(found["contents"])
+    return Films(**found, readable=np.ones(count, dtype=bool), notes=("",) * count)
+
+
+def _decode(config: RadiographDataConfig, reading: Reading) -> Arrays:
+    parts = _load(config, "images")
+    count = sum(len(images) for images in parts.values())
+    gigabytes = 4e-9 * count * reading.size**2
+    if gigabytes > config.memory_limit_gb:
+        raise InputError(
+            f"data.root={config.root} takes {gigabytes:.3g} GB at data.image_size={reading.size}: "
+            f"more than data.memory_limit_gb={config.memory_limit_gb:g}"
+        )
+    found: Arrays = {
+        "contents": np.empty((count, 4), dtype=np.int64),
+        "shape": np.empty((count, 2), dtype=np.int64),
+        "bits": np.full(count, 8, dtype=np.int64),
+        "mode": np.empty(count, dtype=np.int64),
+        "image": np.empty((count, reading.size, reading.size), dtype=np.float32),
+    }
+    for index, one in enumerate(one for split in SPLITS for one in parts[split]):
+        grey = (one.mean(-1) if one.ndim == 3 else one).astype(np.float32) / np.float32(255)
+        found["contents"][index] = _content(one)
+        found["shape"][index] = one.shape[:2]
+        found["mode"][index] = int(one.ndim == 3)
+        found["image"][index] = fit_film(grey, reading.size, reading.fit, reading.intensity)
+    return found
+
+
+def _load(config: RadiographDataConfig, part: str) -> dict[str, NDArray[np.uint8]]:
+    """Read the images or the labels of every split."""
+    place = Path(config.root).expanduser()
+    if not place.is_file():
+        raise InputError(
+            f"data.root={config.root} does not exist: download it from https://medmnist.com, "
+            f"for example pneumoniamnist_224.npz"
+        )
+    try:
+        with np.load(place, allow_pickle=False) as file:
+            names = {split: f"{split}_{part}" for split in SPLITS}
+            absent = [name for name in names.values() if name not in file]
+            if absent:
+                raise InputError(
+                    f"data.root={config.root} has no {', '.join(absent)}: it is no MedMNIST file"
+                )
+            parts = {split: np.asarray(file[name]) for split, name in names.items()}
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file makes the readers fail in many ways
+        raise InputError(f"data.root={config.root} is no MedMNIST file: {error}") from None
+    for split, array in parts.items():
+        dimensions = (2,) if part == "labels" else (3, 4)
+        if (
+            array.dtype.kind not in "ui"
+            or array.ndim not in dimensions
+            or array.shape[1:] != parts["train"].shape[1:]
+        ):
+            raise InputError(
+                f"data.root={config.root}: {split} has {part} of shape {array.shape}, {array.dtype}"
+            )
+    return parts
+
+
+def _content(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.frombuffer(hashlib.sha256(image.tobytes()).digest(), dtype="<i8").astype(np.int64)

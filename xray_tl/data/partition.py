@@ -1,0 +1,128 @@
+"""Splits that do not leak: patients and copies stay together, classes keep their shares; seeded; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xray_tl.errors import InputError
+from xray_tl.seeding import stream_seed
+
+Groups = NDArray[np.int64]
+
+ROUNDS = 5
+"""How often groups are gone through, at most."""
+
+
+def groups_of(patient: Sequence[str], contents: NDArray[np.int64]) -> Groups:
+    """Return a group an image [N]: images share one if they share a patient or their content.
+
+    Args:
+        patient: The patient of each image; empty where not known.
+        contents: Hash of each image's content [N, 4].
+    """
+    parent = np.arange(len(patient))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return int(index)
+
+    first: dict[object, int] = {}
+    for index, name in enumerate(patient):
+        keys: list[object] = [contents[index].tobytes()]
+        if name:
+            keys.append(name)
+        for key in keys:
+            other = first.setdefault(key, index)
+            a, b = root(other), root(index)
+            parent[max(a, b)] = min(a, b)
+    return np.unique([root(index) for index in range(len(patient))], return_inverse=True)[1].astype(np.int64)
+
+
+def take(
+    truth: NDArray[np.float32], groups: Groups, fraction: float, seed: int, name: str
+) -> NDArray[np.bool_]:
+    """Choose whole groups that hold about a fraction of the images, and of each class.
+
+    Groups come in a random order, whatever their size; each is taken if the squared distance of every class's
+    count, and of the number of images, to its target then falls. Further rounds give groups back or take them
+    as long as that brings the counts nearer.
+
+    Args:
+        truth: 0 or 1 [N, T]; NaN where it is not known.
+        groups: The group of each image [N].
+        fraction: Share to choose, in [0, 1].
+        seed: Draws the order.
+        name: What is chosen, for another order a purpose.
+
+    Returns:
+        Which images are chosen [N].
+    """
+    known = np.nan_to_num(truth, nan=0.0).astype(np.float64)
+    negative = np.where(np.isnan(truth), 0.0, 1 - np.nan_to_num(truth, nan=0.0)).astype(np.float64)
+    counted = np.concatenate([known, negative, np.ones((len(truth), 1))], axis=1)
+    count = int(groups.max(initial=-1)) + 1
+    brings = np.zeros((count, counted.shape[1]))
+    np.add.at(brings, groups, counted)
+    target = fraction * brings.sum(0)
+    weight = 1 / np.maximum(brings.sum(0), 1.0)
+    generator = np.random.default_rng(stream_seed("split", seed, name))
+    order = generator.permutation(count)
+    chosen, have = np.zeros(count, dtype=bool), np.zeros_like(target)
+    for _ in range(ROUNDS):
+        before = chosen.copy()
+        for group in order:
+            change = -brings[group] if chosen[group] else brings[group]
+            if ((have + change - target) ** 2 * weight).sum() < ((have - target) ** 2 * weight).sum():
+                chosen[group] = not chosen[group]
+                have += change
+        if (chosen == before).all():
+            break
+    return chosen[groups]
+
+
+def partition(
+    truth: NDArray[np.float32],
+    groups: Groups,
+    given: Sequence[str],
+    fractions: tuple[float, float],
+    seeds: tuple[int, int],
+) -> list[str]:
+    """Give every image its split.
+
+    A given split is kept; where only a test split is given, validation images are drawn from the others.
+
+    Args:
+        truth: 0 or 1 [N, T]; NaN where it is not known.
+        groups: The group of each image [N].
+        given: The split of each image, empty where it is to be drawn.
+        fractions: Of all images for validation and for testing.
+        seeds: Of the test split, and of what is left.
+
+    Raises:
+        InputError: There are too few patients to split.
+    """
+    split = np.array(given, dtype=object)
+    if not (split == "test").any():
+        if len(set(groups)) < 3 and fractions[1] < 1:
+            raise InputError(
+                f"the images are of {len(set(groups))} patients: training, validation and test need one each"
+            )
+        free = split == ""
+        split[
+            np.flatnonzero(free)[take(truth[free], _dense(groups[free]), fractions[1], seeds[0], "test")]
+        ] = "test"
+    rest = np.flatnonzero((split == "") | ((split == "train") & ~(split == "val").any()))
+    if not (split == "val").any() and len(rest):
+        share = min(0.5, fractions[0] / max(1e-9, 1 - (split == "test").mean()))
+        split[rest[take(truth[rest], _dense(groups[rest]), share, seeds[1], "val")]] = "val"
+    split[split == ""] = "train"
+    return [str(name) for name in split]
+
+
+def _dense(groups: Groups) -> Groups:
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)

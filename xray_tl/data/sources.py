@@ -1,0 +1,81 @@
+"""From the configuration of a data set to its images: generated, or read from files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from xray_tl.config import DataConfig, RadiographDataConfig
+from xray_tl.data.radiographs import Collection, open_collection
+from xray_tl.data.rng import SPLITS
+from xray_tl.data.splits import Source, Targets
+from xray_tl.data.synthetic import SyntheticRadiographs, validate
+from xray_tl.data.validation import validate_radiographs
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set, opened.
+
+    Attributes:
+        targets: What is predicted.
+        sources: Its images, by split.
+        sizes: How many of them.
+        described: Its names and its difficulty, for the record.
+        collection: What is known of real radiographs; `None` for generated ones.
+    """
+
+    targets: Targets
+    sources: Mapping[str, Source]
+    sizes: Mapping[str, int]
+    described: dict[str, Any]
+    collection: Collection | None = None
+
+
+def open_data(config: DataConfig, device: torch.device) -> DataSet:
+    """Open a data set; generated images are not rendered yet, files are decoded unless they were before.
+
+    Raises:
+        InputError: An option is wrong, or files cannot be used.
+    """
+    if isinstance(config, RadiographDataConfig):
+        return _open_radiographs(config, device)
+    validate(config)
+    sources = {split: SyntheticRadiographs.open(config, split, device) for split in SPLITS}
+    iso, test = config.contrast == "iso", sources["test"]
+    targets = Targets("binary", (config.finding,))
+    described = {
+        "finding": config.finding,
+        "targets": [targets.kind, *targets.names],
+        "d0": test.finding.d0 if iso else None,
+        "attenuation": None if iso else test.finding.attenuation,
+        "difficulty": config.difficulty,
+        "shift": config.shift,
+    }
+    sizes = dict(zip(SPLITS, (config.n_train, config.n_val, config.n_test), strict=True))
+    return DataSet(targets, sources, sizes, described)
+
+
+def _open_radiographs(config: RadiographDataConfig, device: torch.device) -> DataSet:
+    validate_radiographs(config)
+    collection = open_collection(config)
+    own = config.seed if config.train_seed is None else config.train_seed
+    sources = {
+        split: collection.source(split, device, config.n_train if split == "train" else None, own)
+        for split in SPLITS
+    }
+    listing = collection.listing
+    targets = Targets(listing.kind, listing.targets)
+    described = {
+        "finding": ", ".join(listing.targets),
+        "targets": [targets.kind, *targets.names],
+        "negative": listing.negative,
+        "source": config.name,
+        "skipped": collection.skipped,
+        "difficulty": config.difficulty,
+        "shift": config.shift,
+    }
+    return DataSet(targets, sources, {name: len(s) for name, s in sources.items()}, described, collection)
