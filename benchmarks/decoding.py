@@ -3,8 +3,9 @@
     python benchmarks/decoding.py --files 1000 --size 1024
     python benchmarks/decoding.py --rows 1000000
 
-Files: seconds with an empty cache, seconds from the cache, and a worker's rate as a share of a loop that opens,
-converts and resizes each file. Rows: seconds and peak memory of listing and splitting a table. Quiet the machine.
+Files: seconds with an empty cache and from the cache, and a worker's rate as a share of a loop that opens,
+converts and resizes each file. Rows: seconds and peak memory of listing and splitting a table. Quiet the
+machine.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ def decode(files: int, size: int, pairs: int) -> None:
             open_films(paths, READING, cores, 4.0)
             second = time.perf_counter() - start
             print(
-                f"{files} files of {size} px: loop {loop:.1f} s, decoded by {cores} workers {first:.1f} s, from the "
-                f"cache {second:.2f} s; a worker's rate is {loop / first / cores:.2f} of the loop's",
+                f"{files} files of {size} px: loop {loop:.1f} s, decoded by {cores} workers {first:.1f} s, "
+                f"from the cache {second:.2f} s; a worker's rate is {loop / first / cores:.2f} of the loop's",
                 flush=True,
             )
 
