@@ -14,6 +14,7 @@ from xray_tl.config import TrainerConfig
 from xray_tl.errors import InputError
 from xray_tl.evaluation.scores import read_predictions, split_of
 from xray_tl.records import SPLIT
+from xray_tl.training.evaluation import evaluate
 from xray_tl.training.prediction import list_input, open_scorer, score
 from xray_tl.training.run import run
 
@@ -125,3 +126,32 @@ def test_classes_and_labels_with_gaps_are_trained_and_scored(tmp_path: Path) -> 
     assert (scores["target"] == "odd").sum() == 48, "what is not known is not scored"
     table = score(open_scorer(tmp_path / "run", CPU), list_input(root)[:3], 8, 1)
     assert table["target"].tolist() == ["opacity", "odd"] * 3
+
+
+def test_a_run_is_evaluated_on_other_films_read_as_its_own(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, root = trained
+    elsewhere = write_classes(tmp_path / "elsewhere", 16, seed=7)
+
+    def evaluate_on(place: Path, *options: str) -> str:
+        overrides = ["data=folder", f"data.root={place}", *options]
+        cfg = compose_config(f"run={folder}", *overrides, name="evaluate")
+        cfg.name = None
+        return evaluate(cfg, folder, overrides)
+
+    assert "auroc" in evaluate_on(elsewhere, "data.test_fraction=1")
+    (written,) = (folder / "evaluations").iterdir()
+    grey, _ = films(16, 32, seed=7)
+    scores = read_predictions(written).set_index("case")["probability"]
+    (tmp_path / "one").mkdir()
+    write_png16(tmp_path / "one" / "film", grey[3])
+    alone = score(open_scorer(folder, CPU), list_input(tmp_path / "one"), 1, 1)["probability"].iloc[0]
+    (name,) = (case for case in scores.index if "/00003_" in case)
+    assert scores[name] == pytest.approx(alone, abs=1e-4), "at 32 px, as the run's own"
+    with pytest.raises(InputError, match=r"are training or validation images of .*data\.split_file="):
+        evaluate_on(root, "data.seed=5")
+    with pytest.raises(
+        InputError, match=r"the run predicts opacity .* these images have normal .* turns them around"
+    ):
+        evaluate_on(elsewhere, "data.test_fraction=1", "data.negative=opacity")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -14,6 +15,9 @@ from xray_tl.data.rng import SPLITS
 from xray_tl.data.splits import Source, Targets
 from xray_tl.data.synthetic import SyntheticRadiographs, validate
 from xray_tl.data.validation import validate_radiographs
+
+NAMED = 100
+"""Files that a record names, at most."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def _open_radiographs(config: RadiographDataConfig, device: torch.device) -> Dat
         "targets": [targets.kind, *targets.names],
         "negative": listing.negative,
         "source": config.name,
-        "skipped": collection.skipped,
+        "skipped": len(collection.skipped),
+        "skipped_files": dict(islice(collection.skipped.items(), NAMED)),
         "difficulty": config.difficulty,
         "shift": config.shift,
     }

@@ -103,8 +103,9 @@ def _check_targets(parts: Parts, record: dict[str, Any]) -> None:
         return
     has, wanted = (f"{', '.join(names)} ({kind})" for kind, *names in (other, own))
     message = f"the run predicts {wanted}, these images have {has}"
-    if own[0] != "binary" or other[0] != "binary":
-        raise InputError(message)
+    turned = other[1] == record["data"].get("negative")
+    if own[0] != "binary" or other[0] != "binary" or turned:
+        raise InputError(f"{message}{': data.negative=... turns them around' if turned else ''}")
     log.warning("%s", message)
 
 
