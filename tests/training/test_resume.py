@@ -184,7 +184,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory, subprocess_env: dict[str, st
 def test_ctrl_c_leaves_an_interrupted_run_that_goes_on(
     whole: tuple[Path, float], tmp_path: Path, subprocess_env: dict[str, str]
 ) -> None:
-    process = subprocess.Popen(_command(tmp_path, *LONGER), env=subprocess_env, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        _command(tmp_path, *LONGER),
+        env=subprocess_env,
+        stderr=subprocess.PIPE,
+        # a shell that starts the tests in the background has SIGINT ignored, and so have its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     _wait_for(tmp_path / LAST, process)
     process.send_signal(signal.SIGINT)
     stderr = process.communicate(timeout=60)[1].decode()
