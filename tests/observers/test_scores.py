@@ -11,6 +11,7 @@ from xray_tl.config import MarkerConfig, SyntheticDataConfig
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.evaluation.ceiling import bounds
 from xray_tl.observers import scores
+from xray_tl.observers.ideal import IdealObserver
 from xray_tl.observers.scores import ideal_logit, observed_logit
 
 
@@ -64,3 +65,17 @@ def test_scored_once_for_each_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
     ideal_logit(source(seed=72), 20)
     ideal_logit(source(seed=71, d0=4.0), 20)
     assert counted == [20, 21, 20, 20]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_no_bit(threads: int) -> None:
+    own = torch.get_num_threads()
+    drawn = source(radii=None, finding="opacity")
+    expected = IdealObserver(drawn).log_likelihood_ratio(torch.arange(70)).numpy()
+    torch.set_num_threads(threads)
+    try:
+        found = scores._score(drawn, 70)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(own)
+    assert np.array_equal(found, expected)

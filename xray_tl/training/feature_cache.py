@@ -36,7 +36,7 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 AT_ONCE = 32
 """Images that pass at once, whatever the run's batch size: all runs share the result."""
 
-BATCHNORM_IMAGES = 256
+BATCHNORM_IMAGES = 128
 """Training images that a random trunk's BatchNorm statistics are estimated from, at most."""
 
 # What is weighed with the same figures everywhere, so that the same command does the same everywhere.
