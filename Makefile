@@ -28,7 +28,7 @@ study: $(STAMP) ## Train ResNet50 and VGG16, fine-tuned and frozen, five seeds e
 train: $(STAMP) ## One run: make train ARGS="model=vgg16 mode=frozen"
 	$(BIN)/python -m xray_tl.train $(ARGS)
 
-test: $(STAMP) ## The tests (8 to 10 minutes on two cores)
+test: $(STAMP) ## The tests (8 to 13 minutes on two cores)
 	$(PYTEST) $(ARGS)
 
 test-all: $(STAMP) ## The slow tests too

@@ -117,10 +117,12 @@ class Workers:
         try:
             for job in reversed(kinds.values()):
                 failure = _failure(self._pool.schedule(_make_weights, args=(*job, _cores(), self._threads)))
-                if failure is not None:  # its jobs will say so
-                    log.debug("source weights of %s: %s", job[1].name, failure)
+                if failure is not None:  # its jobs will say so too
+                    log.info("source weights of %s were not made first: %s", job[1].name, failure)
         except KeyboardInterrupt:
             self._stop()
+            self._pool.join()
+            signal.signal(signal.SIGTERM, self._before)
             raise
 
     def _stop(self) -> None:

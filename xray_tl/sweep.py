@@ -61,7 +61,7 @@ class SweepSummary(Callback):
         if workers is not None:
             configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not into the last job's file
             try:
-                workers.prepare()
+                self._prepare(workers)
                 self.progress = Progress(self.progress.total, self.progress.at_once)  # jobs start now
                 workers.wait(self._ended)
             except KeyboardInterrupt:
@@ -73,6 +73,13 @@ class SweepSummary(Callback):
             log.error("failed: %s", failure)
         if self.failed or not whole:
             sys.exit(1)
+
+    def _prepare(self, workers: Workers) -> None:
+        """Make what jobs share first; if that breaks, each job makes its own."""
+        try:
+            workers.prepare()
+        except Exception:
+            log.exception("source weights could not be made first")
 
     def _ended(self, name: str, failure: str | None) -> None:
         if failure is not None:

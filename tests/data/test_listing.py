@@ -47,6 +47,12 @@ def test_class_folders_are_a_binary_target_whose_positive_is_not_normal(tmp_path
     assert turned.targets == ("normal",)
 
 
+def test_a_patient_may_be_a_folder(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/patient01/view1.png", "b/patient02/view1.png")
+    found = list_folder(replace(BASE, root=str(tmp_path), patient_regex="patient([0-9]+)"))
+    assert found.table["patient"].tolist() == ["01", "02"]
+
+
 def test_folders_of_splits_are_kept(tmp_path: Path) -> None:
     _touch(tmp_path, "train/a/1.png", "train/b/2.png", "valid/a/3.png", "test/b/4.png", "other/a/5.png")
     found = list_folder(replace(BASE, root=str(tmp_path)))

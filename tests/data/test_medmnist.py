@@ -54,6 +54,15 @@ def test_what_is_no_medmnist_file_is_said(tmp_path: Path) -> None:
         open_collection(_config(tmp_path / "other.npz"))
 
 
+def test_labels_and_images_must_agree(tmp_path: Path) -> None:
+    path = _write(tmp_path / "set.npz")
+    with np.load(path) as file:
+        parts = dict(file)
+    np.savez(path, **parts | {"train_labels": parts["train_labels"][:-1]})
+    with pytest.raises(InputError, match="train has 20 images of uint8 and 19 labels"):
+        open_collection(_config(path))
+
+
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     class Hostile:
         def __reduce__(self) -> tuple[object, ...]:

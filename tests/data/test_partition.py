@@ -90,4 +90,5 @@ def test_too_few_patients_are_said() -> None:
 
 def test_everything_can_be_test() -> None:
     truth, groups = _set(10)
-    assert set(partition(truth, groups, [""] * len(groups), (0.15, 1.0), (0, 0))) == {"test"}
+    for given in ("", "train"):
+        assert set(partition(truth, groups, [given] * len(groups), (0.15, 1.0), (0, 0))) == {"test"}

@@ -1,5 +1,6 @@
 """Real radiographs through listing, decoding, cache and split, by index like generated ones."""
 
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,12 +78,19 @@ def test_a_changed_file_is_decoded_again(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def _facts_elsewhere(path: str, reading: decoding.Reading, *, keep: bool) -> decoding.Read | str:
+    """Decode as ever, but not in the process that runs the tests."""
+    assert multiprocessing.parent_process() is not None
+    return decoding.read_fitted(path, reading)
+
+
 def test_many_files_are_decoded_in_processes_to_the_same_pixels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_classes(tmp_path / "films", 12)
     here = open_collection(_config(root)).images()
     monkeypatch.setattr(decoding, "FEW", 4)
+    monkeypatch.setattr(decoding, "_facts", _facts_elsewhere)
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "other"))
     assert np.array_equal(open_collection(_config(root, num_workers=2)).images(), here)
 

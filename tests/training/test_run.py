@@ -105,6 +105,7 @@ def test_a_sweep_hashes_a_shared_trunk_once_a_job_and_notices_what_moves_between
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assembly._untouched.clear()
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "cache"))
     hashed: list[int] = []
 
     def count(backbone: Backbone, open_stages: int) -> tuple[int, str | None]:
@@ -120,7 +121,15 @@ def test_a_sweep_hashes_a_shared_trunk_once_a_job_and_notices_what_moves_between
     (kept,) = assembly._untouched.values()
     with torch.no_grad():
         next(kept.backbone.parameters()).add_(1)
-    with pytest.raises(RunError, match="a frozen tensor changed"):
+    kept_before = len(list(tmp_path.glob("cache/features/*.safetensors")))
+    with pytest.raises(RunError, match="a frozen tensor changed between two jobs"):
+        run(tiny("mode=frozen", "data.seed=1", "seed=1", "data.n_test=20"), tmp_path / "uncached")
+    assert len(list(tmp_path.glob("cache/features/*.safetensors"))) == kept_before
+    run(tiny("mode=frozen", "data.seed=1", "seed=3"), tmp_path / "anew")
+    (kept,) = assembly._untouched.values()
+    with torch.no_grad():
+        next(kept.backbone.parameters()).add_(1)
+    with pytest.raises(RunError, match="a frozen tensor changed in training"):
         run(tiny("mode=frozen", "data.seed=1", "seed=1"), tmp_path / "moved")
     assert run(tiny("mode=frozen", "data.seed=1", "seed=2"), tmp_path / "next")["frozen"] == other, (
         "made anew"

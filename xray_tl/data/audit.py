@@ -273,6 +273,9 @@ def _near_copies(
     split, names = np.array(collection.split), collection.listing.table["name"].to_numpy()
     apart = split[pairs[:, 0]] != split[pairs[:, 1]]
     found = []
+    if len(split) > LARGEST:
+        text = f"the first {LARGEST} of {len(split)} images were compared"
+        found.append(Finding("near copies", serious=False, text=text))
     for chosen, where in ((apart, "in different splits"), (~apart, "within a split")):
         if chosen.any():
             (a, b), nearest = pairs[chosen][0], distance[chosen][0]
@@ -323,7 +326,8 @@ def _balance(collection: Collection) -> list[Finding]:
     patients = collection.listing.table["patient"]
     known = (patients != "").sum()
     text = f"{patients[patients != ''].nunique()} patients, known of {known} of {len(patients)} images"
-    return [*found, Finding("balance", serious=False, text=text)]
+    some = bool(0 < known < len(patients))  # the others may be of the same patients
+    return [*found, Finding("balance", serious=some, text=text)]
 
 
 def _files(collection: Collection) -> list[Finding]:

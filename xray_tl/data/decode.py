@@ -116,7 +116,7 @@ def _read_picture(path: Path) -> Film:
         raise UnreadableError(f"it has more than the {LARGEST:,} pixels that are allowed") from None
     except UnidentifiedImageError:
         raise UnreadableError("it is no image, whatever its name says") from None
-    except UnreadableError:
+    except (UnreadableError, MemoryError):
         raise
     except Exception as error:  # a damaged file makes the readers fail in many ways
         raise UnreadableError(f"it is damaged ({error})") from error

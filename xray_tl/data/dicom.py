@@ -40,7 +40,7 @@ def read_dicom(path: Path) -> Film:
             patient = str(dataset.get("PatientID", "") or "").strip()
             kind, bits = str(dataset.PhotometricInterpretation), int(dataset.BitsStored)
             return Film(_presented(dataset, stored), bits, kind, patient)
-        except UnreadableError:
+        except (UnreadableError, MemoryError):
             raise
         except Exception as error:  # as does a value that is not what the standard wants
             raise UnreadableError(f"it is damaged ({_line(error)})") from error

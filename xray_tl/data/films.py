@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -99,9 +100,12 @@ def open_films(paths: Sequence[str], reading: Reading, workers: int | None, limi
             "contents": hashlib.sha256(hashes.tobytes()).hexdigest(),
             "kept": keep,
         }
-        blocks.append(remember("films", identity, partial(_decode, part, reading, workers, keep=keep)))
+        decode = partial(_decode, part, reading, workers, keep=keep)
+        whole = (hashes != 0).any(1).all()  # else a file could not be read now: that may pass
+        blocks.append(remember("films", identity, decode) if whole else decode())
+    alone = {"notes"} if len(blocks) > 1 else {"notes", "image"}
     joined = {
-        name: np.concatenate([block[name] for block in blocks]) for name in blocks[0] if name != "notes"
+        name: np.concatenate([block[name] for block in blocks]) for name in blocks[0] if name not in alone
     }
     notes = tuple(note for block in blocks for note in _unpacked(block["notes"]))
     image = blocks[0].get("image") if len(blocks) == 1 else joined.get("image")  # one block stays mapped
@@ -175,8 +179,10 @@ def _decode(paths: Sequence[str], reading: Reading, workers: int | None, *, keep
 
 
 def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Count the cores that this process may use: its share of them, where jobs run side by side."""
+    present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    return min(present, int(share)) if share.isdecimal() and int(share) else present
 
 
 @contextmanager
@@ -186,8 +192,24 @@ def mapping(count: int, workers: int | None) -> Iterator[Any]:
     if count <= FEW or wanted < 2:
         yield map
         return
-    with ProcessPoolExecutor(wanted, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(wanted, context, initializer=_end_with_parent)
+    try:
         yield partial(pool.map, chunksize=8)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Leave no process behind, however the one that started it ends."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _facts(path: str, reading: Reading, *, keep: bool) -> Read | str:
@@ -215,9 +237,23 @@ def _contents(paths: Sequence[str]) -> NDArray[np.int64]:
 
     def compute() -> Arrays:
         with ThreadPoolExecutor() as pool:
-            return {"sha256": np.stack(list(pool.map(_content, paths)))}
+            contents = np.stack(list(pool.map(_content, paths)))
+        if not contents.any(1).all():
+            raise _UnreadNow(contents)
+        return {"sha256": contents}
 
-    return remember("contents", identity, compute)["sha256"]
+    try:
+        return remember("contents", identity, compute)["sha256"]
+    except _UnreadNow as unread:
+        return unread.contents
+
+
+class _UnreadNow(Exception):  # noqa: N818  (no error: nothing is kept)
+    """A file could not be read just now, which is nothing to remember."""
+
+    def __init__(self, contents: NDArray[np.int64]) -> None:
+        super().__init__()
+        self.contents = contents
 
 
 def _stat(path: str) -> tuple[int, int, int]:

@@ -70,7 +70,7 @@ def list_folder(config: RadiographDataConfig) -> Listing:
     table = pd.DataFrame(rows, columns=["name", "path", "split", "label"]).sort_values("name")
     where = f"data.root={root}"
     table = _used(table.reset_index(drop=True), config, where)
-    table["patient"] = table["name"].map(lambda name: patient_of(Path(name).name, config.patient_regex))
+    table["patient"] = table["name"].map(lambda name: patient_of(name, config.patient_regex))
     return _with_classes(table, config, where)
 
 
@@ -91,8 +91,7 @@ def list_table(config: RadiographDataConfig) -> Listing:
     if config.patient_column:
         table["patient"] = frame[config.patient_column].fillna("").str.strip()
     else:
-        names = table["name"].map(os.path.basename)
-        table["patient"] = [patient_of(name, config.patient_regex) for name in names]
+        table["patient"] = [patient_of(name, config.patient_regex) for name in table["name"]]
     table["path"], problems = _locate(table["name"], root, search=config.search)
     if config.label_columns:
         columns = frame[list(config.label_columns)].replace("", np.nan)
@@ -160,9 +159,11 @@ def is_radiograph(path: Path) -> bool:
         return False
 
 
-def patient_of(file_name: str, regex: str | None) -> str:
-    """Return what a pattern's first group finds in a file's name; empty where it finds nothing."""
-    match = re.search(regex, file_name) if regex else None
+def patient_of(name: str, regex: str | None) -> str:
+    """Return what a pattern's first group finds in a file's name, else in its folders; empty if nothing."""
+    if not regex:
+        return ""
+    match = re.search(regex, os.path.basename(name)) or re.search(regex, name)  # noqa: PTH119
     return match[1] or "" if match else ""
 
 

@@ -60,7 +60,13 @@ def open_medmnist(config: RadiographDataConfig, reading: Reading) -> Films:
 
 
 def _decode(config: RadiographDataConfig, reading: Reading) -> Arrays:
-    parts = _load(config, "images")
+    parts, labels = _load(config, "images"), _load(config, "labels")
+    for split, images in parts.items():
+        if len(images) != len(labels[split]) or images.dtype != np.uint8:
+            raise InputError(
+                f"data.root={config.root}: {split} has {len(images)} images of {images.dtype} and "
+                f"{len(labels[split])} labels"
+            )
     count = sum(len(images) for images in parts.values())
     gigabytes = 4e-9 * count * reading.size**2
     if gigabytes > config.memory_limit_gb:

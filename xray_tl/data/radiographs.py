@@ -159,6 +159,8 @@ def open_collection(config: RadiographDataConfig) -> Collection:
     given = _stored_split(listing, config) or listing.table["split"].tolist()
     own = config.seed if config.train_seed is None else config.train_seed
     fractions = (config.val_fraction, config.test_fraction)
+    if "" in given and not (listing.table["patient"] != "").any():
+        log.warning("no patient is known: images of one patient may lie in several splits (data.patient_...)")
     split = partition(listing.truth, groups, given, fractions, (config.seed, own))
     collection = Collection(listing, films, reading, tuple(split), groups, skipped)
     _check_leaks(collection, config)

@@ -119,7 +119,13 @@ def _check_unseen(collection: Collection, run: Path) -> None:
     if not place.is_file():
         return
     stored, now = pd.read_csv(place, dtype=str), collection.split_table()
-    seen = set(stored["content"][stored["split"] != "test"]) & set(now["content"][now["split"] == "test"])
+    trained = stored["split"] != "test"
+    of_test = now["split"] == "test"
+    # an exact copy on both sides of the run's own split was warned of then
+    seen = (set(stored["content"][trained]) - set(stored["content"][~trained])) & set(now["content"][of_test])
+    patients = set(stored["patient"][trained].dropna()) & (set(now["patient"][of_test]) - {""})
+    if patients and not set(now["content"][of_test]) <= set(stored["content"]):
+        log.warning("%d patients of these test images have the names of patients trained on", len(patients))
     if seen:
         raise InputError(
             f"{len(seen)} of these test images are training or validation images of {run}: "

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from xray_tl.cache import Arrays, remember
 from xray_tl.data.rng import SPLITS
+from xray_tl.errors import RunError
 from xray_tl.models.cut import CannotCutError, Halves
 from xray_tl.models.fold import folded
 from xray_tl.models.freeze import frozen_sha256
@@ -36,7 +37,7 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 AT_ONCE = 32
 """Images that pass at once, whatever the run's batch size: all runs share the result."""
 
-BATCHNORM_IMAGES = 128
+BATCHNORM_IMAGES = 256
 """Training images that a random trunk's BatchNorm statistics are estimated from, at most."""
 
 # What is weighed with the same figures everywhere, so that the same command does the same everywhere.
@@ -192,6 +193,11 @@ class FeatureCache:
     def _kept(self, split: str, trunk: str | None, open_stages: int, halves: Halves) -> Any:  # noqa: ANN401  (an array)
         def compute() -> Arrays:
             self._missed = True
+            backbone = self.parts.task.classifier.backbone
+            if frozen_sha256(backbone, open_stages)[1] != trunk:  # the job before may have handed the hash on
+                raise RunError(
+                    "a frozen tensor changed between two jobs: its features would be kept as others'"
+                )
             return {"crossing": _compute(self.parts, split, halves)}
 
         return remember("features", identity(self.parts, split, trunk, open_stages), compute)["crossing"]

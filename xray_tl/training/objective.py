@@ -30,7 +30,9 @@ class Objective(nn.Module):
         positive, negative = ones, ones
         if optim.class_weights == "balanced":
             columns = len(targets.names) if self.multiclass else 2
-            positive, negative = 1 / (columns * positives), 1 / (columns * (1 - positives))
+            shares = (positives, 1 - positives)
+            # a class that training lacks has no weight: whatever it is shown elsewhere counts nothing
+            positive, negative = (torch.where(s > 0, 1 / (columns * s), 0.0) for s in shares)
         self.register_buffer("positive_weight", positive, persistent=False)
         self.register_buffer("negative_weight", negative, persistent=False)
 
