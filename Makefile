@@ -42,8 +42,8 @@ lint: $(STAMP) ## ruff check, ruff format --check, mypy --strict
 tensorboard: $(STAMP) ## Show curves, figures and hparams of everything under outputs/
 	$(BIN)/tensorboard --logdir outputs
 
-clean-cache: ## Remove what is kept between runs: images, features, ceilings, floors, rates, source weights
-	@for kind in batchnorm difficulty features floors ideal images rates source; do rm -rf "$(CACHE)/$$kind"; done
+clean-cache: ## Remove what is kept between runs: images, features, ceilings, floors, audits, rates, source weights
+	@for kind in audit batchnorm contents difficulty features films floors ideal images rates source; do rm -rf "$(CACHE)/$$kind"; done
 
 clean: ## Remove .venv and caches; outputs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist

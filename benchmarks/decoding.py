@@ -23,8 +23,8 @@ from PIL import Image
 
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.films import Reading, open_films
-from xray_tl.data.listing import list_table
 from xray_tl.data.partition import groups_of, partition
+from xray_tl.data.tables import list_table
 
 READING = Reading(224, "pad", "range")
 

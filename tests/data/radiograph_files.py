@@ -19,7 +19,7 @@ Grey = NDArray[np.float32]
 Write = Callable[[Path, Grey], None]
 
 
-def films(count: int, size: int = 32, seed: int = 0, **options: Any) -> tuple[Grey, NDArray[np.int64]]:  # noqa: ANN401
+def films(count: int, size: int = 32, seed: int = 0, **options: Any) -> tuple[Grey, NDArray[np.int64]]:  # noqa: ANN401  (values of any option)
     """Render films [N, H, W] and their labels [N]."""
     source = SyntheticRadiographs(SyntheticDataConfig(image_size=size, **options), split="train", seed=seed)
     drawn = source.render(torch.arange(count))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-import pickle
 import time
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import pytest
@@ -235,92 +233,3 @@ def test_position_embedding_of_a_file_follows_the_images(tmp_path: Path) -> None
     assert own.shape[1] < state["pos_embed"].shape[1]
     assert own.shape[1] == 1 + (64 // 16) ** 2
     torch.testing.assert_close(own.mean((0, 1)), state["pos_embed"].mean((0, 1)), rtol=0, atol=0.01)
-
-
-class _Malicious:
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.trace,)
-
-
-@pytest.mark.parametrize("suffix", ["pth", "pt", "bin"])
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_malicious_pickle_is_not_executed(suffix: str, zipped: bool, tmp_path: Path) -> None:
-    trace, file = tmp_path / "trace", tmp_path / f"weights.{suffix}"
-    content = _resnet18_state() | {"conv1.weight": _Malicious(trace)}
-    if zipped:
-        torch.save(content, file)
-    else:
-        file.write_bytes(pickle.dumps({"state_dict": _Malicious(trace)}))
-    with pytest.raises(InputError, match=r"weights\.path=.* cannot be read.*nothing in it was executed"):
-        _build(WeightsConfig("file", path=str(file)))
-    assert not trace.exists()
-
-
-def _bad_file(kind: str, folder: Path) -> Path:
-    """Write a file that is no set of weights for a ResNet-18."""
-    state, file = _resnet18_state(), folder / "weights.pth"
-    match kind:
-        case "missing":
-            pass
-        case "folder":
-            file.mkdir()
-        case "empty":
-            file.touch()
-        case "text":
-            file.write_text("<html>404</html>")
-        case "truncated":
-            torch.save(state, file)
-            file.write_bytes(file.read_bytes()[:100_000])
-        case "truncated.safetensors":
-            file = folder / kind
-            save_file(state, file)
-            file.write_bytes(file.read_bytes()[:100_000])
-        case "tensor":
-            torch.save(torch.zeros(3), file)
-        case "numbers":
-            torch.save({"conv1.weight": 3}, file)
-        case "other architecture":
-            torch.save(tv.efficientnet_b0().state_dict(), file)
-        case "lacks a stage":
-            torch.save({name: tensor for name, tensor in state.items() if "layer4" not in name}, file)
-        case "other shape":
-            torch.save(state | {"layer4.1.conv2.weight": torch.zeros(512, 512, 1, 1)}, file)
-    return file
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("missing", "is not a file; expected safetensors"),
-        ("folder", "is not a file; expected safetensors"),
-        ("empty", "cannot be read"),
-        ("text", "cannot be read"),
-        ("truncated", "cannot be read: it is damaged or incomplete"),
-        ("truncated.safetensors", "cannot be read: it is damaged or incomplete"),
-        ("tensor", "holds no state_dict"),
-        ("numbers", "holds no state_dict"),
-        (
-            "other architecture",
-            r"fills 0% of model resnet18, 90% are needed: conv1\.weight is missing; .* more; .* are not used",
-        ),
-        (
-            "lacks a stage",
-            r"fills 25% of model resnet18, 90% are needed: layer4\.0\.conv1\.weight is missing",
-        ),
-        ("other shape", r"layer4\.1\.conv2\.weight is \(512, 512, 1, 1\), not \(512, 512, 3, 3\)"),
-    ],
-)
-def test_a_bad_file_is_refused_in_one_line(kind: str, message: str, tmp_path: Path) -> None:
-    file = _bad_file(kind, tmp_path)
-    with pytest.raises(InputError, match=message) as caught:
-        _build(WeightsConfig("file", path=str(file)))
-    assert f"weights.path={file}" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_needs_its_path() -> None:
-    with pytest.raises(InputError, match=r"weights=file needs weights\.path=FILE"):
-        _build(WeightsConfig("file"))

@@ -162,7 +162,7 @@ class RadiographDataConfig:
         test_list: `table`: text file with the names of the test images, one a line.
         labels: Which labels are used; `None`: all, in alphabetical order.
         negative: Label of an image without findings; `None`: a common word for it (`normal`...).
-        patient_regex: Its first group, found in a file's name, is the patient.
+        patient_regex: Its first group, found in a file's name, or else in its folders, is the patient.
         patient_tag: Take the patient from the DICOM tag PatientID.
         seed: Draws the split.
         train_seed: Draws training and validation images alone; `None` follows `seed`.
@@ -177,7 +177,7 @@ class RadiographDataConfig:
         on_error: A file that cannot be used: `stop`, or `skip` it, count it and name it.
         on_leak: A patient or an image on both sides of a given split: `stop`, or `warn`.
         batch_size: Images a training step, at most.
-        num_workers: Processes that decode images; `None`: one a core.
+        num_workers: Processes that decode images; `None`: one a core, or a job's share of them.
         memory_limit_gb: The images are decoded once and kept up to this size, GB.
     """
 

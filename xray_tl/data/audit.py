@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import sklearn
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, zoom
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -23,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from xray_tl.cache import Arrays, remember
 from xray_tl.data.films import MODES
+from xray_tl.data.near_copies import LARGEST, MOST_PAIRS, near_pairs, thumbnails
 from xray_tl.data.radiographs import Collection, leaks
 from xray_tl.evaluation.ceiling import weighted_auroc
 from xray_tl.evaluation.floors import image_features
@@ -32,19 +32,11 @@ log = logging.getLogger(__name__)
 AUDIT = 1
 """Version of what is computed: raise it whenever a change moves a value."""
 
-NEAR = 0.06
-"""Distance below which two images are taken for copies of one film (measured: CONTRIBUTING)."""
-SIDE = 48
-"""Side of the thumbnails that are compared, pixels."""
 BLANK = 2 / 255
 """Standard deviation of intensities below which an image shows nothing."""
 GIVES_AWAY = 0.65
 """AUROC of an acquisition's properties above which, beyond two standard errors, they give the label away."""
 FOLDS = 5
-MOST_PAIRS = 200
-"""Near copies that are listed, at most: the nearest."""
-LARGEST = 50_000
-"""Images among which near copies are looked for, at most: every pair is compared."""
 MOST_CASES = 100
 """Images that a finding names, at most."""
 _AT_ONCE = 256
@@ -96,66 +88,6 @@ def audit(collection: Collection) -> list[Finding]:
 def format_audit(found: list[Finding]) -> str:
     """Format findings for a terminal, one a line."""
     return "\n".join(f"{'!' if finding.serious else ' '} {finding.kind}: {finding.text}" for finding in found)
-
-
-def thumbnails(image: NDArray[np.float32], shapes: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-    """Return what near copies are compared by: [N, 2304], of length 1.
-
-    Images are shrunk, and what is coarser than a few ribs is taken away: chest films agree in their shadows'
-    outline, copies of one film in their detail too. Brightness, contrast, compression and moderate resizing
-    leave it nearly as it is.
-
-    Args:
-        image: [N, S, S].
-        shapes: Height and width of the files [N, 2], where the images were padded to squares: the borders are
-            left out.
-    """
-    inner = image if shapes is None else [_inside(*pair) for pair in zip(image, shapes, strict=True)]
-    small = np.stack([_shrunk(one) for one in inner])
-    detail = small - gaussian_filter(small, (0, 1.5, 1.5))
-    flat = detail.reshape(len(detail), -1)
-    flat = flat - flat.mean(1, keepdims=True)
-    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6), dtype=np.float32)
-
-
-def _inside(image: NDArray[np.float32], shape: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Cut off what padding to a square has added."""
-    size = len(image)
-    height, width = (max(1, round(side * size / max(shape))) for side in shape.tolist())
-    top, left = (size - height) // 2, (size - width) // 2
-    return image[top : top + height, left : left + width]
-
-
-def _shrunk(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    scale = [SIDE / side for side in image.shape]
-    blurred = gaussian_filter(image, [max(0.0, 0.5 / s - 0.5) for s in scale])
-    return np.asarray(zoom(blurred, scale, order=1, grid_mode=True, mode="nearest"), dtype=np.float32)
-
-
-def near_pairs(
-    prints: NDArray[np.float32], contents: NDArray[np.int64], split: NDArray[Any], below: float = NEAR
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return pairs [P, 2] of thumbnails nearer than a cosine distance, and their distances [P].
-
-    Pairs across splits come first, then the nearest. Exact copies are no pairs here.
-
-    Args:
-        prints: Of every image [N, 2304].
-        contents: Hash of its content [N, 4].
-        split: Its split [N].
-        below: The distance.
-    """
-    pairs, distances = np.empty((0, 2), dtype=np.int64), np.empty(0)
-    for start in range(0, len(prints), _AT_ONCE):
-        distance = 1 - prints[start : start + _AT_ONCE] @ prints[start:].T
-        a, b = np.nonzero(np.triu(distance < below, 1))
-        found, far = np.stack([a, b], axis=1) + start, distance[a, b].astype(np.float64)
-        other = (contents[found[:, 0]] != contents[found[:, 1]]).any(1)
-        pairs, distances = np.concatenate([pairs, found[other]]), np.concatenate([distances, far[other]])
-        within = split[pairs[:, 0]] == split[pairs[:, 1]]
-        order = np.lexsort((distances, within))[:MOST_PAIRS]
-        pairs, distances = pairs[order], distances[order]
-    return pairs, distances
 
 
 def _identity(collection: Collection) -> dict[str, Any]:

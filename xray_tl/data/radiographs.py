@@ -17,10 +17,11 @@ from torch import Tensor
 
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.films import Films, Reading, decoder_identity, open_films, try_reading
-from xray_tl.data.listing import Listing, list_folder, list_table
+from xray_tl.data.listing import Listing, list_folder
 from xray_tl.data.medmnist import list_medmnist, open_medmnist
 from xray_tl.data.partition import groups_of, partition
 from xray_tl.data.rng import SPLITS
+from xray_tl.data.tables import list_table
 from xray_tl.errors import InputError, RunError
 from xray_tl.seeding import stream_seed
 

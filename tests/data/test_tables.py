@@ -1,0 +1,122 @@
+"""Radiographs that a CSV lists."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xray_tl.config import RadiographDataConfig
+from xray_tl.data.tables import list_table
+from xray_tl.errors import InputError
+
+BASE = RadiographDataConfig(name="folder", root="")
+
+
+def _touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def _table(root: Path, text: str, **options: object) -> RadiographDataConfig:
+    (root / "labels.csv").write_text(text)
+    return replace(BASE, name="csv", layout="table", root=str(root), table="labels.csv", **options)
+
+
+def test_a_table_with_one_label_an_image(tmp_path: Path) -> None:
+    _touch(tmp_path, "images/1.png", "images/2.png", "images/3.png")
+    rows = ["images/1.png,A,Healthy,train", "images/2.png,A,TB,train", "images/3.png,B,TB,test"]
+    text = "\n".join(["file,who,diagnosis,part", *rows])
+    columns = {
+        "path_column": "file",
+        "label_column": "diagnosis",
+        "patient_column": "who",
+        "split_column": "part",
+    }
+    found = list_table(_table(tmp_path, text, **columns))
+    assert (found.kind, found.targets, found.negative) == ("binary", ("TB",), "Healthy")
+    assert found.table["patient"].tolist() == ["A", "A", "B"]
+    assert found.table["split"].tolist() == ["train", "train", "test"]
+    assert not found.problems
+
+
+def test_the_layout_of_chest_x_ray_14(tmp_path: Path) -> None:
+    names = ["00000001_000.png", "00000001_001.png", "00000002_000.png", "00000003_000.png"]
+    _touch(tmp_path, *(f"images_00{1 + k % 2}/images/{name}" for k, name in enumerate(names)))
+    findings = ["Cardiomegaly|Effusion", "No Finding", "Effusion", "Hernia"]
+    rows = [f"{name},{found},{int(name[:8])}" for name, found in zip(names, findings, strict=True)]
+    (tmp_path / "test_list.txt").write_text("00000003_000.png\n")
+    nih = {
+        "path_column": "Image Index",
+        "search": True,
+        "label_column": "Finding Labels",
+        "label_separator": "|",
+        "negative": "No Finding",
+        "patient_column": "Patient ID",
+        "test_list": "test_list.txt",
+    }
+    text = "\n".join(["Image Index,Finding Labels,Patient ID", *rows])
+    found = list_table(_table(tmp_path, text, **nih))
+    assert (found.kind, found.targets) == ("multilabel", ("Cardiomegaly", "Effusion", "Hernia"))
+    assert found.truth.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert found.table["split"].tolist() == ["", "", "", "test"]
+    assert found.table["path"].iloc[1] == str(tmp_path / "images_002" / "images" / names[1])
+    one = list_table(_table(tmp_path, text, **nih, labels=["Effusion"]))
+    assert (one.kind, one.truth[:, 0].tolist()) == ("binary", [1, 0, 1, 0])
+
+
+def test_columns_of_labels_may_be_uncertain(tmp_path: Path) -> None:
+    _touch(tmp_path, "1.png", "2.png", "3.png")
+    text = "path,Edema,Mass\n1.png,1.0,\n2.png,-1,0\n3.png,0,1\n"
+    found = list_table(_table(tmp_path, text, label_columns=["Edema", "Mass"]))
+    assert found.kind == "multilabel"
+    assert np.array_equal(found.truth, [[1, np.nan], [np.nan, 0], [0, 1]], equal_nan=True)
+    wrong = text.replace("-1,0", "2,0")
+    with pytest.raises(InputError, match=r"has '2' in row 3 of column Edema: 0, 1, -1"):
+        list_table(_table(tmp_path, wrong, label_columns=["Edema", "Mass"]))
+
+
+def test_rows_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    root = _touch(tmp_path / "root", "1.png", "2.png", "3.png")
+    _touch(tmp_path, "secret.png")
+    text = "path,label\n1.png,a\n2.png,\n../secret.png,b\n/etc/hostname,b\ngone.png,b\n3.png,b\n"
+    found = list_table(_table(root, text))
+    assert found.problems == {
+        "2.png": "no label in column label",
+        "../secret.png": "its path lies outside data.root",
+        "/etc/hostname": "its path lies outside data.root",
+        "gone.png": "no such file",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("path,class\n1.png,a\n", {}, "has no column label; it has path, class"),
+        ("path,label\n1.png,a\n1.png,b\n", {}, r"has 1\.png in more than one row"),
+        ("path,label\n1.png,a\n", {}, "found only a"),
+        (
+            "path,label,split\n1.png,a,train\n2.png,b,holdout\n",
+            {"split_column": "split"},
+            "'holdout' in column split",
+        ),
+        (
+            "path,label\n1.png,a\n2.png,b\n",
+            {"negative": "c"},
+            r"data\.negative=c is no label: choose from a, b",
+        ),
+        ("", {}, "is not a table"),
+    ],
+)
+def test_a_wrong_table_is_said(tmp_path: Path, text: str, options: dict[str, object], message: str) -> None:
+    _touch(tmp_path, "1.png", "2.png")
+    with pytest.raises(InputError, match=message):
+        list_table(_table(tmp_path, text, **options))
+
+
+def test_an_absent_table_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.table=.*labels\.csv does not exist"):
+        list_table(replace(BASE, root=str(tmp_path), layout="table", table="labels.csv"))

@@ -1,0 +1,51 @@
+"""What the jobs of a sweep share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from xray_tl.errors import RunError
+from xray_tl.models.freeze import frozen_sha256
+from xray_tl.models.stages import Backbone
+from xray_tl.training import assembly
+from xray_tl.training.run import run
+
+Tiny = Callable[..., DictConfig]
+
+
+def test_a_sweep_hashes_a_shared_trunk_once_a_job_and_notices_what_moves_between(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assembly._untouched.clear()
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "cache"))
+    hashed: list[int] = []
+
+    def count(backbone: Backbone, open_stages: int) -> tuple[int, str | None]:
+        hashed.append(open_stages)
+        return frozen_sha256(backbone, open_stages)
+
+    monkeypatch.setattr("xray_tl.training.execution.frozen_sha256", count)
+    proofs = [run(tiny("mode=frozen", f"seed={seed}"), tmp_path / f"{seed}")["frozen"] for seed in range(3)]
+    assert len(hashed) == 1 + 3, "before the first job, and at the end of each"
+    assert proofs[0] == proofs[1] == proofs[2]
+    other = run(tiny("mode=frozen", "data.seed=1"), tmp_path / "other")["frozen"]
+    assert other["sha256_before"] != proofs[0]["sha256_after"], "its BatchNorm statistics are of other images"
+    (kept,) = assembly._untouched.values()
+    with torch.no_grad():
+        next(kept.backbone.parameters()).add_(1)
+    kept_before = len(list(tmp_path.glob("cache/features/*.safetensors")))
+    with pytest.raises(RunError, match="a frozen tensor changed between two jobs"):
+        run(tiny("mode=frozen", "data.seed=1", "seed=1", "data.n_test=20"), tmp_path / "uncached")
+    assert len(list(tmp_path.glob("cache/features/*.safetensors"))) == kept_before
+    run(tiny("mode=frozen", "data.seed=1", "seed=3"), tmp_path / "anew")
+    (kept,) = assembly._untouched.values()
+    with torch.no_grad():
+        next(kept.backbone.parameters()).add_(1)
+    with pytest.raises(RunError, match="a frozen tensor changed in training"):
+        run(tiny("mode=frozen", "data.seed=1", "seed=1"), tmp_path / "moved")
+    assert run(tiny("mode=frozen", "data.seed=1", "seed=2"), tmp_path / "next")["frozen"] == other, (
+        "made anew"
+    )
