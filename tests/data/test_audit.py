@@ -115,3 +115,13 @@ def test_files_left_out_are_named(tmp_path: Path) -> None:
     found = _audit(root, on_error="skip")
     (left,) = (finding for finding in found if finding.kind == "unreadable")
     assert left.text == "1 files are left out, such as normal/empty.png: it is empty"
+
+
+def test_patients_known_of_some_images_only_are_a_warning(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 30, size=64)
+    assert "balance" not in _serious(_audit(root, patient_regex="^([0-9]+)_"))
+    one = sorted((root / "normal").iterdir())[0]
+    one.rename(one.with_name("unnamed.png"))
+    found = _audit(root, patient_regex="^([0-9]+)_")
+    (warned,) = (finding for finding in found if finding.kind == "balance" and finding.serious)
+    assert warned.text == "29 patients, known of 29 of 30 images"

@@ -79,3 +79,20 @@ def test_threads_change_no_bit(threads: int) -> None:
     finally:
         torch.set_num_threads(own)
     assert np.array_equal(found, expected)
+
+
+def test_no_operation_is_cut_among_threads_while_images_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def look(self: IdealObserver, indices: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return torch.zeros(len(indices), dtype=torch.float64)
+
+    monkeypatch.setattr(IdealObserver, "log_likelihood_ratio", look)
+    own = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        scores._score(source(), 40)
+    finally:
+        torch.set_num_threads(own)
+    assert seen == [1, 1, 1]

@@ -133,3 +133,21 @@ def test_the_whole_path_takes_several_columns(tmp_path: Path, kind: str) -> None
     if kind == "multiclass":
         assert frame["probability"].to_numpy().reshape(12, 3).sum(1) == pytest.approx(1)
         assert metrics["accuracy"] == np.mean(scored.logit.argmax(1) == classes.numpy())
+
+
+def test_what_is_not_known_counts_nowhere() -> None:
+    logits = torch.tensor([[0.3, -1.2], [2.0, 0.7], [-0.4, 1.5]])
+    truth = torch.tensor([[1.0, torch.nan], [torch.nan, 0.0], [0.0, 1.0]])
+    objective = Objective(Targets("multilabel", ("a", "b")), OptimConfig(), torch.tensor([0.5, 0.5]))
+    known = [(0.3, 1.0), (0.7, 0.0), (-0.4, 0.0), (1.5, 1.0)]
+    terms = [np.log1p(np.exp(x)) - t * x for x, t in known]
+    assert float(objective(logits, truth)) == pytest.approx(np.mean(terms), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
+def test_a_class_that_training_lacks_has_no_weight(kind: str) -> None:
+    balanced = OptimConfig(class_weights="balanced")
+    shares = torch.tensor([0.5, 0.5, 0.0])
+    objective = Objective(Targets(kind, ("a", "b", "c")), balanced, shares)  # type: ignore[arg-type]  # a parameter is a str
+    truth = torch.eye(3)
+    assert bool(torch.isfinite(objective(torch.zeros(3, 3), truth)))

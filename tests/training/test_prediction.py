@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from tests.conftest import TINY, compose_config
 from tests.data.radiograph_files import films, write_classes, write_png8, write_png16
 from xray_tl.config import TrainerConfig
-from xray_tl.errors import InputError
+from xray_tl.errors import FolderError, InputError
 from xray_tl.evaluation.scores import read_predictions, split_of
 from xray_tl.records import SPLIT
 from xray_tl.training.evaluation import evaluate
@@ -155,3 +155,15 @@ def test_a_run_is_evaluated_on_other_films_read_as_its_own(
         InputError, match=r"the run predicts opacity .* these images have normal .* turns them around"
     ):
         evaluate_on(elsewhere, "data.test_fraction=1", "data.negative=opacity")
+
+
+def test_a_finished_run_is_not_taken_for_one_on_changed_files(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 40)
+    cfg = compose_config(
+        *REAL, "mode=frozen", "data=folder", f"data.root={root}", "data.image_size=32", "data.batch_size=8"
+    )
+    first = run(cfg, tmp_path / "run")
+    assert run(cfg, tmp_path / "run")["metrics"] == first["metrics"]
+    write_png16(sorted((root / "normal").iterdir())[0].with_suffix(""), 1 - films(1, 32)[0][0])
+    with pytest.raises(FolderError, match=r"is complete, but the images or labels of .* have changed"):
+        run(cfg, tmp_path / "run")
