@@ -143,9 +143,9 @@ def draw_reliability(arms: Sequence[Arm], bins: int = 8) -> Figure:
     """Draw how often images of a stated probability are positive, all seeds of an arm together."""
     columns = min(4, len(arms))
     rows = -(-len(arms) // columns)
-    panel = 7.5 / columns if columns > 2 else 3.2
+    height = 2.25 if columns > 2 else 3.2
     with figure_style():
-        figure = Figure(figsize=(panel * columns, (0.4 + panel) * rows), layout="constrained")
+        figure = Figure(figsize=(7.5, height * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for place, axes in enumerate(grid):
             if place >= len(arms):
