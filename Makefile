@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
-study: $(STAMP) ## Train ResNet50 and VGG16, fine-tuned and frozen, five seeds each, and print the table
+study: $(STAMP) ## Train none, a part or all of ResNet50 and VGG16, five seeds each, and write a report
 	$(BIN)/python -m xray_tl.train study=quick $(ARGS)
 
 train: $(STAMP) ## One run: make train ARGS="model=vgg16 mode=frozen"
