@@ -42,6 +42,7 @@ REQUIRED = {
     ("optim", "lbfgs"): ["mode=frozen"],
     **{("data", name): ["data.root=films"] for name in ("folder", "dicom", "nih", "medmnist")},
     ("data", "csv"): ["data.root=films", "data.table=labels.csv"],
+    ("study", "cross_validation"): ["data.root=films"],
 }
 
 

@@ -6,11 +6,17 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY, compose_config
+from tests.data.radiograph_files import write_classes
 from xray_tl.config import conf_dir
 from xray_tl.training.run import run
 from xray_tl.validation import validate
 
 STUDIES = sorted((Path(conf_dir()) / "study").glob("*.yaml"), key=lambda path: path.stem)
+
+
+def _is_of_files(path: Path) -> bool:
+    """Tell whether a study takes the user's own radiographs."""
+    return {"override /data": "folder"} in OmegaConf.load(path).get("defaults", [])
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
@@ -23,6 +29,7 @@ def test_all_its_arms_and_seeds_can_be_trained(path: Path) -> None:
     for arm in params.arm.split(","):
         for source in weights:
             extra = [f"weights={source}"] if source else []
+            extra += ["data.root=films"] if _is_of_files(path) else []
             cfg = compose_config(f"study={path.stem}", f"arm={arm}", *extra)
             validate(cfg)
             assert not {str(seed) for seed in cfg.tune.seeds} & set(str(params.seed).split(","))
@@ -31,6 +38,10 @@ def test_all_its_arms_and_seeds_can_be_trained(path: Path) -> None:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_it_passes_in_small(path: Path, tmp_path: Path) -> None:
     tiny = [item for item in TINY if not item.startswith("model=")]
+    if _is_of_files(path):
+        root = write_classes(tmp_path / "films", 40)
+        tiny = [item for item in tiny if not item.startswith("data.")]
+        tiny += [f"data.root={root}", "data.image_size=32", "data.fold=0"]
     small = ("trainer.max_epochs=1", "tune.rates=[]", "shifts=[]", "arm=resnet50_frozen", "weights=random")
     assert run(compose_config(f"study={path.stem}", *tiny, *small), tmp_path)["status"] == "complete"
 

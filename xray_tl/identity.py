@@ -81,6 +81,8 @@ CHANGES_RESULT = (
     "trainer.reestimate_batchnorm",
 )
 FILES = (
+    "weights.mean",
+    "weights.std",
     "data.layout",
     "data.root",
     "data.table",
@@ -99,11 +101,13 @@ FILES = (
     "data.val_fraction",
     "data.test_fraction",
     "data.split_file",
+    "data.folds",
+    "data.fold",
     "data.fit",
     "data.intensity",
     "data.on_error",
 )
-"""Of real radiographs. Without a value they have no part in a hash: generated ones never have one."""
+"""Of files of one's own. Without a value they have no part in a hash: generated images never have one."""
 COSMETIC = (
     "feature_cache",
     "shifts",
@@ -125,7 +129,7 @@ COSMETIC = (
 )
 
 
-SEEDS = ("seed", "data.seed", "data.train_seed")
+SEEDS = ("seed", "data.seed", "data.train_seed", "data.fold")
 
 
 def config_hash(cfg: DictConfig) -> str:
@@ -134,7 +138,7 @@ def config_hash(cfg: DictConfig) -> str:
 
 
 def arm_hash(cfg: DictConfig) -> str:
-    """Hash what the runs of one arm (treatment) share: everything that changes a result but the seeds."""
+    """Hash what the runs of one arm (treatment) share: what changes a result, but for seeds and fold."""
     return _hash(cfg, tuple(key for key in (*CHANGES_RESULT, *FILES) if key not in SEEDS))
 
 

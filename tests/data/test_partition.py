@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xray_tl.data.partition import groups_of, partition
+from xray_tl.data.partition import folds_of, groups_of, partition
 from xray_tl.errors import InputError
 
 FRACTIONS = (0.15, 0.2)
@@ -92,3 +92,23 @@ def test_everything_can_be_test() -> None:
     truth, groups = _set(10)
     for given in ("", "train"):
         assert set(partition(truth, groups, [given] * len(groups), (0.15, 1.0), (0, 0))) == {"test"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_folds_divide_no_patient_and_have_equal_sizes_and_classes(seed: int) -> None:
+    truth, groups = _set(150, seed)
+    fold = folds_of(truth, groups, 5, seed)
+    for group in set(groups):
+        assert len(set(fold[groups == group])) == 1
+    # Each fold is drawn to within a patient, six images, of its share of what the folds before it left.
+    for k in range(5):
+        assert abs((fold == k).sum() - len(groups) / 5) <= 2 * 6
+        assert abs(truth[fold == k].sum() - truth.sum() / 5) <= 2 * 6
+    assert (fold == folds_of(truth, groups, 5, seed)).all()
+    assert (fold != folds_of(truth, groups, 5, seed + 1)).any()
+
+
+def test_more_folds_than_patients_are_refused() -> None:
+    truth, groups = _set(4)
+    with pytest.raises(InputError, match=r"data\.folds=5: the images are of 4 patients"):
+        folds_of(truth, groups, 5, 0)

@@ -194,6 +194,29 @@ def test_n_train_takes_fewer_training_images_of_the_same_split(tmp_path: Path) -
     assert some.sources["train"].names != other.sources["train"].names
 
 
+def test_every_image_is_tested_on_in_one_fold_by_networks_that_never_saw_its_patient(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 40, per_patient=2)
+    config = _config(root, patient_regex="^([0-9]+)_", folds=3)
+    found = [open_collection(replace(config, fold=fold)) for fold in range(3)]
+    tests = [set(collection.source("test").names) for collection in found]
+    assert sorted(name for names in tests for name in names) == sorted(found[0].listing.table["name"])
+    for collection in found:
+        assert (collection.split_table().groupby("patient")["split"].nunique() == 1).all()
+        assert set(collection.split) == {"train", "val", "test"}
+    assert len({collection.folds_id() for collection in found}) == 1
+    assert open_collection(replace(config, fold=0, seed=1)).folds_id() != found[0].folds_id()
+    data = [XrayDataModule(replace(config, fold=fold), seed=0) for fold in range(2)]
+    assert data[0].data_hash() != data[1].data_hash()
+    assert data[0].describe()["folds_id"] == data[1].describe()["folds_id"]
+
+
+def test_a_data_set_with_a_split_of_its_own_has_no_folds(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_classes(tmp_path / "films" / split, 12, seed=len(split))
+    with pytest.raises(InputError, match=r"data\.folds=3: this data set has a split of its own"):
+        open_collection(_config(tmp_path / "films", folds=3, fold=0))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -206,6 +229,12 @@ def test_n_train_takes_fewer_training_images_of_the_same_split(tmp_path: Path) -
         ({"patient_regex": "["}, "is no regular expression"),
         ({"patient_regex": "^[0-9]+_"}, "needs a group"),
         ({"n_train": 0}, r"data\.n_train=0"),
+        ({"folds": 1, "fold": 0}, r"data\.folds=1 is not valid: choose at least 2"),
+        ({"folds": 3}, r"data\.folds=3 needs data\.fold, 0 to 2, not None: .* data\.fold=0,1,2"),
+        ({"folds": 3, "fold": 3}, r"data\.fold, 0 to 2, not 3"),
+        ({"fold": 0}, r"data\.fold=0 needs data\.folds"),
+        ({"folds": 3, "fold": 0, "test_fraction": 1.0}, r"data\.folds=3 and data\.test_fraction=1"),
+        ({"folds": 3, "fold": 0, "split_file": "s.csv"}, r"data\.folds=3 and data\.split_file=s\.csv"),
     ],
 )
 def test_a_wrong_option_is_said(tmp_path: Path, options: dict[str, object], message: str) -> None:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from xray_tl.files import write_text
-from xray_tl.records import EVALUATIONS, PREDICTIONS, write_record
+from xray_tl.records import EVALUATIONS, PREDICTIONS, SPLIT, write_record
 
 CASES = 60
 TRUTH = np.arange(CASES) % 2
+TARGETS = ("effusion", "mass", "nodule")
 CEILING = {"auroc": 0.97, "auroc_se": 0.001, "efficiency": 0.4, "above_ceiling": False}
 FLOORS = {"majority": {"auroc": 0.5, "accuracy": 0.5}, "pooled_pixels": {"auroc": 0.6, "accuracy": 0.58}}
 METRICS = {"auroc": 0.8, "accuracy": 0.7, "accuracy_at_threshold": 0.7}
@@ -38,6 +39,40 @@ def scores(strength: float, seed: int, split: str = "test", truth: NDArray[np.in
     )
 
 
+def labelled(strength: float, seed: int) -> pd.DataFrame:
+    """Draw a run's predictions of several labels, each present in a third of the images; test split."""
+    parts = [
+        scores(strength, seed + 1000 * place, truth=(np.arange(CASES) % 3 == place).astype(np.int64))
+        for place in range(len(TARGETS))
+    ]
+    named = zip(parts, TARGETS, strict=True)
+    return pd.concat([part.drop(columns="ideal_logit").assign(target=target) for part, target in named])
+
+
+def write_folds(
+    folder: Path, strength: float, seed: int, folds: int = 3, mode: str = "finetune", scale: float = 0.0
+) -> None:
+    """Write a seed's cross-validation, two images a patient; the scores of fold k lie k x scale higher."""
+    whole = scores(strength, seed + zlib.crc32(mode.encode())).drop(columns="ideal_logit")
+    patient = whole["case"] // 2
+    for fold in range(folds):
+        own = whole[patient % folds == fold]
+        logit = own["logit"] + scale * fold
+        run = write_scored(
+            folder,
+            strength,
+            seed,
+            mode=mode,
+            predictions=own.assign(logit=logit, probability=1 / (1 + np.exp(-logit))),
+            data={"targets": ["binary", "opacity"], "folds": folds, "fold": fold, "folds_id": "cv"},
+            data_hash=f"fold {fold}",
+            ceiling=None,
+            metrics={"test": {**METRICS, "auroc": 0.7 + fold / 10}},
+        )
+        table = pd.DataFrame({"name": whole["case"], "split": "test", "patient": "p" + patient.astype(str)})
+        table.to_csv(run / SPLIT, index=False)
+
+
 def write_scored(
     folder: Path,
     strength: float,
@@ -45,12 +80,14 @@ def write_scored(
     model: str = "resnet18",
     mode: str = "finetune",
     options: dict[str, Any] | None = None,
+    predictions: pd.DataFrame | None = None,
     **changes: Any,  # noqa: ANN401  (any part of a record)
 ) -> Path:
-    """Write one complete run: record, predictions of all splits, configuration."""
+    """Write one complete run: record, predictions of all splits (or those given), configuration."""
     options = options or {}
     arm_hash = f"{model}-{mode}-{sorted(options.items())}"
     name = f"{model}-{mode}-{zlib.crc32(arm_hash.encode())}-s{seed}-t{changes.get('train_seed', 0)}"
+    name += f"-f{changes.get('data', {}).get('fold')}"
     run = folder / re.sub(r"[^\w.-]", "-", name)
     record = {
         "status": "complete",
@@ -77,8 +114,10 @@ def write_scored(
         **changes,
     }
     noise = seed + zlib.crc32(arm_hash.encode())  # of each arm and seed its own
-    train = scores(strength + 1.5, noise, "train", np.arange(80) % 2)
-    pd.concat([train, scores(strength, noise)]).to_csv(_ready(run) / PREDICTIONS, index=False)
+    if predictions is None:
+        train = scores(strength + 1.5, noise, "train", np.arange(80) % 2)
+        predictions = pd.concat([train, scores(strength, noise)])
+    predictions.to_csv(_ready(run) / PREDICTIONS, index=False)
     config = OmegaConf.create(
         {"seed": seed, "data": {"n_train": 100}, "optim": {"lr": 1e-3, "weight_decay": 0.01}}
     )

@@ -99,3 +99,24 @@ def test_failed_runs_are_listed_but_not_averaged(tmp_path: Path) -> None:
 def test_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no run"):
         collect(tmp_path)
+
+
+def test_the_folds_of_a_seed_are_averaged_before_its_seeds(tmp_path: Path) -> None:
+    for seed in range(2):
+        for fold in range(2):
+            floors = {"majority": {"auroc": 0.5, "accuracy": 0.5 + fold / 10}}
+            write_run(
+                tmp_path,
+                f"run{seed}{fold}",
+                0.7 + seed / 10 + fold / 100,
+                seed=seed,
+                floors=floors,
+                data_hash=f"fold {fold}",
+                data={"folds": 2, "fold": fold, "folds_id": "cv"},
+            )
+    table = arms(collect(tmp_path))
+    assert list(table["model"]) == ["majority", "resnet18"]
+    assert table.loc[0, "test_accuracy"] == pytest.approx(0.55)
+    assert table.loc[1, "n"] == 2
+    assert table.loc[1, "test_auroc"] == pytest.approx(0.755)
+    assert table.loc[1, "test_auroc_sd"] == pytest.approx(0.1 / 2**0.5)  # of two seeds, not of four runs

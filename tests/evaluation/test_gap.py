@@ -8,10 +8,11 @@ import pytest
 from tests.evaluation.sweeps import TRUTH, scores, write_evaluation, write_scored
 from xray_tl.errors import InputError
 from xray_tl.evaluation.gap import independent_difference, interval_width, overfitting, shifts_of
+from xray_tl.evaluation.layout import readings
 from xray_tl.evaluation.mrmc import cells, mrmc
 from xray_tl.evaluation.scores import read_predictions
 from xray_tl.evaluation.simulation import STRUCTURES, simulate
-from xray_tl.evaluation.study import Study, readings
+from xray_tl.evaluation.study import Study
 
 
 def test_overfitting_is_the_difference_of_two_samples_of_images(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -219,3 +220,30 @@ def test_a_t_test_over_seeds_alone_is_fooled_where_cases_are_few() -> None:
     slack = 3 * np.sqrt(0.05 * 0.95 / 300)
     assert naive / 300 > 0.05 + slack
     assert sound / 300 <= 0.05 + slack
+
+
+def test_folds_are_compared_within_themselves_alone() -> None:
+    """Scores of two networks have no common scale: pooled, a shift between folds would hide every ranking."""
+    study = _study()
+    fold = np.arange(len(study.truth)) % 3
+    folded = replace(study, stratum=fold)
+    shifted = replace(folded, rating=study.rating + 10.0 * fold)
+    expected = np.mean(
+        [auroc(study.truth[fold == k], study.rating[0][:, fold == k]) for k in range(3)], axis=0
+    )
+    assert cells(folded).value[0] == pytest.approx(expected)
+    assert mrmc(shifted).pairs[PAIR] == mrmc(folded).pairs[PAIR]
+    pooled = replace(study, rating=shifted.rating)
+    assert abs(mrmc(pooled).arms["arm 1"].value - mrmc(study).arms["arm 1"].value) > 0.1
+
+
+def test_the_estimate_counts_images_and_varies_by_patient() -> None:
+    study = _study()
+    twice = np.concatenate([np.arange(len(study.truth))] * 2)
+    doubled = Readings(
+        study.treatments, study.readers, study.truth[twice], study.rating[..., twice], unit=twice
+    )
+    one, two = mrmc(study).pairs[PAIR], mrmc(doubled).pairs[PAIR]
+    assert (one.cases, two.cases) == (len(study.truth), 2 * len(study.truth))
+    assert two.value == pytest.approx(one.value)
+    assert two.se == pytest.approx(one.se, rel=1 / len(study.truth))

@@ -63,8 +63,32 @@ def test_a_treatment_without_readers_stands_for_every_reader() -> None:
         (lambda t: pd.concat([t, t.iloc[[7]]]), "case 1 twice for reader 10, treatment 2"),
         (lambda t: t.assign(truth=t["truth"].where(t.index != 3, 0)), "both truths for case 3"),
         (lambda t: t[t.index != 3], "lacks 1 of 6 cases for reader 10, treatment 1"),
+        (
+            lambda t: t.assign(target=["mass", "effusion"] * 18, fold=t["case"] // 3),
+            ", target mass, fold 0 has 0 positive cases",
+        ),
+        (lambda t: t.assign(fold=np.nan), "a row without fold"),
     ],
 )
 def test_what_is_no_study_is_refused(change: Callable[[pd.DataFrame], pd.DataFrame], message: str) -> None:
     with pytest.raises(InputError, match=f"scores.csv.*{message}"):
         Readings.of_table(change(_table()), "scores.csv")
+
+
+def test_targets_and_folds_are_strata_and_a_case_stands_in_each_of_its_targets() -> None:
+    first = _table().assign(target="mass")
+    second = first.assign(target="effusion", truth=1 - first["truth"], rating=-first["rating"])
+    study = Readings.of_table(pd.concat([first, second[second["case"] > 0]]))  # one truth is not known
+    assert [len(rows) for rows in study.strata] == [6, 5]
+    assert (study.cases, study.patients, len(study.truth)) == (6, 6, 11)
+    assert study.units[:6].tolist() == [0, 1, 2, 3, 4, 5]
+    assert study.units[6:].tolist() == [1, 2, 3, 4, 5]
+    assert study.truth[1:6].tolist() == (~study.truth[6:]).tolist()
+
+
+def test_a_known_patient_holds_cases_together() -> None:
+    table = _table()
+    patient = table["case"].map({0: "a", 1: "a", 2: "a", 3: "", 4: None, 5: "b"})
+    study = Readings.of_table(table.assign(patient=patient))
+    assert study.units.tolist() == [0, 0, 0, 1, 2, 3]
+    assert (study.cases, study.patients) == (6, 4)

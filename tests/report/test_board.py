@@ -33,7 +33,8 @@ def test_a_run_has_each_figure_once_at_its_last_epoch(tmp_path: Path) -> None:
 
 
 def test_every_target_has_a_matrix_at_its_own_threshold(tmp_path: Path) -> None:
-    run = write_scored(tmp_path, 1.0, 0, threshold=[0.4, 0.6])
+    data = {"targets": ["multilabel", "mass", "effusion"]}
+    run = write_scored(tmp_path, 1.0, 0, threshold=[0.4, 0.6], data=data)
     twice = [scores(1.0, 0).assign(target=target) for target in ("mass", "effusion")]
     twice[0].to_csv(run / PREDICTIONS, index=False)
     twice[1].to_csv(run / PREDICTIONS, index=False, mode="a", header=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.evaluation.sweeps import write_scored, write_study
+from tests.evaluation.sweeps import TARGETS, labelled, write_folds, write_scored, write_study
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.atlas import write_atlas
 from xray_tl.data.synthetic import SyntheticRadiographs
@@ -145,3 +145,31 @@ def test_the_command_prints_the_page_and_needs_no_torch(
         assert refused.returncode == 1
         assert message in refused.stderr
         assert refused.stderr.count("\n") == 1
+
+
+def test_several_targets_are_compared_by_their_mean_and_shown_one_by_one(tmp_path: Path) -> None:
+    for seed in range(5):
+        for mode, strength in (("finetune", 2.0), ("frozen", 0.5)):
+            frame = labelled(strength, seed + 100 * (mode == "frozen"))
+            changes = {"data": {"targets": ["multilabel", *TARGETS]}, "threshold": [0.5, 0.4, 0.3]}
+            write_scored(tmp_path, strength, seed, mode=mode, predictions=frame, **changes)
+    page = write_report(tmp_path).read_text()
+    assert "has the highest test AUROC (mean over 3 targets)" in page
+    assert "<h3>Each target on its own</h3>" in page
+    for target in TARGETS:
+        assert f"<td>{target}</td>" in page
+    whole = pd.read_csv(tmp_path / PARTS / "arms.csv").set_index("arm")["auroc"]
+    targets = pd.read_csv(tmp_path / PARTS / "targets.csv")
+    assert targets.groupby("arm")["value"].mean().to_dict() == pytest.approx(whole.to_dict())
+
+
+def test_a_cross_validation_is_one_study(tmp_path: Path) -> None:
+    for seed in range(5):
+        for mode, strength in (("finetune", 3.0), ("frozen", 0.3)):
+            write_folds(tmp_path, strength, seed, mode=mode, scale=2.0)
+    page = write_report(tmp_path).read_text()
+    assert "resnet18 finetune random has the highest test AUROC (mean over 3 folds)" in page
+    assert "better than resnet18 frozen random" in page
+    assert "The 60 images are of 30 patients" in page
+    assert "new seeds on these training sets, which overlap, and new patients" in page
+    assert "0, 1, 2, 3, 4 x 3 folds" in page

@@ -63,6 +63,10 @@ class WeightsConfig:
         recipe: torchvision's training recipe for `imagenet`: `V1` (all backbones have it) or `V2`.
         budget: `source`: how long the backbone was trained on the source task, `small` or `full`.
         path: Weights file for `file` (safetensors, or a pickle that holds tensors only).
+        mean: `file`: mean of each input channel (one or three) that the weights were trained with, for
+            intensities in [0, 1]; `None`: what the file says (`mean` among a safetensors file's metadata), or
+            else the backbone's own, ImageNet's.
+        std: The same of the standard deviation.
         seed: Draws the trunk for `random` and `source`; never follows the training seed.
         timeout_s: Limit of a download's connection and of each read, seconds.
     """
@@ -71,5 +75,7 @@ class WeightsConfig:
     recipe: str = "V1"
     budget: str = "small"
     path: str | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
     seed: int = 0
     timeout_s: float = 4.0

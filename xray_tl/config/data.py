@@ -169,6 +169,8 @@ class RadiographDataConfig:
         val_fraction: Share of the images for validation, where no split is given.
         test_fraction: Share of the images for testing, where no split is given.
         split_file: CSV of a split (`name,split`) to use again, as a run writes it.
+        folds: Cross-validation: into how many folds the images are split, patients together; `None`: none.
+        fold: Which of them is tested on, from 0; the others train and validate.
         n_train: Training images that are used, at most; `None`: all.
         image_size: Side that images are resized to, pixels; a multiple of 16, at least 32.
         fit: What becomes of an image that is not square: `pad` (black borders), `crop` or `stretch`.
@@ -204,6 +206,8 @@ class RadiographDataConfig:
     val_fraction: float = 0.15
     test_fraction: float = 0.2
     split_file: str | None = None
+    folds: int | None = None
+    fold: int | None = None
     n_train: int | None = None
     image_size: int = 224
     fit: str = "pad"

@@ -48,7 +48,13 @@ def write_missing(folder: Path, runs: pd.DataFrame) -> None:
         if cfg.data.name == "synthetic":
             cfg.data.d0, cfg.data.target_auroc = record["data"]["d0"], None
         opened = open_data(typed_node(cfg.data, data_schema(cfg.data)), torch.device("cpu"))
-        write_atlas(opened.sources["test"], min(opened.sizes["test"], LARGEST), path)
+        source, count = opened.sources["test"], opened.sizes["test"]
+        if (
+            opened.collection is not None and opened.collection.folds is not None
+        ):  # each fold tests on its own
+            source = opened.collection.source(None)
+            count = len(source)
+        write_atlas(source, min(count, LARGEST), path)
 
 
 def write_atlas(source: Source, count: int, path: Path) -> None:

@@ -85,6 +85,29 @@ def take(
     return chosen[groups]
 
 
+def folds_of(truth: NDArray[np.float32], groups: Groups, folds: int, seed: int) -> Groups:
+    """Give every image a fold [N], from 0: whole groups, equal sizes and shares of each class.
+
+    Args:
+        truth: 0 or 1 [N, T]; NaN where it is not known.
+        groups: The group of each image [N].
+        folds: How many.
+        seed: Draws them.
+
+    Raises:
+        InputError: There are fewer groups than folds, and two to train and validate.
+    """
+    count = len(set(groups))
+    if count < max(folds, 3):
+        raise InputError(f"data.folds={folds}: the images are of {count} patients, too few for that")
+    fold = np.full(len(truth), folds - 1, dtype=np.int64)
+    left = np.arange(len(truth))
+    for place in range(folds - 1):
+        chosen = take(truth[left], _dense(groups[left]), 1 / (folds - place), seed, f"fold {place}")
+        fold[left[chosen]], left = place, left[~chosen]
+    return fold
+
+
 def partition(
     truth: NDArray[np.float32],
     groups: Groups,

@@ -19,7 +19,7 @@ from xray_tl.config import RadiographDataConfig
 from xray_tl.data.films import Films, Reading, decoder_identity, open_films, try_reading
 from xray_tl.data.listing import Listing, list_folder
 from xray_tl.data.medmnist import list_medmnist, open_medmnist
-from xray_tl.data.partition import groups_of, partition
+from xray_tl.data.partition import folds_of, groups_of, partition
 from xray_tl.data.rng import SPLITS
 from xray_tl.data.tables import list_table
 from xray_tl.errors import InputError, RunError
@@ -85,6 +85,7 @@ class Collection:
         split: The split of each image [N].
         groups: The group (patient, or copies of one image) of each [N].
         skipped: Files that were left out, and why.
+        folds: The fold of each in cross-validation [N]; `None`: there is none.
     """
 
     listing: Listing
@@ -93,6 +94,7 @@ class Collection:
     split: tuple[str, ...]
     groups: NDArray[np.int64]
     skipped: dict[str, str]
+    folds: NDArray[np.int64] | None = None
 
     def images(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Return images [N, S, S] in [0, 1], all by default: as they were decoded, or decoded now.
@@ -127,6 +129,18 @@ class Collection:
             rows = np.sort(generator.permutation(rows)[:at_most])
         return RadiographSource(self, split, rows, device)
 
+    def folds_id(self) -> str | None:
+        """Name the images, their truths and their folds; `None` without folds.
+
+        Runs of one cross-validation have the same name, whichever fold they test on.
+        """
+        if self.folds is None:
+            return None
+        digest = hashlib.sha256(self.films.contents.tobytes())
+        digest.update(self.listing.truth.tobytes())
+        digest.update(self.folds.tobytes())
+        return digest.hexdigest()
+
     def split_table(self) -> pd.DataFrame:
         """Return the split as a table: name, split, patient, and the content's hash, which renaming keeps."""
         content = [row.tobytes().hex()[:16] for row in self.films.contents]
@@ -160,10 +174,16 @@ def open_collection(config: RadiographDataConfig) -> Collection:
     given = _stored_split(listing, config) or listing.table["split"].tolist()
     own = config.seed if config.train_seed is None else config.train_seed
     fractions = (config.val_fraction, config.test_fraction)
+    folds = None
+    if config.folds is not None:
+        if any(given):
+            raise InputError(f"data.folds={config.folds}: this data set has a split of its own")
+        folds = folds_of(listing.truth, groups, config.folds, config.seed)
+        given = ["test" if fold == config.fold else "" for fold in folds]
     if "" in given and not (listing.table["patient"] != "").any():
         log.warning("no patient is known: images of one patient may lie in several splits (data.patient_...)")
     split = partition(listing.truth, groups, given, fractions, (config.seed, own))
-    collection = Collection(listing, films, reading, tuple(split), groups, skipped)
+    collection = Collection(listing, films, reading, tuple(split), groups, skipped, folds)
     _check_leaks(collection, config)
     return collection
 

@@ -83,4 +83,6 @@ def _open_radiographs(config: RadiographDataConfig, device: torch.device) -> Dat
         "difficulty": config.difficulty,
         "shift": config.shift,
     }
+    if config.folds is not None:
+        described |= {"folds": config.folds, "fold": config.fold, "folds_id": collection.folds_id()}
     return DataSet(targets, sources, {name: len(s) for name, s in sources.items()}, described, collection)

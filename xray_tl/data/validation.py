@@ -154,6 +154,7 @@ def validate_radiographs(config: RadiographDataConfig) -> None:
             f"data.val_fraction={val:g} and data.test_fraction={test:g} are not valid: each is more than 0, "
             "and together they are less than 1 (or data.test_fraction=1, to test on all images)"
         )
+    _check_folds(config)
     if config.num_workers is not None and config.num_workers < 0:
         raise InputError(f"data.num_workers={config.num_workers} is not valid: choose at least 0")
     if config.label_columns and (config.labels or config.negative):
@@ -175,3 +176,23 @@ def validate_radiographs(config: RadiographDataConfig) -> None:
             ) from None
         if groups < 1:
             raise InputError(f"data.patient_regex={config.patient_regex} needs a group: '^([0-9]+)_'")
+
+
+def _check_folds(config: RadiographDataConfig) -> None:
+    if config.folds is None:
+        if config.fold is not None:
+            raise InputError(f"data.fold={config.fold} needs data.folds, the number of folds")
+        return
+    if config.folds < 2:
+        raise InputError(f"data.folds={config.folds} is not valid: choose at least 2, or null")
+    if config.fold is None or not 0 <= config.fold < config.folds:
+        every = ",".join(map(str, range(config.folds)))
+        raise InputError(
+            f"data.folds={config.folds} needs data.fold, 0 to {config.folds - 1}, not {config.fold}: "
+            f"a sweep (-m) takes them all with data.fold={every}"
+        )
+    if config.split_file is not None or config.test_fraction == 1:
+        other = f"split_file={config.split_file}" if config.split_file else "test_fraction=1"
+        raise InputError(
+            f"data.folds={config.folds} and data.{other} both choose the test images: choose one"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from xray_tl.evaluation.covariance import (
 )
 from xray_tl.evaluation.estimates import Estimate
 from xray_tl.evaluation.gap import Shift, overfitting, shifts_of
+from xray_tl.evaluation.layout import readings
 from xray_tl.evaluation.mrmc import Cells, cells
 from xray_tl.evaluation.readings import Readings
-from xray_tl.evaluation.study import Arm, Study, readings
+from xray_tl.evaluation.study import Arm, Study
 from xray_tl.evaluation.verdict import MARGIN
 
 MEASURES: tuple[tuple[str, str, Metric], ...] = (
@@ -75,6 +76,7 @@ class StudyAnalysis:
         interactions: Backbone by mode.
         overfitting: AUROC on training images minus that on fresh ones, by arm.
         shifts: AUROC on shifted images minus that on the test images, by arm.
+        by_target: AUROC of each target, one row an arm and target: value, lower, upper; empty of one target.
         learning: Series of arms that differ in `data.n_train` alone: (images, estimate).
         problems: What is missing, and why.
     """
@@ -86,6 +88,7 @@ class StudyAnalysis:
     interactions: tuple[Interaction, ...]
     overfitting: Mapping[str, Estimate]
     shifts: Mapping[str, tuple[Shift, ...]]
+    by_target: pd.DataFrame
     learning: Mapping[str, tuple[tuple[int, Estimate], ...]]
     problems: tuple[str, ...]
 
@@ -114,7 +117,7 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
     test = readings(arms)
     comparison = compare(test, AUROC, margin=margin)
     for arm in arms:
-        if len(arm.runs) == 1:
+        if len(arm.readers) == 1:
             problems.append(f"{arm.label} has one seed: it says nothing about training again")
     return StudyAnalysis(
         study,
@@ -124,6 +127,7 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         tuple(_interactions(arms, comparison.computed)),
         _overfitting(arms, test, problems),
         {arm.label: found for arm in arms if (found := shifts_of(folder, arm, problems))},
+        _by_target(arms),
         _learning(arms, comparison),
         tuple(dict.fromkeys(problems)),
     )
@@ -142,6 +146,16 @@ def _measures(arms: list[Arm], comparison: Comparison) -> pd.DataFrame:
     resampled = TwoWayBootstrap(readings(arms, column="probability"), ECE, seed=0, resamples=ECE_RESAMPLES)
     rows += [(arm.label, "ece", *resampled.contrast({arm.label: 1})) for arm in arms]
     return pd.DataFrame(rows, columns=["arm", "metric", "value", "lower", "upper"])
+
+
+def _by_target(arms: list[Arm]) -> pd.DataFrame:
+    rows = []
+    for target in arms[0].targets if len(arms[0].targets) > 1 else []:
+        computed = cells(readings([arm.only(target) for arm in arms]))
+        for arm in arms:
+            found = computed.contrast({arm.label: 1})
+            rows.append((arm.label, target, found.value, found.lower, found.upper))
+    return pd.DataFrame(rows, columns=["arm", "target", "value", "lower", "upper"])
 
 
 def _interactions(arms: list[Arm], computed: Cells) -> list[Interaction]:
@@ -165,8 +179,9 @@ def _interactions(arms: list[Arm], computed: Cells) -> list[Interaction]:
 def _overfitting(arms: list[Arm], test: Readings, problems: list[str]) -> dict[str, Estimate]:
     result = {}
     for arm in arms:
-        if arm.varies_training_sets:
-            problems.append(f"{arm.label}: its training sets differ by seed, so their gap is not analysed")
+        if arm.varies_training_sets or arm.folds > 1:
+            by = "fold, and hold each other's test images," if arm.folds > 1 else "seed,"
+            problems.append(f"{arm.label}: its training sets differ by {by} so their gap is not analysed")
             continue
         try:
             result[arm.label] = overfitting(readings([arm], "train"), _only(test, arm.label), arm.label)
@@ -180,7 +195,8 @@ def _only(study: Readings, label: str) -> Readings:
     row = study.treatments.index(label)
     used = np.flatnonzero(study.read[row])
     names = tuple(study.readers[reader] for reader in used)
-    return Readings((label,), names, study.truth, study.rating[[row]][:, used])
+    rating = study.rating[[row]][:, used]
+    return replace(study, treatments=(label,), readers=names, rating=rating, readerless=frozenset())
 
 
 def _learning(arms: list[Arm], comparison: Comparison) -> dict[str, tuple[tuple[int, Estimate], ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.covariance import Metric
+from xray_tl.evaluation.covariance import Metric, mean_value
 from xray_tl.evaluation.estimates import LEVEL
 from xray_tl.evaluation.readings import Readings
 
@@ -23,6 +23,9 @@ RESAMPLES = 1000
 class TwoWayBootstrap:
     """Resampled metrics of a study: cases within their class, readers each by each.
 
+    Cases of one patient, and a case's targets, are drawn together, and then whatever their class. Every draw
+    is averaged over targets and folds.
+
     Args:
         readings: The study.
         metric: What is resampled.
@@ -33,14 +36,19 @@ class TwoWayBootstrap:
     def __init__(self, readings: Readings, metric: Metric, seed: int, resamples: int = RESAMPLES) -> None:
         self.readings = readings
         generator = np.random.default_rng(seed)
-        read, truth = readings.read, readings.truth
-        classes = [np.flatnonzero(truth), np.flatnonzero(~truth)]
+        read, truth, strata = readings.read, readings.truth, readings.strata
+        rating = readings.rating[read]
         self.observed = np.full(read.shape, np.nan)
-        self.observed[read] = metric.value(truth, readings.rating[read])
+        self.observed[read] = mean_value(metric, truth, rating, strata)
         self._value = np.full((resamples, *read.shape), np.nan)
+        groups = _groups(readings)
         for draw in range(resamples):
-            chosen = np.concatenate([generator.choice(part, len(part)) for part in classes])
-            self._value[draw, read] = metric.value(truth[chosen], readings.rating[read][:, chosen])
+            chosen = np.concatenate(
+                [rows[place] for rows in groups for place in generator.integers(0, len(rows), len(rows))]
+            )
+            parts = [chosen[np.isin(chosen, rows)] for rows in strata] if len(strata) > 1 else [chosen]
+            drawn = [rows for rows in parts if len(rows)]
+            self._value[draw, read] = mean_value(metric, truth, rating, drawn)
         count = len(readings.readers)
         self._drawn = generator.random((resamples, count))
 
@@ -62,3 +70,12 @@ class TwoWayBootstrap:
         tail = (1 - level) / 2
         lower, upper = np.quantile(drawn, (tail, 1 - tail))
         return float((factor @ self.observed[np.ix_(rows, common)]).mean()), float(lower), float(upper)
+
+
+def _groups(readings: Readings) -> list[list[NDArray[np.int64]]]:
+    """Return what is drawn, as places in the study: positive and negative cases, or patients of any class."""
+    everywhere, truth = np.arange(len(readings.truth)), readings.truth
+    if readings.patients == len(truth):
+        return [list(everywhere[truth][:, None]), list(everywhere[~truth][:, None])]
+    order = np.argsort(readings.units, kind="stable")
+    return [np.split(order, np.cumsum(np.bincount(readings.units))[:-1])]

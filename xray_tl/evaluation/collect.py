@@ -60,9 +60,9 @@ def arms(runs: pd.DataFrame) -> pd.DataFrame:
     Above them stand the floors of each data set: what its images give away without learned features.
     Runs with other weights, recipe, test images or precision are another arm, even under the same name;
     `variant` then numbers the arms of one name, and `summary.csv` has what tells them apart. Training sets
-    drawn with another `data.train_seed` are of the same arm.
+    drawn with another `data.train_seed` are of the same arm. Folds of a cross-validation are averaged first.
     """
-    complete = runs[runs["status"] == "complete"]
+    complete = by_seed(runs[runs["status"] == "complete"])
     grouped = complete.groupby([*ARM, *APART], dropna=False, sort=False)[SHOWN]
     table = grouped.agg(["mean", "std"])
     table.columns = pd.Index([name for metric in SHOWN for name in (metric, f"{metric}_sd")])
@@ -72,6 +72,20 @@ def arms(runs: pd.DataFrame) -> pd.DataFrame:
     if table.duplicated(ARM).any():
         table.insert(len(ARM), "variant", table.groupby(ARM).cumcount() + 1)
     return table.drop(columns=[*APART, "data_hash"], errors="ignore")
+
+
+def by_seed(complete: pd.DataFrame) -> pd.DataFrame:
+    """Average the folds of a cross-validation: one row a seed of an arm; other runs stay as they are."""
+    folded = complete["fold"].notna()
+    if not folded.any():
+        return complete
+    keys = [*ARM, *APART, "seed", "train_seed"]
+    parts = complete[folded].groupby(keys, dropna=False, sort=False)
+    measured = [
+        name for name in complete if re.match("test_(?!set)|floor_|ceiling_|efficiency|fit_s", str(name))
+    ]
+    mean = parts.agg({name: "mean" if name in measured else "first" for name in complete if name not in keys})
+    return pd.concat([complete[~folded], mean.reset_index()[complete.columns]], ignore_index=True)
 
 
 def floor_rows(complete: pd.DataFrame) -> pd.DataFrame:
@@ -145,6 +159,7 @@ def _mean_sd(mean: float, sd: float, digits: int) -> str:
 def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     weights = record.get("weights") or {}
     ceiling, floors = record.get("ceiling") or {}, record.get("floors") or {}
+    data = record.get("data") or {}
     test = (record.get("metrics") or {}).get("test") or {}
     names = ("auroc", "accuracy", "accuracy_at_threshold", "average_precision", "sensitivity", "specificity")
     return {
@@ -173,7 +188,8 @@ def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         "arm_hash": record["arm_hash"],
         "config_hash": record["config_hash"],
         "data_hash": record.get("data_hash"),
-        "test_set": _test_set(folder) or record.get("data_hash"),
+        "test_set": data.get("folds_id") or _test_set(folder) or record.get("data_hash"),
+        "fold": data.get("fold"),
         "error": record.get("error"),
         "run_dir": folder.name,
     }

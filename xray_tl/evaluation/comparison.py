@@ -72,7 +72,9 @@ class Comparison:
             "level": self.level,
             "margin": self.margin,
             "readers": list(self.readings.readers),
-            "cases": len(self.readings.truth),
+            "cases": self.readings.cases,
+            "patients": self.readings.patients,
+            "strata": len(self.readings.strata),
             "positive": int(self.readings.truth.sum()),
             "treatments": treatments,
             "pairs": pairs,
@@ -122,7 +124,7 @@ def metric_named(name: str) -> Metric:
     Raises:
         InputError: There is none of that name.
     """
-    known = [key for key, metric in METRICS.items() if metric.covariance is not None]
+    known = [key for key, metric in METRICS.items() if metric.influence is not None]
     if name not in known:
         raise InputError(f"metric={name} is not known: choose from {', '.join(known)}")
     return METRICS[name]
@@ -133,8 +135,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
     study, digits = done.readings, terms.digits
     positive = int(study.truth.sum())
     lines = [
-        f"{len(study.treatments)} treatments, {len(study.readers)} {terms.reader}s, {len(study.truth)} "
-        f"{terms.case}s ({positive} positive)",
+        f"{len(study.treatments)} treatments, {len(study.readers)} {terms.reader}s, {study.cases} "
+        f"{terms.case}s{_sampled(study, positive)}",
         "",
     ]
     arms = pd.DataFrame(
@@ -172,6 +174,14 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
         any_pair = next(iter(done.analysis.pairs.values()))
         lines.append(f"Holds for {scope_text(any_pair, terms)}.")
     return "\n".join(lines)
+
+
+def _sampled(study: Readings, positive: int) -> str:
+    """Say how many cases are positive, and whose they are."""
+    of = f" of {study.patients} patients" if study.patients < study.cases else ""
+    if len(study.strata) == 1:
+        return f"{of} ({positive} positive)"
+    return f"{of}, in {len(study.strata)} targets or folds that are averaged"
 
 
 def _df(df: float) -> str:

@@ -1,5 +1,9 @@
 """A metric of several score vectors on the same cases, and how its values vary together; no torch.
 
+How much a metric's values vary over new samples of cases follows from how each case moves them, its
+influence: the products of influences, summed over independent cases, are the covariance. Cases that are not
+independent, such as two images of one patient, have their influences added up first (Obuchowski 1997).
+
 `truth` is boolean [N], `rating` [K, N] one row a run. What a rating is depends on the metric: ranking metrics
 take any score, `brier`, `nll` and `ece` a probability, deciding ones (`accuracy`, `sensitivity`,
 `specificity`) a score whose sign decides, 0 as positive.
@@ -7,7 +11,7 @@ take any score, `brier`, `nll` and `ece` a probability, deciding ones (`accuracy
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +22,7 @@ from xray_tl.evaluation.metrics import ECE_BINS
 
 Array = NDArray[np.float64]
 Truth = NDArray[np.bool_]
+Rows = NDArray[np.int64]
 
 PROBABILITY_FLOOR = 1e-12
 
@@ -29,15 +34,15 @@ class Metric:
     Attributes:
         name: Its name.
         value: (truth [N], rating [K, N]) -> values [K].
-        covariance: (truth, rating) -> covariance of the values over new samples of cases [K, K]; `None` where
-            leaving one case out does not give it, so that only a bootstrap does.
+        influence: (truth, rating) -> influence of each case on each value [K, N]; `None` where leaving one
+            case out does not give it, so that only a bootstrap does.
         higher_is_better: Whether a larger value is the better one.
         of_probabilities: Whether ratings must be probabilities.
     """
 
     name: str
     value: Callable[[Truth, Array], Array]
-    covariance: Callable[[Truth, Array], Array] | None
+    influence: Callable[[Truth, Array], Array] | None
     higher_is_better: bool = True
     of_probabilities: bool = False
 
@@ -48,25 +53,48 @@ def auroc(truth: Truth, rating: Array) -> Array:
 
 
 def delong(truth: Truth, rating: Array) -> Array:
-    """Return the covariance of empirical areas [K, K] (DeLong, DeLong & Clarke-Pearson 1988).
+    """Return the covariance of empirical areas [K, K] (DeLong, DeLong & Clarke-Pearson 1988)."""
+    influence = delong_influence(truth, rating)
+    return influence @ influence.T
+
+
+def delong_influence(truth: Truth, rating: Array) -> Array:
+    """Return how each case moves the empirical areas [K, N]: the products add up to DeLong's covariance.
 
     Computed from ranks (Sun & Xu 2014), so that time and memory grow with N log N and N.
     """
-    above, below = _placements(truth, rating)
-    return np.atleast_2d(np.cov(above)) / above.shape[1] + np.atleast_2d(np.cov(below)) / below.shape[1]
+    influence = np.empty(rating.shape)
+    for cases, share in zip((truth, ~truth), _placements(truth, rating), strict=True):
+        count = share.shape[1]
+        influence[:, cases] = (share - share.mean(1, keepdims=True)) / np.sqrt(count * (count - 1))
+    return influence
 
 
-def jackknife(value: Callable[[Truth, Array], Array], truth: Truth, rating: Array) -> Array:
-    """Return the covariance of any smooth metric [K, K] by leaving each case out once (Efron 1982)."""
-    cases = len(truth)
-    keep = np.ones(cases, dtype=bool)
-    left_out = np.empty((len(rating), cases))
-    for case in range(cases):
-        keep[case] = False
-        left_out[:, case] = value(truth[keep], rating[:, keep])
-        keep[case] = True
-    centred = left_out - left_out.mean(1, keepdims=True)
-    return np.asarray((cases - 1) / cases * centred @ centred.T)
+def mean_value(metric: Metric, truth: Truth, rating: Array, strata: Sequence[Rows]) -> Array:
+    """Return a metric's values [K], averaged over strata, within which alone cases are compared."""
+    return np.asarray(np.mean([metric.value(truth[rows], rating[:, rows]) for rows in strata], axis=0))
+
+
+def mean_covariance(
+    influence: Callable[[Truth, Array], Array],
+    truth: Truth,
+    rating: Array,
+    strata: Sequence[Rows],
+    unit: Rows,
+) -> Array:
+    """Return the covariance of such means over new samples of units [K, K].
+
+    Args:
+        influence: That of the metric.
+        truth: [N].
+        rating: [K, N].
+        strata: The rows of each.
+        unit: What each row was sampled with [N], from 0: rows of one unit vary together.
+    """
+    moved = np.zeros((int(unit.max()) + 1, len(rating)))
+    for rows in strata:
+        np.add.at(moved, unit[rows], influence(truth[rows], rating[:, rows]).T / len(strata))
+    return np.asarray(moved.T @ moved)
 
 
 def _placements(truth: Truth, rating: Array) -> tuple[Array, Array]:
@@ -79,25 +107,21 @@ def _placements(truth: Truth, rating: Array) -> tuple[Array, Array]:
     return above, below
 
 
-def _accuracy(truth: Truth, rating: Array) -> Array:
-    return np.asarray(((rating >= 0) == truth).mean(1))
+def _everywhere(truth: Truth) -> Truth:
+    return np.ones_like(truth)
 
 
-def _sensitivity(truth: Truth, rating: Array) -> Array:
-    return np.asarray((rating[:, truth] >= 0).mean(1))
+def _right(truth: Truth, rating: Array) -> Array:
+    return np.asarray((rating >= 0) == truth, dtype=np.float64)
 
 
-def _specificity(truth: Truth, rating: Array) -> Array:
-    return np.asarray((rating[:, ~truth] < 0).mean(1))
+def _squared_error(truth: Truth, rating: Array) -> Array:
+    return np.asarray((rating - truth) ** 2)
 
 
-def _brier(truth: Truth, rating: Array) -> Array:
-    return np.asarray(((rating - truth) ** 2).mean(1))
-
-
-def _nll(truth: Truth, rating: Array) -> Array:
+def _log_loss(truth: Truth, rating: Array) -> Array:
     safe = np.clip(rating, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
-    return np.asarray(-np.where(truth, np.log(safe), np.log1p(-safe)).mean(1))
+    return np.asarray(-np.where(truth, np.log(safe), np.log1p(-safe)))
 
 
 def _ece(truth: Truth, rating: Array) -> Array:
@@ -109,16 +133,38 @@ def _ece(truth: Truth, rating: Array) -> Array:
     return np.asarray(np.abs(excess.reshape(runs, ECE_BINS)).sum(1) / cases)
 
 
-def _jackknifed(name: str, value: Callable[[Truth, Array], Array], *, loss: bool = False) -> Metric:
-    return Metric(name, value, lambda truth, rating: jackknife(value, truth, rating), not loss, loss)
+def _mean(
+    name: str,
+    each: Callable[[Truth, Array], Array],
+    among: Callable[[Truth], Truth] = _everywhere,
+    *,
+    loss: bool = False,
+) -> Metric:
+    """Make a metric that is the mean over some cases of what is computed for each.
+
+    Its influences give the covariance of the jackknife (Efron 1982): leaving out one of n of N cases moves a
+    mean by its distance to it over n - 1.
+    """
+
+    def value(truth: Truth, rating: Array) -> Array:
+        return np.asarray(each(truth, rating)[:, among(truth)].mean(1))
+
+    def influence(truth: Truth, rating: Array) -> Array:
+        chosen = among(truth)
+        values = each(truth, rating)
+        moved = values - values[:, chosen].mean(1, keepdims=True)
+        scale = np.sqrt((len(truth) - 1) / len(truth)) / (chosen.sum() - 1)
+        return np.asarray(np.where(chosen, scale * moved, 0.0))
+
+    return Metric(name, value, influence, not loss, loss)
 
 
-AUROC = Metric("auroc", auroc, delong)
-ACCURACY = _jackknifed("accuracy", _accuracy)
-SENSITIVITY = _jackknifed("sensitivity", _sensitivity)
-SPECIFICITY = _jackknifed("specificity", _specificity)
-BRIER = _jackknifed("brier", _brier, loss=True)
-NLL = _jackknifed("nll", _nll, loss=True)
+AUROC = Metric("auroc", auroc, delong_influence)
+ACCURACY = _mean("accuracy", _right)
+SENSITIVITY = _mean("sensitivity", _right, lambda truth: truth)
+SPECIFICITY = _mean("specificity", _right, lambda truth: ~truth)
+BRIER = _mean("brier", _squared_error, loss=True)
+NLL = _mean("nll", _log_loss, loss=True)
 ECE = Metric("ece", _ece, None, higher_is_better=False, of_probabilities=True)
 METRICS = {metric.name: metric for metric in (AUROC, ACCURACY, SENSITIVITY, SPECIFICITY, BRIER, NLL, ECE)}
 """Name -> metric."""

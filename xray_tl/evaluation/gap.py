@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,10 @@ from scipy.stats import t as student_t
 from xray_tl.errors import InputError
 from xray_tl.evaluation.covariance import AUROC, Metric
 from xray_tl.evaluation.estimates import LEVEL, Estimate, estimate, projected
+from xray_tl.evaluation.layout import laid_out
 from xray_tl.evaluation.mrmc import Cells, cells
 from xray_tl.evaluation.readings import Readings
-from xray_tl.evaluation.scores import read_predictions, split_of
+from xray_tl.evaluation.scores import read_predictions
 from xray_tl.evaluation.study import Arm, Run
 from xray_tl.records import EVALUATIONS, read_record
 
@@ -56,7 +57,7 @@ def independent_difference(first: Cells, second: Cells, arm: str) -> Estimate:
         first.covariance[a][:, a][np.ix_(used, used)] + second.covariance[b][:, b][np.ix_(used, used)]
     )
     difference = first.value[a][used] - second.value[b][used]
-    return estimate(difference, over_cases, len(second.readings.truth))
+    return estimate(difference, over_cases, second.readings.cases)
 
 
 def overfitting(train: Readings, test: Readings, arm: str, metric: Metric = AUROC) -> Estimate:
@@ -108,7 +109,7 @@ def shifts_of(folder: Path, arm: Arm, problems: list[str]) -> tuple[Shift, ...]:
                 problems.append(f"left out: {arm.label}: {error}")
             else:
                 found.setdefault(place.name, []).append(tested)
-    return tuple(_shift(arm.label, name, entries) for name, entries in found.items())
+    return tuple(_shift(arm, name, entries) for name, entries in found.items())
 
 
 class Tested(NamedTuple):
@@ -119,23 +120,16 @@ class Tested(NamedTuple):
     record: dict[str, Any]
 
 
-def _shift(label: str, name: str, entries: list[Tested]) -> Shift:
-    other = _laid_out(label, [(entry.run.reader, entry.scores) for entry in entries])
-    own = _laid_out(label, [(entry.run.reader, entry.run.scores) for entry in entries])
+def _shift(arm: Arm, name: str, entries: list[Tested]) -> Shift:
+    own = laid_out([replace(arm, runs=tuple(entry.run for entry in entries))])
+    shifted = tuple(replace(entry.run, scores=entry.scores) for entry in entries)
+    other = laid_out([replace(arm, runs=shifted)])
     ceiling = (entries[0].record.get("ceiling") or {}).get("auroc")
-    keys = ["reader", "case", "truth"]
+    keys = own.columns.difference(["rating"])
     if other[keys].equals(own[keys]):
         both = pd.concat([other.assign(treatment="shifted"), own.assign(treatment="own")])
         drop = cells(Readings.of_table(both)).contrast({"shifted": 1, "own": -1})
     else:
         first, second = (cells(Readings.of_table(rows)) for rows in (other, own))
-        drop = independent_difference(first, second, label)
+        drop = independent_difference(first, second, arm.label)
     return Shift(name, drop, float("nan") if ceiling is None else float(ceiling))
-
-
-def _laid_out(label: str, runs: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    parts = []
-    for reader, scores in runs:
-        rows = split_of(scores, "test")
-        parts.append(rows[["case", "truth"]].assign(reader=reader, treatment=label, rating=rows["logit"]))
-    return pd.concat(parts, ignore_index=True)

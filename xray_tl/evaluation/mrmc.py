@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.covariance import AUROC, Metric
+from xray_tl.evaluation.covariance import AUROC, Metric, mean_covariance, mean_value
 from xray_tl.evaluation.estimates import LEVEL, Estimate, estimate
 from xray_tl.evaluation.readings import Readings
 
@@ -80,7 +80,7 @@ class Cells:
         over_cases = np.einsum("i,irjs,j->rs", factor, block, factor)
         is_difference = bool(np.isclose(factor.sum(), 0))
         random = (readers == "random" and len(common) > 1, cases == "random")
-        return estimate(value, over_cases, len(self.readings.truth), random, level, is_difference)
+        return estimate(value, over_cases, self.readings.cases, random, level, is_difference)
 
     def analyse(
         self, readers: Sampling = "random", cases: Sampling = "random", level: float = LEVEL
@@ -114,19 +114,24 @@ class Analysis:
 def cells(readings: Readings, metric: Metric = AUROC) -> Cells:
     """Compute a metric of every reader and treatment with its covariances over cases.
 
+    Of several targets, or folds, it is the mean over them, each on its own; cases of one patient are one.
+
     Raises:
         InputError: The metric has no covariance (ECE: use the bootstrap), or needs probabilities.
     """
-    if metric.covariance is None:
+    if metric.influence is None:
         raise InputError(f"{metric.name} has no case variance but by the bootstrap")
     read = readings.read
     if metric.of_probabilities and not ((readings.rating[read] >= 0) & (readings.rating[read] <= 1)).all():
         raise InputError(f"metric={metric.name} needs ratings that are probabilities, in [0, 1]")
     shape = (*read.shape, *read.shape)
     value = np.full(read.shape, np.nan)
-    value[read] = metric.value(readings.truth, readings.rating[read])
+    truth, rating, strata = readings.truth, readings.rating[read], readings.strata
+    value[read] = mean_value(metric, truth, rating, strata)
     covariance = np.full((read.size, read.size), np.nan)
-    covariance[np.ix_(read.ravel(), read.ravel())] = metric.covariance(readings.truth, readings.rating[read])
+    covariance[np.ix_(read.ravel(), read.ravel())] = mean_covariance(
+        metric.influence, truth, rating, strata, readings.units
+    )
     return Cells(readings, value, covariance.reshape(shape))
 
 

@@ -1,7 +1,10 @@
 """A multi-reader multi-case study as arrays: who (reader) scored what (case) by which means (treatment).
 
 Of a sweep the readers are its seeds, the treatments its arms, the cases its test images; any other long table
-with the columns `reader, treatment, case, truth, rating` is read the same way. No torch.
+with the columns `reader, treatment, case, truth, rating` is read the same way. Where it has a column `target`
+(several findings a case) or `fold` (cross-validation), scores are compared within a target and fold alone,
+since those of two networks, or for two findings, have no common scale. Where it has a column `patient`, cases
+of one patient are not independent. No torch.
 """
 
 from __future__ import annotations
@@ -16,8 +19,13 @@ from numpy.typing import NDArray
 from xray_tl.errors import InputError
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 COLUMNS = ("reader", "treatment", "case", "truth", "rating")
+STRATA = ("target", "fold")
+"""Columns that a table may have: scores are compared within each value."""
+PATIENT = "patient"
+"""Column that a table may have: whose case it is; empty where that is not known."""
 NO_READER = "-"
 """Reader of a treatment that has none, such as a rule: it scores alike whoever uses it."""
 
@@ -29,9 +37,12 @@ class Readings:
     Attributes:
         treatments: Names [T].
         readers: Names [R].
-        truth: Whether a case is positive [N].
+        truth: Whether a case is positive [N]; a case stands once for each of its targets.
         rating: Scores [T, R, N], higher for positive; NaN throughout where a reader did not use a treatment.
         readerless: The treatments that have no reader: one row of scores stands for every reader.
+        stratum: Which target and fold it is [N], from 0; `None`: all are one.
+        case: Which case it is [N], from 0; `None`: each is its own.
+        unit: Which cases were sampled together [N], from 0, such as one patient's; `None`: each on its own.
     """
 
     treatments: tuple[str, ...]
@@ -39,6 +50,32 @@ class Readings:
     truth: NDArray[np.bool_]
     rating: Array
     readerless: frozenset[str] = frozenset()
+    stratum: Rows | None = None
+    case: Rows | None = None
+    unit: Rows | None = None
+
+    @property
+    def strata(self) -> list[Rows]:
+        """Return the places of each stratum."""
+        everywhere = np.arange(len(self.truth))
+        if self.stratum is None:
+            return [everywhere]
+        return [everywhere[self.stratum == value] for value in range(int(self.stratum.max()) + 1)]
+
+    @property
+    def units(self) -> Rows:
+        """Return what each was sampled with [N]."""
+        return np.arange(len(self.truth)) if self.unit is None else self.unit
+
+    @property
+    def cases(self) -> int:
+        """Count the cases."""
+        return len(self.truth) if self.case is None else int(self.case.max()) + 1
+
+    @property
+    def patients(self) -> int:
+        """Count what was sampled: patients where they are known, else cases."""
+        return int(self.units.max()) + 1
 
     @property
     def read(self) -> NDArray[np.bool_]:
@@ -62,8 +99,9 @@ class Readings:
             raise InputError(f"{name} has no column {', '.join(absent)}: it needs {', '.join(COLUMNS)}")
         if table.empty:
             raise InputError(f"{name} has no rows")
-        rows = table[list(COLUMNS)].copy()
-        for column in ("reader", "treatment", "case"):
+        strata = [column for column in STRATA if column in table]
+        rows = table[[*COLUMNS, *strata, *([PATIENT] if PATIENT in table else [])]].copy()
+        for column in ("reader", "treatment", "case", *strata):
             if rows[column].isna().any():
                 raise InputError(f"{name} has a row without {column} ({_where(rows[column].isna())})")
             rows[column] = rows[column].astype(str)
@@ -73,15 +111,15 @@ class Readings:
             raise InputError(
                 f"{name} has truth {rows['truth'][wrong].iloc[0]:g} ({_where(wrong)}): it is 0 or 1"
             )
-        double = rows.duplicated(["reader", "treatment", "case"])
+        double = rows.duplicated(["reader", "treatment", "case", *strata])
         if double.any():
             reader, treatment, case = rows[double].iloc[0][["reader", "treatment", "case"]]
             raise InputError(f"{name} has case {case} twice for reader {reader}, treatment {treatment}")
-        pairs = rows[["case", "truth"]].drop_duplicates()
-        two_truths = pairs.duplicated("case")
+        pairs = rows[["case", *strata, "truth"]].drop_duplicates()
+        two_truths = pairs.duplicated(["case", *strata])
         if two_truths.any():
             raise InputError(f"{name} has both truths for case {pairs['case'][two_truths].iloc[0]}")
-        return _laid_out(rows, name)
+        return _laid_out(rows, strata, name)
 
 
 def natural(names: Iterable[object]) -> list[object]:
@@ -89,31 +127,61 @@ def natural(names: Iterable[object]) -> list[object]:
     return sorted(names, key=lambda name: (0, float(str(name))) if _is_number(name) else (1, str(name)))
 
 
-def _laid_out(rows: pd.DataFrame, name: str) -> Readings:
-    case, cases = pd.factorize(rows["case"])
-    truth = np.zeros(len(cases), dtype=bool)
-    truth[case] = rows["truth"] > 0.5
-    for kind, count in (("positive", truth.sum()), ("negative", (~truth).sum())):
-        if count < 2:
-            raise InputError(f"{name} has {count} {kind} cases: an AUROC and its error need two of each kind")
+def _laid_out(rows: pd.DataFrame, strata: list[str], name: str) -> Readings:
+    keys = [*strata, "case"]
+    place = rows.groupby(keys, sort=False).ngroup().to_numpy()
+    first = rows.assign(place=place).drop_duplicates("place").sort_values("place")
+    truth = (first["truth"] > 0.5).to_numpy()
+    stratum = np.asarray(first.groupby(strata, sort=False).ngroup(), np.int64) if strata else None
+    _check_classes(first, strata, name)
     treatment, treatments = pd.factorize(rows["treatment"])
     readers = natural(set(rows["reader"]) - {NO_READER}) or [NO_READER]
     alone = (rows["reader"] == NO_READER).to_numpy()
     reader = rows["reader"].map({reader: place for place, reader in enumerate(readers)}).fillna(0)
-    rating = np.full((len(treatments), len(readers), len(cases)), np.nan)
-    rating[treatment, reader.astype(int), case] = rows["rating"]
+    rating = np.full((len(treatments), len(readers), len(truth)), np.nan)
+    rating[treatment, reader.astype(int), place] = rows["rating"]
     readerless = sorted(set(treatment[alone]))
     rating[readerless] = rating[readerless, :1]
     gaps = np.isnan(rating).sum(axis=2)
-    gaps[gaps == len(cases)] = 0
+    gaps[gaps == len(truth)] = 0
     if gaps.any():
         row, column = divmod(int(gaps.argmax()), len(readers))
         raise InputError(
-            f"{name} lacks {gaps.max()} of {len(cases)} cases for reader {readers[column]}, treatment "
+            f"{name} lacks {gaps.max()} of {len(truth)} cases for reader {readers[column]}, treatment "
             f"{treatments[row]}: every reader must read every case; leave them out for all, or that reader"
         )
     names = frozenset(str(treatments[place]) for place in readerless)
-    return Readings(tuple(map(str, treatments)), tuple(map(str, readers)), truth, rating, names)
+    return Readings(
+        tuple(map(str, treatments)),
+        tuple(map(str, readers)),
+        truth,
+        rating,
+        names,
+        stratum,
+        pd.factorize(first["case"])[0],
+        _units(first),
+    )
+
+
+def _check_classes(first: pd.DataFrame, strata: list[str], name: str) -> None:
+    """Refuse a target or fold that has no AUROC, or no error of it."""
+    counts = first.groupby(strata, sort=False)["truth"] if strata else [((), first["truth"])]
+    for values, truth in counts:
+        of = "".join(f", {column} {value}" for column, value in zip(strata, values, strict=True))
+        for kind, count in (("positive", int(truth.sum())), ("negative", int((1 - truth).sum()))):
+            if count < 2:
+                raise InputError(
+                    f"{name}{of} has {count} {kind} cases: an AUROC and its error need two of each kind"
+                )
+
+
+def _units(first: pd.DataFrame) -> Rows:
+    """Return what each case was sampled with: its patient where that is known, else itself."""
+    unit = "case " + first["case"]
+    if PATIENT in first:
+        known = first[PATIENT].notna() & (first[PATIENT].astype(str) != "")
+        unit = unit.where(~known, "patient " + first[PATIENT].astype(str))
+    return pd.factorize(unit)[0].astype(np.int64)
 
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xray_tl.errors import InputError
-from xray_tl.records import PREDICTIONS
+from xray_tl.records import PREDICTIONS, SPLIT
 
 COLUMNS = ("split", "case", "target", "truth", "logit", "probability")
 IDEAL = "ideal_logit"
@@ -42,6 +42,22 @@ def read_predictions(folder: Path) -> pd.DataFrame:
         raise InputError(f"{path} has case {frame['case'][double].iloc[0]} twice")
     frame[["truth", "logit", "probability"]] = numbers
     return frame
+
+
+def read_patients(folder: Path) -> dict[str, str]:
+    """Read whose image each case of a run is: case -> patient, where that is known.
+
+    Raises:
+        InputError: The run's split cannot be read.
+    """
+    path = folder / SPLIT
+    if not path.is_file():
+        return {}
+    try:
+        table = pd.read_csv(path, dtype=str, usecols=["name", "patient"]).dropna()
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{path} is not a table: {str(error).splitlines()[0]}") from error
+    return dict(zip(table["name"], table["patient"], strict=True))
 
 
 def split_of(frame: pd.DataFrame, split: str) -> pd.DataFrame:

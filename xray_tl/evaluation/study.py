@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from xray_tl.errors import InputError
 from xray_tl.evaluation.collect import APART, ARM, PROBLEMS, collect
-from xray_tl.evaluation.readings import Readings
-from xray_tl.evaluation.scores import read_predictions, split_of
+from xray_tl.evaluation.options import differing, options_of, short_name
+from xray_tl.evaluation.scores import read_patients, read_predictions, split_of
 from xray_tl.records import read_record
 
-UNNAMED = ("seed", "data.seed", "data.train_seed", "shifts", "feature_cache", "logger", "hydra")
-"""Options that never tell arms apart."""
+LEAST_CASES = 2
+"""Test images of each class that a target needs, for an AUROC and its error."""
 
 
 def atlas_path(folder: Path, test_set: str) -> Path:
@@ -38,22 +35,44 @@ class Run:
         record: Its record.
         scores: Its predictions.
         reader: What it is called as a reader.
+        patients: Whose image a case is, where that is known.
     """
 
     row: pd.Series
     record: dict[str, Any]
     scores: pd.DataFrame
     reader: str
+    patients: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fold(self) -> int | None:
+        """Return which fold it was tested on; `None` without cross-validation."""
+        return (self.record.get("data") or {}).get("fold")
+
+    @property
+    def is_multiclass(self) -> bool:
+        """Tell whether each image has exactly one of the targets."""
+        return ((self.record.get("data") or {}).get("targets") or [""])[0] == "multiclass"
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Return what validation chose, by target."""
+        stated = (self.record.get("data") or {}).get("targets") or ["binary", self.scores["target"].iloc[0]]
+        return dict(zip(stated[1:], map(float, np.atleast_1d(self.record["threshold"])), strict=True))
+
+    def threshold(self) -> float:
+        """Return the threshold of its only target."""
+        return self.thresholds[str(self.scores["target"].iloc[0])]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A treatment: runs that differ in their seeds alone.
+    """A treatment: runs that differ in their seeds, and in their folds, alone.
 
     Attributes:
         label: Its name, unique in the study.
         test_set: Which images it was tested on.
-        runs: Its runs, by seed.
+        runs: Its runs, by seed and fold.
         options: The options that tell it from most arms of the same backbone, mode and weights.
         settings: All its options that may tell arms apart, `group.option` -> value.
     """
@@ -70,12 +89,32 @@ class Arm:
         return {key: str(self.runs[0].row[key]) for key in ARM}
 
     @property
+    def targets(self) -> list[str]:
+        """Return what it predicts."""
+        return [str(name) for name in self.runs[0].scores["target"].unique()]
+
+    @property
+    def readers(self) -> list[str]:
+        """Return its seeds, as readers."""
+        return list(dict.fromkeys(run.reader for run in self.runs))
+
+    @property
+    def folds(self) -> int:
+        """Count its folds; 1 without cross-validation."""
+        return len({run.fold for run in self.runs})
+
+    def only(self, target: str, label: str | None = None) -> Arm:
+        """Return the arm with one of its targets, perhaps under another name."""
+        runs = [replace(run, scores=run.scores[run.scores["target"] == target]) for run in self.runs]
+        return replace(self, runs=tuple(runs), label=self.label if label is None else label)
+
+    @property
     def varies_training_sets(self) -> bool:
         """Tell whether its seeds were trained on training sets of their own."""
         return len({run.row["train_seed"] for run in self.runs}) > 1
 
     def mean(self, column: str) -> float:
-        """Average a column of the table of runs over its seeds; NaN where there is none."""
+        """Average a column of the table of runs over its seeds and folds; NaN where there is none."""
         return float(pd.to_numeric(pd.Series([run.row.get(column) for run in self.runs])).mean())
 
 
@@ -120,8 +159,9 @@ class Study:
                 continue
             reader = f"{row['seed']}" + (f"/{row['train_seed']}" if varied else "")
             key = tuple(row[[*ARM, *APART]].fillna("").tolist())
-            complete.append((key, Run(row, read_record(place) or {}, scores, reader)))
-        arms = _arms(folder, complete)
+            run = Run(row, read_record(place) or {}, scores, reader, read_patients(place))
+            complete.append((key, run))
+        arms = _arms(folder, _with_all_folds(complete, problems), problems)
         labels = {str(run.row["run_dir"]): arm.label for arm in arms for run in arm.runs}
         return cls(folder, runs.assign(label=runs["run_dir"].map(labels)), arms, tuple(problems))
 
@@ -136,46 +176,7 @@ class Study:
         return [arm for arm in self.arms if arm.test_set == test_set]
 
 
-def readings(arms: list[Arm], split: str = "test", column: str = "logit") -> Readings:
-    """Lay out the scores of arms on the same images.
-
-    Args:
-        arms: Arms of one test set.
-        split: Which images.
-        column: `logit` (ranks), `probability`, or `decision` (probability minus the run's threshold) or
-            `half` (probability minus 0.5), whose signs decide.
-
-    Raises:
-        InputError: They have not the same images, or those are of one class.
-    """
-    parts = []
-    for arm in arms:
-        for run in arm.runs:
-            rows = split_of(run.scores, split)
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "reader": run.reader,
-                        "treatment": arm.label,
-                        "case": rows["case"],
-                        "truth": rows["truth"],
-                        "rating": _rating(rows, run, column),
-                    }
-                )
-            )
-    return Readings.of_table(pd.concat(parts, ignore_index=True), f"the {split} split")
-
-
-def _rating(rows: pd.DataFrame, run: Run, column: str) -> pd.Series:
-    if column in rows:
-        return rows[column]
-    threshold = 0.5 if column == "half" else run.record["threshold"]
-    return rows["probability"] - float(threshold)
-
-
 def _check(scores: pd.DataFrame, name: str) -> None:
-    if scores["target"].nunique() != 1:
-        raise InputError(f"{name} has {scores['target'].nunique()} targets: the analysis takes one")
     truth = split_of(scores, "test")["truth"]
     if truth.empty:
         raise InputError(f"{name} has no test predictions")
@@ -183,21 +184,69 @@ def _check(scores: pd.DataFrame, name: str) -> None:
         raise InputError(f"{name} has test images of one class only")
 
 
-def _arms(folder: Path, complete: list[tuple[tuple[Any, ...], Run]]) -> tuple[Arm, ...]:
+def _with_all_folds(
+    complete: list[tuple[tuple[Any, ...], Run]], problems: list[str]
+) -> list[tuple[tuple[Any, ...], Run]]:
+    """Leave out the seeds of a cross-validation that have not been tested on every fold, and say so."""
+    folds: dict[tuple[Any, ...], set[int]] = {}
+    for key, run in complete:
+        if run.fold is not None:
+            folds.setdefault((key, run.reader), set()).add(run.fold)
+    kept = []
+    for key, run in complete:
+        tested = folds.get((key, run.reader))
+        absent = set(range(run.record["data"]["folds"])) - tested if tested else set()
+        if absent:
+            name = " ".join(str(part) for part in key[: len(ARM)])
+            problems.append(f"left out: {name}, seed {run.reader}: no run of fold {min(absent)}")
+        else:
+            kept.append((key, run))
+    return kept
+
+
+def _analysable(arms: list[Arm], problems: list[str]) -> list[Arm]:
+    """Leave out targets that have too few test images of a class, in the whole or in a fold, and say so."""
+    test = pd.concat([split_of(run.scores, "test").assign(fold=run.fold or 0) for run in arms[0].runs])
+    cells = test.drop_duplicates(["target", "fold", "case"]).groupby(["target", "fold"])["truth"]
+    scarce = (cells.sum() < LEAST_CASES) | (cells.count() - cells.sum() < LEAST_CASES)
+    found = {str(target): bool(few) for target, few in scarce.groupby(level=0).any().items()}
+    rare = [target for target in arms[0].targets if found.get(target, True)]
+    if not rare:
+        return arms
+    fold = " in a fold" if arms[0].folds > 1 else ""
+    problems.append(
+        f"not analysed, having fewer than {LEAST_CASES} test images of a class{fold}: {', '.join(rare)}"
+    )
+    if len(rare) == len(arms[0].targets):
+        return []
+    return [
+        replace(
+            arm,
+            runs=tuple(replace(run, scores=run.scores[~run.scores["target"].isin(rare)]) for run in arm.runs),
+        )
+        for arm in arms
+    ]
+
+
+def _arms(folder: Path, complete: list[tuple[tuple[Any, ...], Run]], problems: list[str]) -> tuple[Arm, ...]:
     grouped: dict[tuple[Any, ...], list[Run]] = {}
     for key, run in complete:
         grouped.setdefault(key, []).append(run)
-    options = {key: _options(folder / str(runs[0].row["run_dir"])) for key, runs in grouped.items()}
+    options = {key: options_of(folder / str(runs[0].row["run_dir"])) for key, runs in grouped.items()}
     arms = []
     for key, runs in grouped.items():
         twins = [other for other in grouped if other[: len(ARM)] == key[: len(ARM)]]
-        own = _differing(options[key], [options[other] for other in twins])
+        own = differing(options[key], [options[other] for other in twins])
         label = " ".join(str(part) for part in key[: len(ARM)])
         if own:
-            label += ", " + ", ".join(f"{_short(name)}={value}" for name, value in own.items())
-        ordered = tuple(sorted(runs, key=lambda run: (run.row["seed"], run.row["train_seed"])))
+            label += ", " + ", ".join(f"{short_name(name)}={value}" for name, value in own.items())
+        ordered = tuple(sorted(runs, key=lambda run: (run.row["seed"], run.row["train_seed"], run.fold or 0)))
         arms.append(Arm(label, str(runs[0].row["test_set"]), ordered, own, options[key]))
-    return tuple(sorted(_distinct(arms), key=lambda arm: -arm.mean("test_auroc")))
+    by_test_set: dict[str, list[Arm]] = {}
+    for arm in _distinct(arms):
+        by_test_set.setdefault(arm.test_set, []).append(arm)
+    usable = [arm for group in by_test_set.values() for arm in _analysable(group, problems)]
+    return tuple(sorted(usable, key=lambda arm: -arm.mean("test_auroc")))
 
 
 def _distinct(arms: list[Arm]) -> list[Arm]:
@@ -212,54 +261,3 @@ def _distinct(arms: list[Arm]) -> list[Arm]:
             label = f"{label} (variant {seen[label]})"
         result.append(replace(arm, label=label))
     return result
-
-
-def _options(folder: Path) -> dict[str, Any]:
-    """Read a run's configuration as `group.option` -> value."""
-    path = folder / ".hydra" / "config.yaml"
-    try:
-        config = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, YAMLError, OmegaConfBaseException):
-        return {}
-    return _flat({str(k): v for k, v in config.items()}) if isinstance(config, dict) else {}
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        key = f"{prefix}{name}"
-        if key.startswith(UNNAMED):
-            continue
-        flat |= _flat(value, f"{key}.") if isinstance(value, dict) else {key: value}
-    return flat
-
-
-def _differing(own: Mapping[str, Any], twins: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the options in which an arm is not like most of its twins, itself among them.
-
-    Of a group whose `name` differs, such as `augment`, the name stands for the others.
-    """
-    found = {
-        key: value for key, value in own.items() if not _is_usual(value, [twin.get(key) for twin in twins])
-    }
-    named = {key.rsplit(".", 1)[0] for key in found if key.endswith(".name")}
-    return {
-        key: value
-        for key, value in found.items()
-        if key.endswith(".name") or key.rsplit(".", 1)[0] not in named
-    }
-
-
-def _is_usual(value: object, among: list[object]) -> bool:
-    """Tell whether more of them have this value than any other."""
-    counts = Counter(map(repr, among))
-    (usual, most), *others = counts.most_common(2)
-    return repr(value) == usual and not (others and others[0][1] == most)
-
-
-def _short(name: str) -> str:
-    """Name an option by its last part, unless that says too little: then by its group, or whole."""
-    group, _, last = name.rpartition(".")
-    if last == "name" and group:
-        return group
-    return name if last in ("seed", "source") else last

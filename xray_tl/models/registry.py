@@ -12,6 +12,7 @@ from torch import nn
 
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
+from xray_tl.models.normalisation import check_normalisation, normalisation
 from xray_tl.models.stages import STEMS, Backbone
 from xray_tl.models.weights import MakeSource, Provenance, Trunk, fill, load_weights
 from xray_tl.seeding import stream_seed
@@ -75,6 +76,7 @@ def build_backbone(
         raise InputError(f"model.stem={model.stem} is unknown; choose from {', '.join(STEMS)}")
     if image_size < SMALLEST_IMAGE:
         raise InputError(f"data.image_size={image_size} is too small; choose at least {SMALLEST_IMAGE}")
+    check_normalisation(weights)
     with _generator(stream_seed("weights", weights.seed, model.registry, model.name)):
         trunk = _BUILDERS[model.registry](BackboneSpec(model.name, image_size))
         provenance = load_weights(trunk, model.name, weights, make_source)
@@ -82,9 +84,8 @@ def build_backbone(
         for layer in trunk.net.modules():
             if isinstance(layer, nn.Dropout):
                 layer.p = model.dropout
-    return Backbone(
-        trunk.net, trunk.num_features, trunk.stage_of, trunk.mean, trunk.std, stem=model.stem
-    ), provenance
+    mean, std = normalisation(weights, trunk)
+    return Backbone(trunk.net, trunk.num_features, trunk.stage_of, mean, std, stem=model.stem), provenance
 
 
 def check_sizes(model: ModelConfig, trained_at: int, used_at: int) -> None:

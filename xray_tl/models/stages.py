@@ -127,6 +127,11 @@ class Backbone(nn.Module):
         """Return what `normalise` multiplies by and adds, by channel."""
         return [self._scale.tolist(), self._shift.tolist()]
 
+    def use_scale_and_shift(self, values: list[list[float]]) -> None:
+        """Normalise as another backbone of this kind does, by its `scale_and_shift`."""
+        for own, value in zip((self._scale, self._shift), values, strict=True):
+            own.copy_(torch.tensor(value))
+
     @property
     def open_stages(self) -> int:
         """How many of the deepest stages train."""

@@ -6,6 +6,7 @@ import io
 import re
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,9 @@ def write_run(folder: Path, record: Mapping[str, Any]) -> Path:
         InputError: Its predictions cannot be read.
     """
     scores = read_predictions(folder)
-    thresholds = dict(zip(_targets(record, scores), np.atleast_1d(record["threshold"]), strict=True))
-    shown = [
-        Arm(str(target), "", (Run(pd.Series(), {**record, "threshold": thresholds[str(target)]}, rows, ""),))
-        for target, rows in scores.groupby("target", sort=False)
-        if rows.loc[rows["split"] == "test", "truth"].nunique() == 2
-    ]
+    run = Arm("", "", (Run(pd.Series(), dict(record), scores, ""),))
+    both = scores[scores["split"] == "test"].groupby("target")["truth"].nunique() == 2
+    shown = [run.only(target, target) for target in run.targets if both.get(target, False)]
     return _write(folder / FOLDER, _draw(shown), len(record["history"]))
 
 
@@ -61,20 +59,15 @@ def write_arms(folder: Path, arms: Iterable[Arm]) -> None:
     for arm in arms:
         if any((folder / str(run.row["run_dir"]) / FOLDER).is_dir() for run in arm.runs):
             name = re.sub(r"[^\w.=-]+", "-", arm.label)
-            _write(folder / FOLDER / name, _draw([arm]), len(arm.runs[0].record["history"]))
-
-
-def _targets(record: Mapping[str, Any], scores: pd.DataFrame) -> list[str]:
-    """Return the names of what was predicted, in the order of the thresholds."""
-    stated = (record.get("data") or {}).get("targets")
-    return list(stated[1:]) if stated else list(scores["target"].unique())
+            shown = [arm.only(target, target) for target in arm.targets] if len(arm.targets) > 1 else [arm]
+            _write(folder / FOLDER / name, _draw(shown), len(arm.runs[0].record["history"]))
 
 
 def _draw(shown: list[Arm]) -> dict[str, Figure]:
     figures = {"test/roc": draw_roc([_with_area(arm) for arm in shown])}
     figures["test/reliability"] = draw_reliability(shown)
     for arm in shown:
-        rows = [(split_of(run.scores, "test"), float(run.record["threshold"])) for run in arm.runs]
+        rows = [(split_of(run.scores, "test"), run.threshold()) for run in arm.runs]
         counts = sum(
             confusion_matrix(test["truth"], test["probability"] >= threshold, labels=[0, 1])
             for test, threshold in rows
@@ -87,7 +80,7 @@ def _draw(shown: list[Arm]) -> dict[str, Figure]:
 def _with_area(arm: Arm) -> Arm:
     tests = [split_of(run.scores, "test") for run in arm.runs]
     areas = [auroc(test[["truth"]].to_numpy(float), test[["logit"]].to_numpy(float)) for test in tests]
-    return Arm(f"{arm.label}: AUROC {np.mean(areas):.3f}", arm.test_set, arm.runs)
+    return replace(arm, label=f"{arm.label}: AUROC {np.mean(areas):.3f}")
 
 
 def _write(folder: Path, figures: Mapping[str, Figure], step: int) -> Path:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student_t
 from sklearn.metrics import roc_curve
 
-from xray_tl.evaluation.collect import APART, ARM, floor_rows
+from xray_tl.evaluation.collect import APART, ARM, by_seed, floor_rows
 from xray_tl.evaluation.estimates import Estimate
 from xray_tl.evaluation.metrics import reliability
 from xray_tl.evaluation.scores import split_of
@@ -37,7 +37,7 @@ def draw_auroc(runs: pd.DataFrame, intervals: Intervals | None = None) -> Figure
         runs: One row a run.
         intervals: Of arms by label; else the t interval over seeds, which takes the images for fixed.
     """
-    complete = runs[runs["status"] == "complete"]
+    complete = by_seed(runs[runs["status"] == "complete"])
     floors = floor_rows(_main_data(complete))
     arms = complete.groupby([*ARM, *APART], dropna=False, sort=False)
     ordered = sorted(arms, key=lambda pair: float(pair[1]["test_auroc"].mean()))
@@ -136,6 +136,30 @@ def draw_roc(arms: Sequence[Arm]) -> Figure:
         axes.set_ylabel("sensitivity")
         axes.set_aspect("equal")
         _legend_below(figure, axes, columns=1)
+    return figure
+
+
+def draw_rocs(arms: Sequence[Arm]) -> Figure:
+    """Draw the same for several targets, a panel each: the mean over seeds alone."""
+    targets, grid = arms[0].targets, np.linspace(0, 1, 101)
+    columns = min(4, len(targets))
+    rows = -(-len(targets) // columns)
+    with figure_style():
+        figure = Figure(figsize=(7.5, 7.5 / columns * rows + 0.3 + 0.17 * len(arms)), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axes, target in zip(panels, targets, strict=False):
+            for place, arm in enumerate(arms):
+                tests = [split_of(run.scores, "test") for run in arm.only(target).runs]
+                mean = np.mean([_roc(test, grid) for test in tests], axis=0)
+                axes.plot(grid, mean, color=ARMS[place % len(ARMS)], label=arm.label, linewidth=1.2)
+            axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=":")
+            axes.set_title(_wrapped(target), fontsize=7.5)
+            axes.set_aspect("equal")
+        for axes in panels[len(targets) :]:
+            axes.set_axis_off()
+        figure.supxlabel("1 - specificity", fontsize=9.5, color=INK)
+        figure.supylabel("sensitivity", fontsize=9.5, color=INK)
+        _legend_below(figure, panels[0], columns=1)
     return figure
 
 

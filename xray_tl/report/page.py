@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -49,6 +49,8 @@ def write_report(folder: Path, margin: float = MARGIN) -> Path:
     parts = folder / PARTS
     write_text(parts / "arms.csv", tables.arms_table(done).to_csv(index=False))
     write_text(parts / "differences.csv", tables.pairs_table(done).to_csv(index=False))
+    if len(done.by_target):
+        write_text(parts / "targets.csv", done.by_target.to_csv(index=False))
     drawn = _draw(done)
     for name, figure in drawn.items():
         write_figure(figure, parts, name)
@@ -61,19 +63,22 @@ def write_report(folder: Path, margin: float = MARGIN) -> Path:
 
 def _draw(done: StudyAnalysis) -> dict[str, Figure]:
     analysis = done.comparison.analysis
-    shown = list(done.arms[:MOST_CURVES])
+    shown, best = list(done.arms[:MOST_CURVES]), done.arms[0]
+    several = len(best.targets) > 1
     labels = {arm.label for arm in done.arms}
     runs = done.study.runs[done.study.runs["label"].isin(labels)]
     drawn = {
         "auroc": figures.draw_auroc(runs, _intervals(done)),
         "curves": figures.draw_curves(shown),
-        "roc": figures.draw_roc(shown),
-        "reliability": figures.draw_reliability(shown),
+        "roc": figures.draw_rocs(shown) if several else figures.draw_roc(shown),
+        "reliability": figures.draw_reliability(
+            [best.only(target, target) for target in best.targets] if several else shown
+        ),
     }
     if analysis.pairs:
         kinds = {pair: verdict.kind for pair, verdict in done.comparison.verdicts.items()}
-        best, all_ = done.arms[0].label, len(analysis.pairs) <= MOST_DIFFERENCES
-        pairs = {pair: found for pair, found in analysis.pairs.items() if all_ or best in pair}
+        all_ = len(analysis.pairs) <= MOST_DIFFERENCES
+        pairs = {pair: found for pair, found in analysis.pairs.items() if all_ or best.label in pair}
         drawn["differences"] = figures.draw_differences(pairs, kinds)
     if done.learning:
         drawn["learning_curve"] = figures.draw_learning_curve(done.learning, done.ceiling)
@@ -100,6 +105,9 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         arms=Table(*tables.shown_arms(done)),
         pairs=Table(*tables.shown_pairs(done)),
         confusion=Table(*tables.shown_confusion(done)),
+        targets=Table(*tables.shown_targets(done)),
+        metric=_metric(done),
+        sampled=_sampled(done),
         trimmed=len(done.comparison.analysis.pairs) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
         scope=_scope(done),
@@ -127,7 +135,7 @@ def _answer(done: StudyAnalysis) -> list[str]:
     estimate = done.comparison.analysis.arms[best.label]
     span = interval_text(estimate.lower, estimate.upper)
     if len(done.arms) == 1:
-        first = f"{best.label} has a test AUROC of {estimate.value:.3f} (95 % CI {span})."
+        first = f"{best.label} has a {_metric(done)} of {estimate.value:.3f} (95 % CI {span})."
     else:
         beaten: list[str] = []
         open_: list[str] = []
@@ -138,7 +146,9 @@ def _answer(done: StudyAnalysis) -> list[str]:
                 kinds = {"better": beaten, "equivalent": same, "undecided": open_}
                 kinds[verdict.kind].append(other)
         standing = _standing(beaten, same, open_)
-        first = f"{best.label} has the highest test AUROC, {estimate.value:.3f} (95 % CI {span}): {standing}"
+        first = (
+            f"{best.label} has the highest {_metric(done)}, {estimate.value:.3f} (95 % CI {span}): {standing}"
+        )
     second = _against_ceiling(done)
     return [first, second, " ".join([*_open_question(done), f"This holds for {_scope(done)}."])]
 
@@ -165,8 +175,8 @@ def _standing(beaten: list[str], same: list[str], open_: list[str]) -> str:
 
 def _against_ceiling(done: StudyAnalysis) -> str:
     best = done.arms[0]
-    floors = (best.runs[0].record.get("floors") or {}).items()
-    floor = max(((scores["auroc"], name) for name, scores in floors), default=None)
+    floors = tables.mean_floors(best).items()
+    floor = max(((auroc, name) for name, (auroc, _) in floors), default=None)
     below = ""
     if floor is not None:
         below = f"; {floor[1].replace('_', ' ')}, which learn no features, reach {floor[0]:.3f}"
@@ -178,11 +188,34 @@ def _against_ceiling(done: StudyAnalysis) -> str:
     )
 
 
+def _metric(done: StudyAnalysis) -> str:
+    """Name what is compared."""
+    best = done.arms[0]
+    over = [f"{len(best.targets)} targets"] if len(best.targets) > 1 else []
+    over += [f"{best.folds} folds"] if best.folds > 1 else []
+    return f"test AUROC (mean over {' and '.join(over)})" if over else "test AUROC"
+
+
+def _sampled(done: StudyAnalysis) -> str:
+    """Say what is averaged and what varies together, where cases are not all there is."""
+    study, folds = done.comparison.readings, done.arms[0].folds
+    said = []
+    if folds > 1:
+        said.append(f"Scores are compared within each of {folds} folds alone, and the folds averaged.")
+    if study.patients < study.cases:
+        said.append(f"The {study.cases} images are of {study.patients} patients, whose images vary together.")
+    return "".join(f"{sentence} " for sentence in said)
+
+
 def _scope(done: StudyAnalysis) -> str:
     pairs = done.comparison.analysis.pairs or done.comparison.analysis.arms
     varied = all(arm.varies_training_sets for arm in done.arms)
     of = ", each on a training set of its own," if varied else " on this training set"
-    return scope_text(next(iter(pairs.values())), TERMS, of)
+    if done.arms[0].folds > 1:
+        of = " on these training sets, which overlap,"
+    study = done.comparison.readings
+    terms = replace(TERMS, case="patient") if study.patients < study.cases else TERMS
+    return scope_text(next(iter(pairs.values())), terms, of)
 
 
 def _interaction_row(found: Interaction) -> list[str]:
@@ -205,8 +238,8 @@ def _provenance(done: StudyAnalysis) -> Table:
                 arm.label,
                 f"{weights.get('source', '')}, {weights.get('name', '')}",
                 str(weights.get("sha256") or "")[:12],
-                ", ".join(run.reader for run in arm.runs),
-                str(row["data_hash"])[:12],
+                ", ".join(arm.readers) + (f" x {arm.folds} folds" if arm.folds > 1 else ""),
+                str(row["test_set"] if arm.folds > 1 else row["data_hash"])[:12],
                 str(row["arm_hash"])[:12],
             ]
         )

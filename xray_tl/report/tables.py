@@ -18,7 +18,7 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
     rows = []
     for arm in done.arms:
         estimate = done.comparison.analysis.arms[arm.label]
-        row = {"arm": arm.label, "seeds": len(arm.runs)}
+        row = {"arm": arm.label, "seeds": len(arm.readers)}
         for metric in done.measures["metric"].unique():
             for part in ("value", "lower", "upper"):
                 suffix = "" if part == "value" else f"_{part}"
@@ -28,7 +28,7 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
         row |= {
             "trainable_parameters": arm.mean("trainable_parameters"),
             "fit_s": arm.mean("fit_s"),
-            "threshold": arm.mean("threshold"),
+            "threshold": arm.mean("threshold") if len(arm.targets) == 1 else np.nan,
         }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -137,13 +137,32 @@ def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 
 def shown_confusion(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
-    """Return the mean counts over seeds at each run's own threshold."""
-    head = ["arm", "true positive", "false negative", "true negative", "false positive"]
+    """Return the mean counts over seeds at each run's threshold: of each arm, or each target of the best."""
+    several, best = len(done.arms[0].targets) > 1, done.arms[0]
+    head = [
+        "target" if several else "arm",
+        "true positive",
+        "false negative",
+        "true negative",
+        "false positive",
+    ]
+    shown = [best.only(target, target) for target in best.targets] if several else done.arms
     rows = []
-    for arm in done.arms:
-        counts = np.mean([_confusion(run.scores, float(run.record["threshold"])) for run in arm.runs], axis=0)
-        rows.append([arm.label, *(f"{count:.1f}" for count in counts)])
+    for arm in shown:
+        counts = np.sum([_confusion(run.scores, run.threshold()) for run in arm.runs], axis=0)
+        rows.append([arm.label, *(f"{count:.1f}" for count in counts / len(arm.readers))])
     return head, rows
+
+
+def shown_targets(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
+    """Return the AUROC of each target, a column an arm; no rows of one target."""
+    labels = [arm.label for arm in done.arms]
+    rows = []
+    for target, found in done.by_target.groupby("target", sort=False):
+        by_arm = found.set_index("arm")[["value", "lower", "upper"]].loc[labels].to_numpy()
+        cells = [f"{value:.3f} ({interval_text(lower, upper)})" for value, lower, upper in by_arm]
+        rows.append([str(target), *cells])
+    return ["target", *labels], rows
 
 
 def shown_rates(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
@@ -189,12 +208,27 @@ def _efficiency(done: StudyAnalysis, arm: Arm) -> dict[str, float]:
 
 
 def _floors(done: StudyAnalysis) -> list[dict[str, str]]:
-    floors: dict[str, dict[str, str]] = {}
-    for arm in done.arms:
-        for name, scores in (arm.runs[0].record.get("floors") or {}).items():
-            entry = {"auroc": f"{scores['auroc']:.3f}", "accuracy": f"{scores['accuracy']:.3f}"}
-            floors.setdefault(name, {"name": f"{name.replace('_', ' ')} (floor)", **entry})
-    return list(floors.values())
+    """Return the floors of the best arm's data, mean over its runs, formatted."""
+    return [
+        {
+            "name": f"{name.replace('_', ' ')} (floor)",
+            "auroc": f"{auroc:.3f}",
+            "accuracy": f"{accuracy:.3f}",
+        }
+        for name, (auroc, accuracy) in mean_floors(done.arms[0]).items()
+    ]
+
+
+def mean_floors(arm: Arm) -> dict[str, tuple[float, float]]:
+    """Return AUROC and accuracy of each floor of an arm's data, mean over its runs."""
+    found = [run.record.get("floors") or {} for run in arm.runs]
+    return {
+        name: (
+            float(np.mean([floors[name]["auroc"] for floors in found if name in floors])),
+            float(np.mean([floors[name]["accuracy"] for floors in found if name in floors])),
+        )
+        for name in dict.fromkeys(name for floors in found for name in floors)
+    }
 
 
 def _needed(count: float | None) -> str:

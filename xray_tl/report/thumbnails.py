@@ -24,12 +24,14 @@ class Thumbnail:
 
     Attributes:
         case: Its name.
+        target: What it has or has not, where there are several; else empty.
         truth: Its label.
         probability: What the arm says of it, mean over seeds.
         image: PNG as a data URI, or empty.
     """
 
     case: str
+    target: str
     truth: int
     probability: float
     image: str
@@ -56,17 +58,27 @@ def _mean_scores(arms: list[Arm]) -> pd.DataFrame:
     for arm in arms:
         parts = []
         for run in arm.runs:
-            test = split_of(run.scores, "test").set_index("case")
-            parts.append(test[["truth", "probability"]].assign(rank=test["logit"].rank(pct=True)))
-        by_arm.append(pd.concat(parts).groupby(level=0, sort=False).mean())
-    return pd.concat(by_arm).groupby(level=0, sort=False).mean()
+            test = split_of(run.scores, "test").set_index(["case", "target"])
+            rank = test.groupby(level="target")["logit"].rank(pct=True)
+            parts.append(test[["truth", "probability"]].assign(rank=rank))
+        by_arm.append(pd.concat(parts).groupby(level=[0, 1], sort=False).mean())
+    return pd.concat(by_arm).groupby(level=[0, 1], sort=False).mean()
 
 
 def _thumbnails(done: StudyAnalysis, cases: pd.DataFrame) -> tuple[Thumbnail, ...]:
     atlas = _open(atlas_path(done.study.folder, done.arms[0].test_set))
+    several = len(done.arms[0].targets) > 1
     return tuple(
-        Thumbnail(str(case), int(row["truth"]), float(row["probability"]), _cut(atlas, str(case)))
-        for case, row in cases.iterrows()
+        Thumbnail(
+            str(case),
+            str(target) if several else "",
+            int(truth),
+            float(probability),
+            _cut(atlas, str(case)),
+        )
+        for (case, target), truth, probability in zip(
+            cases.index, cases["truth"], cases["probability"], strict=True
+        )
     )
 
 

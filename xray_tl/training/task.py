@@ -197,11 +197,14 @@ class TransferTask(ScheduledModule):
         checkpoint["data_hash"] = self.data_hash
         checkpoint["fit_s"] = self.fit_s
         checkpoint["open_stages"] = self.classifier.backbone.open_stages
+        checkpoint["scale_and_shift"] = self.classifier.backbone.scale_and_shift()
         checkpoint["history"] = list(self.history)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Open the stages that were open, before the optimizer is built, and fill in what was left out."""
         self.classifier.backbone.open(checkpoint["open_stages"])
+        if "scale_and_shift" in checkpoint:  # older ones have their backbone's own
+            self.classifier.backbone.use_scale_and_shift(checkpoint["scale_and_shift"])
         self.history = list(checkpoint["history"])
         self.frozen_before, self._fit_s = checkpoint["frozen_before"], checkpoint["fit_s"]
         own = self.state_dict()

@@ -1,0 +1,66 @@
+"""What tells the arms of a study apart, in words; no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+UNNAMED = ("seed", "data.seed", "data.train_seed", "data.fold", "shifts", "feature_cache", "logger", "hydra")
+"""Options that never tell arms apart."""
+
+
+def options_of(folder: Path) -> dict[str, Any]:
+    """Read a run's configuration as `group.option` -> value."""
+    path = folder / ".hydra" / "config.yaml"
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return {}
+    return _flat({str(k): v for k, v in config.items()}) if isinstance(config, dict) else {}
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        if key.startswith(UNNAMED):
+            continue
+        flat |= _flat(value, f"{key}.") if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def differing(own: Mapping[str, Any], twins: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the options in which an arm is not like most of its twins, itself among them.
+
+    Of a group whose `name` differs, such as `augment`, the name stands for the others.
+    """
+    found = {
+        key: value for key, value in own.items() if not _is_usual(value, [twin.get(key) for twin in twins])
+    }
+    named = {key.rsplit(".", 1)[0] for key in found if key.endswith(".name")}
+    return {
+        key: value
+        for key, value in found.items()
+        if key.endswith(".name") or key.rsplit(".", 1)[0] not in named
+    }
+
+
+def _is_usual(value: object, among: list[object]) -> bool:
+    """Tell whether more of them have this value than any other."""
+    counts = Counter(map(repr, among))
+    (usual, most), *others = counts.most_common(2)
+    return repr(value) == usual and not (others and others[0][1] == most)
+
+
+def short_name(name: str) -> str:
+    """Name an option by its last part, unless that says too little: then by its group, or whole."""
+    group, _, last = name.rpartition(".")
+    if last == "name" and group:
+        return group
+    return name if last in ("seed", "source") else last
