@@ -179,9 +179,11 @@ def _interactions(arms: list[Arm], computed: Cells) -> list[Interaction]:
 def _overfitting(arms: list[Arm], test: Readings, problems: list[str]) -> dict[str, Estimate]:
     result = {}
     for arm in arms:
-        if arm.varies_training_sets or arm.folds > 1:
-            by = "fold, and hold each other's test images," if arm.folds > 1 else "seed,"
-            problems.append(f"{arm.label}: its training sets differ by {by} so their gap is not analysed")
+        if arm.folds > 1:
+            problems.append("the folds train on each other's test images, so the gap is not analysed")
+            continue
+        if arm.varies_training_sets:
+            problems.append(f"{arm.label}: its training sets differ by seed, so their gap is not analysed")
             continue
         try:
             result[arm.label] = overfitting(readings([arm], "train"), _only(test, arm.label), arm.label)

@@ -85,7 +85,8 @@ def by_seed(complete: pd.DataFrame) -> pd.DataFrame:
         name for name in complete if re.match("test_(?!set)|floor_|ceiling_|efficiency|fit_s", str(name))
     ]
     mean = parts.agg({name: "mean" if name in measured else "first" for name in complete if name not in keys})
-    return pd.concat([complete[~folded], mean.reset_index()[complete.columns]], ignore_index=True)
+    mean = mean.reset_index().assign(data_hash=lambda rows: rows["test_set"])  # that of all folds together
+    return pd.concat([complete[~folded], mean[complete.columns]], ignore_index=True)
 
 
 def floor_rows(complete: pd.DataFrame) -> pd.DataFrame:

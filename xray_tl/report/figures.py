@@ -157,8 +157,11 @@ def draw_rocs(arms: Sequence[Arm]) -> Figure:
             axes.set_aspect("equal")
         for axes in panels[len(targets) :]:
             axes.set_axis_off()
-        figure.supxlabel("1 - specificity", fontsize=9.5, color=INK)
-        figure.supylabel("sensitivity", fontsize=9.5, color=INK)
+        for place in range(0, rows * columns, columns):
+            panels[place].set_ylabel("sensitivity")
+        for axes in panels[max(0, len(targets) - columns) : len(targets)]:
+            axes.set_xlabel("1 - specificity")
+            axes.xaxis.set_tick_params(labelbottom=True)
         _legend_below(figure, panels[0], columns=1)
     return figure
 

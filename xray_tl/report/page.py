@@ -70,7 +70,7 @@ def _draw(done: StudyAnalysis) -> dict[str, Figure]:
     drawn = {
         "auroc": figures.draw_auroc(runs, _intervals(done)),
         "curves": figures.draw_curves(shown),
-        "roc": figures.draw_rocs(shown) if several else figures.draw_roc(shown),
+        **({"rocs": figures.draw_rocs(shown)} if several else {"roc": figures.draw_roc(shown)}),
         "reliability": figures.draw_reliability(
             [best.only(target, target) for target in best.targets] if several else shown
         ),
@@ -108,6 +108,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         targets=Table(*tables.shown_targets(done)),
         metric=_metric(done),
         sampled=_sampled(done),
+        runs_of="seeds and folds" if done.arms[0].folds > 1 else "seeds",
         trimmed=len(done.comparison.analysis.pairs) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
         scope=_scope(done),

@@ -102,7 +102,7 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                     )
                 ),
                 _count(row["trainable_parameters"]),
-                f"{row['fit_s']:.0f} s",
+                f"{row['fit_s']:.0f}\N{NO-BREAK SPACE}s",
             ]
         )
     if not np.isnan(done.ceiling):
