@@ -11,9 +11,12 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
 from torch import nn
+from torchvision.models import resnet18
 
 from tests.conftest import TINY, compose_config
+from tests.data.radiograph_files import write_classes
 from xray_tl.config import SCHEMAS, typed
 from xray_tl.models.cut import Halves
 from xray_tl.models.stages import Backbone
@@ -70,6 +73,40 @@ def test_every_image_passes_once_for_all_epochs_and_seeds(
     assert sum(passes) == once
     assert (first["time"]["feature_cache"], second["time"]["feature_cache"]) == ("miss", "hit")
     assert first["frozen"] == second["frozen"]
+
+
+def _film_options(tmp_path: Path, *options: str) -> DictConfig:
+    """Compose a run on 40 films of 20 patients, from weights in a file."""
+    root, weights = tmp_path / "films", tmp_path / "weights.safetensors"
+    if not root.exists():
+        write_classes(root, 40, per_patient=2)
+        torch.manual_seed(0)
+        save_file(resnet18().state_dict(), weights)
+    own = [item for item in TINY if not item.startswith(("data.", "weights="))]
+    data = ("data=folder", f"data.root={root}", "data.patient_regex='^([0-9]+)_'", "data.image_size=32")
+    return compose_config(*own, *data, "weights=file", f"weights.path={weights}", "mode=frozen", *options)
+
+
+def test_every_image_of_a_folder_passes_once_for_all_folds_and_splits(
+    tmp_path: Path, passes: list[int]
+) -> None:
+    for fold in range(3):
+        run(_film_options(tmp_path, "data.folds=3", f"data.fold={fold}"), tmp_path / str(fold))
+    run(_film_options(tmp_path, "data.seed=5"), tmp_path / "another split")
+    assert sum(passes) == 40
+    run(_film_options(tmp_path, "data.n_train=10"), tmp_path / "fewer")
+    assert sum(passes) < 40 + 40, "what is not used does not pass"
+
+
+def test_features_shared_by_folds_are_those_of_their_own_images(tmp_path: Path) -> None:
+    logits = {}
+    for cache in ("auto", "off"):
+        for fold in range(2):  # the second fold finds the features of the first
+            options = ("data.folds=2", f"data.fold={fold}", f"feature_cache={cache}")
+            run(_film_options(tmp_path, *options), tmp_path / f"{cache}{fold}")
+        logits[cache] = pd.read_csv(tmp_path / f"{cache}1" / PREDICTIONS)["logit"].to_numpy()
+    np.testing.assert_allclose(logits["auto"], logits["off"], atol=1e-4, rtol=0)
+    assert logits["off"].std() > 1e-3, "else the check above could not fail"
 
 
 @pytest.mark.parametrize("mode", ["frozen", "partial"])

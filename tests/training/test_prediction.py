@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from omegaconf import DictConfig
+from safetensors.torch import save_file
+from torchvision.models import resnet18
 
 from tests.conftest import TINY, compose_config
 from tests.data.radiograph_files import films, write_classes, write_png8, write_png16
@@ -55,6 +58,25 @@ def test_scores_are_those_of_the_run(trained: tuple[Path, Path]) -> None:
         assert row.prediction == (row.probability >= scorer.thresholds[0])
         assert row.target == "opacity"
     assert (table["unusual"] == "").mean() > 0.9
+
+
+def test_a_run_that_holds_all_its_weights_keeps_their_normalisation(tmp_path: Path) -> None:
+    """The file that they came from may be gone."""
+    root, weights = write_classes(tmp_path / "films", 40), tmp_path / "weights.safetensors"
+    torch.manual_seed(0)
+    save_file(resnet18().state_dict(), weights)
+    data = ("data=folder", f"data.root={root}", "data.image_size=32", "trainer.max_epochs=1")
+    normal = ("weights.mean=[0.2]", "weights.std=[0.1]")
+    own = [option for option in REAL if not option.startswith("weights=")]
+    cfg = compose_config(*own, *data, "mode=finetune", "weights=file", f"weights.path={weights}", *normal)
+    run(cfg, tmp_path / "run")
+    weights.unlink()
+    table = score(open_scorer(tmp_path / "run", CPU), list_input(root), batch_size=8, workers=1)
+    recorded = read_predictions(tmp_path / "run").set_index("case")["probability"]
+    for row in table.itertuples():
+        name = Path(str(row.path)).relative_to(root).as_posix()
+        assert row.probability == pytest.approx(recorded[name], abs=1e-5)
+    assert "came out exactly" in evaluate(compose_config(name="evaluate"), tmp_path / "run", [])
 
 
 def test_what_is_unlike_the_training_images_is_said(trained: tuple[Path, Path], tmp_path: Path) -> None:

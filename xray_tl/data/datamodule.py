@@ -18,6 +18,7 @@ from xray_tl.cache import Arrays, remember
 from xray_tl.config import DataConfig, SyntheticDataConfig
 from xray_tl.data.allocator import keep_large_blocks
 from xray_tl.data.films import cores
+from xray_tl.data.radiographs import RadiographSource
 from xray_tl.data.rng import SPLITS
 from xray_tl.data.sources import open_data
 from xray_tl.data.splits import (
@@ -105,6 +106,15 @@ class XrayDataModule(LightningDataModule):
         chosen = [k * len(images) // count for k in range(count)]
         for batch in EvenBatches(chosen, count, size):
             yield images.__getitems__(batch)
+
+    def whole(self) -> RadiographSource | None:
+        """Return all images of which the splits are drawn, if there is such a set and all of it is used.
+
+        Other splits of it, such as other folds, then share whatever is computed of its images.
+        """
+        if self.collection is None or getattr(self.config, "n_train", None) is not None:
+            return None
+        return self.collection.source(None, self.device)
 
     def setup(self, stage: str | None = None) -> None:
         """Prepare the splits that a stage needs (`fit`, `test`; all by default).

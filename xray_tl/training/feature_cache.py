@@ -7,7 +7,7 @@ follow from, and shared by all epochs, seeds and jobs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from xray_tl.cache import Arrays, remember
+from xray_tl.data.radiographs import RadiographSource
 from xray_tl.data.rng import SPLITS
+from xray_tl.data.splits import Batch, EvenBatches, OnDemandSplit
 from xray_tl.errors import RunError
 from xray_tl.models.cut import CannotCutError, Halves
 from xray_tl.models.fold import folded
@@ -76,6 +78,7 @@ class FeatureCache:
         self.parts, self.splits, self._frozen = parts, tuple(splits), frozen
         self._entered: int | None = None
         self._used = self._missed = False
+        self._shared: dict[int, Any] = {}  # of all images of a set that splits are drawn from
 
     @property
     def outcome(self) -> str:
@@ -191,6 +194,9 @@ class FeatureCache:
         )
 
     def _kept(self, split: str, trunk: str | None, open_stages: int, halves: Halves) -> Any:  # noqa: ANN401  (an array)
+        data = self.parts.data
+        whole = data.whole() if "test" in self._needed(open_stages) else None
+
         def compute() -> Arrays:
             self._missed = True
             backbone = self.parts.task.classifier.backbone
@@ -198,9 +204,27 @@ class FeatureCache:
                 raise RunError(
                     "a frozen tensor changed between two jobs: its features would be kept as others'"
                 )
-            return {"crossing": _compute(self.parts, split, halves)}
+            if whole is None:
+                log.info("features of %d %s images", data.sizes[split], split)
+                return {"crossing": _compute(self.parts, data.image_batches(split, AT_ONCE), halves)}
+            log.info("features of %d images", len(whole))
+            return {"crossing": _compute(self.parts, _batches(whole), halves)}
 
-        return remember("features", identity(self.parts, split, trunk, open_stages), compute)["crossing"]
+        follows_from = identity(self.parts, split, trunk, open_stages)
+        if whole is None:
+            return remember("features", follows_from, compute)["crossing"]
+        if open_stages not in self._shared:
+            follows_from |= {"data": whole.identity(), "images": len(whole)}
+            self._shared[open_stages] = remember("features", follows_from, compute)["crossing"]
+        source = data.sources[split]
+        assert isinstance(source, RadiographSource)
+        return self._shared[open_stages][source.rows]
+
+
+def _batches(whole: RadiographSource) -> Iterator[Batch]:
+    """Give all images of a set, in order."""
+    images = OnDemandSplit(whole, len(whole))
+    return (images.__getitems__(batch) for batch in EvenBatches(range(len(whole)), len(whole), AT_ONCE))
 
 
 def settle_batchnorm(parts: Parts) -> bool:
@@ -266,14 +290,13 @@ def identity(parts: Parts, split: str, trunk: str | None, where: int) -> dict[st
 
 
 @torch.inference_mode()
-def _compute(parts: Parts, split: str, halves: Halves) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Pass a split through the frozen part [N, ...]."""
-    log.info("features of %d %s images", parts.data.sizes[split], split)
+def _compute(parts: Parts, batches: Iterable[Batch], halves: Halves) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Pass images through the frozen part [N, ...]."""
     backbone = parts.task.classifier.backbone.eval()
     before = folded(halves.before)
     with parts.autocast():
         rows = [
             before(backbone.normalise(batch.image.to(parts.device))).float().cpu().contiguous()
-            for batch in parts.data.image_batches(split, AT_ONCE)
+            for batch in batches
         ]
     return torch.cat(rows).numpy()
