@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
+from torchvision.models import densenet121
 
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
@@ -74,3 +76,19 @@ def test_metadata_that_are_no_values_are_named(tmp_path: Path, backbone: Backbon
     path = _file(tmp_path, backbone, mean=mean, std="[0.2]")
     with pytest.raises(InputError, match=r"weights\.safetensors: metadata mean="):
         build_backbone(MODEL, WeightsConfig(source="file", path=path), 32)
+
+
+def test_a_grey_network_for_chest_films_gives_its_own_features(tmp_path: Path) -> None:
+    """As torchxrayvision's DenseNet121: one channel, intensities from -1024 to 1024, eighteen findings."""
+    torch.manual_seed(0)
+    theirs = densenet121(num_classes=18).eval()
+    theirs.features.conv0 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+    mean, std = (json.dumps(values) for values in CXR)
+    path = tmp_path / "chest.safetensors"
+    save_file(theirs.state_dict() | {"op_threshs": torch.zeros(18)}, path, {"mean": mean, "std": std})
+    model = ModelConfig(name="densenet121", registry="densenet121")
+    ours = build_backbone(model, WeightsConfig(source="file", path=str(path)), 64)[0].eval()
+    images = torch.rand(2, 1, 64, 64)
+    with torch.inference_mode():
+        expected = theirs.features(images * 2048 - 1024).relu().mean((2, 3))
+        torch.testing.assert_close(ours(images), expected, rtol=1e-4, atol=1e-4)
