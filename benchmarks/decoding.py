@@ -3,9 +3,9 @@
     python benchmarks/decoding.py --files 1000 --size 1024
     python benchmarks/decoding.py --rows 1000000
 
-Files: a worker's decoding, and opening all of them with an empty cache and from the cache, each also as a share of
-the rate of a loop that opens, converts and resizes each file. Rows: seconds and peak memory of listing and splitting a table. Quiet the
-machine.
+Files: a worker's decoding, and opening all of them with an empty cache and from the cache; the first two also
+as a share of the rate of a loop that opens, converts and resizes each file. Rows: seconds and peak memory of
+listing and splitting a table. Quiet the machine.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def decode(files: int, size: int, pairs: int) -> None:
             second = time.perf_counter() - start
             print(
                 f"{files} files of {size} px: loop {loop:.1f} s, a worker's decoding {alone:.1f} s (rate "
-                f"{loop / alone:.2f} of the loop's); all of it by {cores} workers, hashes and cache included, "
+                f"{loop / alone:.2f} of the loop's); all of it by {cores} workers, with hashes and cache, "
                 f"{first:.1f} s ({loop / first / cores:.2f} a worker), from the cache {second:.2f} s",
                 flush=True,
             )
