@@ -112,7 +112,7 @@ def summarise(folder: Path) -> None:
     path = write_summary(runs, folder)
     complete = runs["status"] == "complete"
     if complete.any():
-        print("\nTest split, mean ± SD over seeds (n runs):\n")
+        print("\nTest split, mean ± SD over n seeds:\n")
         print(format_arms(arms(runs)))
         print(f"\nReport: {_report(folder, runs)}")
     print(f"\n{complete.sum()} of {len(runs)} runs complete: {path}")

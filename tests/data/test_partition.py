@@ -100,12 +100,20 @@ def test_folds_divide_no_patient_and_have_equal_sizes_and_classes(seed: int) -> 
     fold = folds_of(truth, groups, 5, seed)
     for group in set(groups):
         assert len(set(fold[groups == group])) == 1
-    # Each fold is drawn to within a patient, six images, of its share of what the folds before it left.
+    # The last patients to come are small: no fold can be a patient's images, six, away from another.
     for k in range(5):
-        assert abs((fold == k).sum() - len(groups) / 5) <= 2 * 6
-        assert abs(truth[fold == k].sum() - truth.sum() / 5) <= 2 * 6
+        assert abs((fold == k).sum() - len(groups) / 5) <= 6
+        assert abs(truth[fold == k].sum() - truth.sum() / 5) <= 6
     assert (fold == folds_of(truth, groups, 5, seed)).all()
     assert (fold != folds_of(truth, groups, 5, seed + 1)).any()
+
+
+def test_no_fold_is_empty_beside_a_patient_with_many_images() -> None:
+    groups = np.repeat(np.arange(6), [60, 8, 8, 8, 8, 8])
+    truth = (groups % 2).astype(np.float32)[:, None]
+    fold = folds_of(truth, groups, 5, 0)
+    assert set(fold) == set(range(5))
+    assert (np.bincount(fold) == 60).sum() == 1, "the patient with many stands alone"
 
 
 def test_more_folds_than_patients_are_refused() -> None:

@@ -75,7 +75,5 @@ def test_one_seed_says_what_it_cannot_say(tmp_path: Path) -> None:
 
 def test_only_failed_runs(tmp_path: Path) -> None:
     write_scored(tmp_path, 1.0, 0, status="failed", error="RunError: it broke")
-    with pytest.raises(
-        InputError, match=r"no complete run with predictions: .* is failed: RunError: it broke"
-    ):
+    with pytest.raises(InputError, match=r"no run that can be analysed: .* is failed: RunError: it broke"):
         analyse(tmp_path)

@@ -1,5 +1,6 @@
 """From records to tables."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,7 @@ def test_the_folds_of_a_seed_are_averaged_before_its_seeds(tmp_path: Path) -> No
     assert table.loc[1, "n"] == 2
     assert table.loc[1, "test_auroc"] == pytest.approx(0.755)
     assert table.loc[1, "test_auroc_sd"] == pytest.approx(0.1 / 2**0.5)  # of two seeds, not of four runs
+    shutil.rmtree(tmp_path / "run00")
+    assert list(arms(collect(tmp_path))["n"]) == [1, 1], "a seed without all folds is no seed"
+    shutil.rmtree(tmp_path / "run10")
+    assert not len(arms(collect(tmp_path)))

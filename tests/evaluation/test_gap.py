@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.evaluation.sweeps import TRUTH, scores, write_evaluation, write_scored
+from tests.evaluation.sweeps import TARGETS, TRUTH, labelled, scores, write_evaluation, write_scored
 from xray_tl.errors import InputError
 from xray_tl.evaluation.gap import independent_difference, interval_width, overfitting, shifts_of
 from xray_tl.evaluation.layout import readings
@@ -63,6 +63,23 @@ def test_shifts_of_the_same_patients_are_paired(tmp_path: Path) -> None:
     assert low.ceiling == 0.9
     assert np.isnan(other.ceiling)
     assert len(problems) == 5
+
+
+def test_other_images_need_every_target_and_what_lacks_them_costs_itself_alone(tmp_path: Path) -> None:
+    data = {"targets": ["multilabel", *TARGETS]}
+    for seed in range(2):
+        frame = labelled(1.0, seed)
+        run = write_scored(tmp_path, 1.0, seed, predictions=frame, data=data, threshold=[0.5] * 3)
+        write_evaluation(run, "same", frame, None)
+        write_evaluation(run, "fewer", frame[frame["target"] != "mass"], None)
+        write_evaluation(run, "one class", frame.assign(truth=0), None)
+    (arm,) = Study.load(tmp_path).arms
+    problems: list[str] = []
+    (same,) = shifts_of(tmp_path, arm, problems)
+    assert (same.name, same.drop.value, same.drop.se) == ("same", 0, 0)
+    text = "\n".join(problems)
+    assert "on fewer: these images do not have all of effusion, mass, nodule" in text
+    assert "on one class: the table, target effusion has 0 positive cases" in text
 
 
 def test_more_images_narrow_an_interval_down_to_what_seeds_leave(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ def test_a_treatment_without_readers_stands_for_every_reader() -> None:
             ", target mass, fold 0 has 0 positive cases",
         ),
         (lambda t: t.assign(fold=np.nan), "a row without fold"),
+        (lambda t: t.assign(patient=t["case"] % 2), "has positive cases of one patient alone"),
+        (lambda t: t.assign(patient=t["reader"]), "two patients for case 0"),
     ],
 )
 def test_what_is_no_study_is_refused(change: Callable[[pd.DataFrame], pd.DataFrame], message: str) -> None:

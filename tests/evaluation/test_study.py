@@ -1,11 +1,13 @@
 """A sweep's folder as arms and readers."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tests.evaluation.sweeps import TRUTH, labelled, scores, write_folds, write_scored, write_study
 from xray_tl.errors import InputError
@@ -121,7 +123,12 @@ def test_several_targets_are_analysed_and_rare_ones_named(tmp_path: Path) -> Non
     study = Study.load(tmp_path)
     (arm,) = study.arms
     assert arm.targets == ["effusion", "mass", "nodule"]
-    assert "fewer than 2 test images of a class: hernia" in "\n".join(study.problems)
+    assert "fewer than 2 test images or patients of a class: hernia" in "\n".join(study.problems)
+    areas = [roc_auc_score(rows["truth"], rows["logit"]) for _, rows in frame.groupby("target", sort=False)]
+    assert arm.mean("test_auroc") == pytest.approx(np.mean(areas)), (
+        "of what is analysed, as the record's is not"
+    )
+    assert study.runs["test_auroc"].tolist() == [arm.mean("test_auroc")]
     laid_out = readings([arm])
     assert [len(rows) for rows in laid_out.strata] == [60, 60, 60]
     assert laid_out.cases == 60
@@ -143,6 +150,9 @@ def test_of_several_classes_the_largest_probability_decides(tmp_path: Path) -> N
     found = cells(readings([arm], column="half"), ACCURACY).contrast({arm.label: 1})
     assert found.value == pytest.approx(right.mean())
     assert found.cases == 60
+    without_one = [replace(run, scores=run.scores[run.scores["target"] != "mass"]) for run in arm.runs]
+    found = cells(readings([replace(arm, runs=tuple(without_one))], column="half"), ACCURACY)
+    assert found.contrast({arm.label: 1}).value == pytest.approx(right.mean()), "a class left out is a class"
 
 
 def test_folds_are_one_arm_and_every_seed_needs_all(tmp_path: Path) -> None:

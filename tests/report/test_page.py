@@ -173,3 +173,14 @@ def test_a_cross_validation_is_one_study(tmp_path: Path) -> None:
     assert "The 60 images are of 30 patients" in page
     assert "new seeds on these training sets, which overlap, and new patients" in page
     assert "0, 1, 2, 3, 4 x 3 folds" in page
+
+
+def test_one_target_left_of_two_makes_a_report(tmp_path: Path) -> None:
+    frame = labelled(1.0, 0)
+    rare = frame[frame["target"] == "mass"].assign(truth=0)
+    both = pd.concat([frame[frame["target"] == "nodule"], rare])
+    data = {"targets": ["multilabel", "nodule", "mass"]}
+    write_scored(tmp_path, 1.0, 0, predictions=both, data=data, threshold=[0.5, 0.4])
+    page = write_report(tmp_path).read_text()
+    assert "patients of a class: mass" in page
+    assert pd.read_csv(tmp_path / PARTS / "arms.csv")["threshold"].tolist() == [0.5]

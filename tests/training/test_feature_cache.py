@@ -95,18 +95,19 @@ def test_every_image_of_a_folder_passes_once_for_all_folds_and_splits(
     run(_film_options(tmp_path, "data.seed=5"), tmp_path / "another split")
     assert sum(passes) == 40
     run(_film_options(tmp_path, "data.n_train=10"), tmp_path / "fewer")
-    assert sum(passes) < 40 + 40, "what is not used does not pass"
+    assert 40 < sum(passes) < 40 + 40, "what is not used does not pass, and is not read from where all is"
 
 
 def test_features_shared_by_folds_are_those_of_their_own_images(tmp_path: Path) -> None:
+    """Standardising an untrained trunk enlarges rounding, to 4e-4 of a logit; others' features are .5 off."""
     logits = {}
     for cache in ("auto", "off"):
         for fold in range(2):  # the second fold finds the features of the first
             options = ("data.folds=2", f"data.fold={fold}", f"feature_cache={cache}")
             run(_film_options(tmp_path, *options), tmp_path / f"{cache}{fold}")
         logits[cache] = pd.read_csv(tmp_path / f"{cache}1" / PREDICTIONS)["logit"].to_numpy()
-    np.testing.assert_allclose(logits["auto"], logits["off"], atol=1e-4, rtol=0)
-    assert logits["off"].std() > 1e-3, "else the check above could not fail"
+    np.testing.assert_allclose(logits["auto"], logits["off"], atol=1e-2, rtol=0)
+    assert logits["off"].std() > 0.3, "else the check above could not fail"
 
 
 @pytest.mark.parametrize("mode", ["frozen", "partial"])

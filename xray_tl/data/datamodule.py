@@ -112,7 +112,7 @@ class XrayDataModule(LightningDataModule):
 
         Other splits of it, such as other folds, then share whatever is computed of its images.
         """
-        if self.collection is None or getattr(self.config, "n_train", None) is not None:
+        if self.collection is None or self.config.n_train is not None:
             return None
         return self.collection.source(None, self.device)
 
@@ -208,7 +208,8 @@ class XrayDataModule(LightningDataModule):
                 without = [name for name, there in zip(self.targets.names, both, strict=True) if not there]
                 log.warning("the %s split does not have both classes of %s", split, ", ".join(without))
             return
-        remedy = "another data.seed, or larger fractions, may help"
+        fewer = "fewer data.folds" if getattr(self.config, "folds", None) else "larger fractions"
+        remedy = f"another data.seed, or {fewer}, may help"
         if isinstance(self.config, SyntheticDataConfig):
             remedy = (
                 f"raise data.n_{split}={self.sizes[split]} "

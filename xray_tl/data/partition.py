@@ -62,12 +62,8 @@ def take(
     Returns:
         Which images are chosen [N].
     """
-    known = np.nan_to_num(truth, nan=0.0).astype(np.float64)
-    negative = np.where(np.isnan(truth), 0.0, 1 - np.nan_to_num(truth, nan=0.0)).astype(np.float64)
-    counted = np.concatenate([known, negative, np.ones((len(truth), 1))], axis=1)
-    count = int(groups.max(initial=-1)) + 1
-    brings = np.zeros((count, counted.shape[1]))
-    np.add.at(brings, groups, counted)
+    brings = _brings(truth, groups)
+    count = len(brings)
     target = fraction * brings.sum(0)
     weight = 1 / np.maximum(brings.sum(0), 1.0)
     generator = np.random.default_rng(stream_seed("split", seed, name))
@@ -88,6 +84,9 @@ def take(
 def folds_of(truth: NDArray[np.float32], groups: Groups, folds: int, seed: int) -> Groups:
     """Give every image a fold [N], from 0: whole groups, equal sizes and shares of each class.
 
+    Groups come from the largest to the smallest, in a random order where they are equal; each joins the fold
+    whose counts, of images and of each class, lie furthest below their targets. No fold stays empty.
+
     Args:
         truth: 0 or 1 [N, T]; NaN where it is not known.
         groups: The group of each image [N].
@@ -95,17 +94,21 @@ def folds_of(truth: NDArray[np.float32], groups: Groups, folds: int, seed: int) 
         seed: Draws them.
 
     Raises:
-        InputError: There are fewer groups than folds, and two to train and validate.
+        InputError: There are fewer groups than folds, or too few to train and validate on the others.
     """
-    count = len(set(groups))
+    brings = _brings(truth, groups)
+    count = len(brings)
     if count < max(folds, 3):
         raise InputError(f"data.folds={folds}: the images are of {count} patients, too few for that")
-    fold = np.full(len(truth), folds - 1, dtype=np.int64)
-    left = np.arange(len(truth))
-    for place in range(folds - 1):
-        chosen = take(truth[left], _dense(groups[left]), 1 / (folds - place), seed, f"fold {place}")
-        fold[left[chosen]], left = place, left[~chosen]
-    return fold
+    weight, target = 1 / np.maximum(brings.sum(0), 1.0), brings.sum(0) / folds
+    order = np.random.default_rng(stream_seed("split", seed, "folds")).permutation(count)
+    order = order[np.argsort(-brings[order, -1], kind="stable")]
+    have, fold = np.zeros((folds, brings.shape[1])), np.zeros(count, dtype=np.int64)
+    for group in order:
+        worse = (((have + brings[group] - target) ** 2 - (have - target) ** 2) * weight).sum(1)
+        fold[group] = worse.argmin()
+        have[fold[group]] += brings[group]
+    return fold[groups]
 
 
 def partition(
@@ -147,6 +150,16 @@ def partition(
         split[rest[take(truth[rest], _dense(groups[rest]), share, seeds[1], "val")]] = "val"
     split[split == ""] = "train"
     return [str(name) for name in split]
+
+
+def _brings(truth: NDArray[np.float32], groups: Groups) -> NDArray[np.float64]:
+    """Count what each group brings [G, 2 T + 1]: positives and negatives of each target, images."""
+    known = np.nan_to_num(truth, nan=0.0).astype(np.float64)
+    negative = np.where(np.isnan(truth), 0.0, 1 - np.nan_to_num(truth, nan=0.0)).astype(np.float64)
+    counted = np.concatenate([known, negative, np.ones((len(truth), 1))], axis=1)
+    brings = np.zeros((int(groups.max(initial=-1)) + 1, counted.shape[1]))
+    np.add.at(brings, groups, counted)
+    return brings
 
 
 def _dense(groups: Groups) -> Groups:

@@ -177,7 +177,10 @@ def open_collection(config: RadiographDataConfig) -> Collection:
     folds = None
     if config.folds is not None:
         if any(given):
-            raise InputError(f"data.folds={config.folds}: this data set has a split of its own")
+            raise InputError(
+                f"data.folds={config.folds}: this data set has a split of its own "
+                "(its folders, data.split_column or data.test_list)"
+            )
         folds = folds_of(listing.truth, groups, config.folds, config.seed)
         given = ["test" if fold == config.fold else "" for fold in folds]
     if "" in given and not (listing.table["patient"] != "").any():

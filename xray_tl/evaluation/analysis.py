@@ -107,7 +107,7 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
     study = Study.load(folder)
     if not study.arms:
         why = "; ".join(study.problems)
-        raise InputError(f"{folder} has no complete run with predictions: {why}")
+        raise InputError(f"{folder} has no run that can be analysed: {why}")
     main, *others = study.test_sets
     arms = study.on(main)
     problems = list(study.problems)

@@ -46,8 +46,10 @@ class TwoWayBootstrap:
             chosen = np.concatenate(
                 [rows[place] for rows in groups for place in generator.integers(0, len(rows), len(rows))]
             )
-            parts = [chosen[np.isin(chosen, rows)] for rows in strata] if len(strata) > 1 else [chosen]
-            drawn = [rows for rows in parts if len(rows)]
+            drawn = [chosen]
+            if readings.stratum is not None:
+                own = readings.stratum[chosen]
+                drawn = [chosen[own == value] for value in np.unique(own)]
             self._value[draw, read] = mean_value(metric, truth, rating, drawn)
         count = len(readings.readers)
         self._drawn = generator.random((resamples, count))

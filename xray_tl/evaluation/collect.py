@@ -75,12 +75,17 @@ def arms(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_seed(complete: pd.DataFrame) -> pd.DataFrame:
-    """Average the folds of a cross-validation: one row a seed of an arm; other runs stay as they are."""
+    """Average the folds of a cross-validation: one row a seed of an arm; other runs stay as they are.
+
+    A seed that has not been tested on every fold is left out.
+    """
     folded = complete["fold"].notna()
     if not folded.any():
         return complete
     keys = [*ARM, *APART, "seed", "train_seed"]
-    parts = complete[folded].groupby(keys, dropna=False, sort=False)
+    rows = complete[folded]
+    tested = rows.groupby(keys, dropna=False)["fold"].transform("nunique")
+    parts = rows[tested == rows["folds"]].groupby(keys, dropna=False, sort=False)
     measured = [
         name for name in complete if re.match("test_(?!set)|floor_|ceiling_|efficiency|fit_s", str(name))
     ]
@@ -191,6 +196,7 @@ def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         "data_hash": record.get("data_hash"),
         "test_set": data.get("folds_id") or _test_set(folder) or record.get("data_hash"),
         "fold": data.get("fold"),
+        "folds": data.get("folds"),
         "error": record.get("error"),
         "run_dir": folder.name,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from xray_tl.errors import InputError
 from xray_tl.evaluation.covariance import METRICS, Metric
 from xray_tl.evaluation.estimates import LEVEL
 from xray_tl.evaluation.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
-from xray_tl.evaluation.readings import Readings
+from xray_tl.evaluation.readings import PATIENT, STRATA, Readings
 from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict, verdicts
 from xray_tl.evaluation.wording import Terms, interval_text, p_text, scope_text, verdict_text
 from xray_tl.records import finite
@@ -110,7 +110,7 @@ def read_scores(path: Path) -> Readings:
     """
     if not path.is_file():
         raise InputError(f"scores={path} is not a file")
-    names = {"reader": str, "treatment": str, "case": str}
+    names = dict.fromkeys(("reader", "treatment", "case", *STRATA, PATIENT), str)
     try:
         table = pd.read_csv(path, dtype=names, keep_default_na=True)
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
@@ -136,7 +136,7 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
     positive = int(study.truth.sum())
     lines = [
         f"{len(study.treatments)} treatments, {len(study.readers)} {terms.reader}s, {study.cases} "
-        f"{terms.case}s{_sampled(study, positive)}",
+        f"{terms.case}s{_of_whom(study, positive)}",
         "",
     ]
     arms = pd.DataFrame(
@@ -172,11 +172,12 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
             for pair, estimate in done.analysis.pairs.items()
         ]
         any_pair = next(iter(done.analysis.pairs.values()))
-        lines.append(f"Holds for {scope_text(any_pair, terms)}.")
+        sampled = replace(terms, case="patient") if study.patients < study.cases else terms
+        lines.append(f"Holds for {scope_text(any_pair, sampled)}.")
     return "\n".join(lines)
 
 
-def _sampled(study: Readings, positive: int) -> str:
+def _of_whom(study: Readings, positive: int) -> str:
     """Say how many cases are positive, and whose they are."""
     of = f" of {study.patients} patients" if study.patients < study.cases else ""
     if len(study.strata) == 1:

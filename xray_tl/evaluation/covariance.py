@@ -93,7 +93,12 @@ def mean_covariance(
     """
     moved = np.zeros((int(unit.max()) + 1, len(rating)))
     for rows in strata:
-        np.add.at(moved, unit[rows], influence(truth[rows], rating[:, rows]).T / len(strata))
+        own = influence(truth[rows], rating[:, rows])
+        for cases in (truth[rows], ~truth[rows]):  # n - 1 of n cases: of patients, where they are fewer
+            count, units = int(cases.sum()), len(np.unique(unit[rows][cases]))
+            if units < count:
+                own[:, cases] *= np.sqrt((count - 1) / count * units / (units - 1))
+        np.add.at(moved, unit[rows], own.T / len(strata))
     return np.asarray(moved.T @ moved)
 
 

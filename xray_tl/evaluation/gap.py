@@ -16,7 +16,7 @@ from xray_tl.evaluation.estimates import LEVEL, Estimate, estimate, projected
 from xray_tl.evaluation.layout import laid_out
 from xray_tl.evaluation.mrmc import Cells, cells
 from xray_tl.evaluation.readings import Readings
-from xray_tl.evaluation.scores import read_predictions
+from xray_tl.evaluation.scores import read_patients, read_predictions
 from xray_tl.evaluation.study import Arm, Run
 from xray_tl.records import EVALUATIONS, read_record
 
@@ -104,29 +104,45 @@ def shifts_of(folder: Path, arm: Arm, problems: list[str]) -> tuple[Shift, ...]:
     for run in arm.runs:
         for place in sorted((folder / str(run.row["run_dir"])).glob(f"{EVALUATIONS}/*/")):
             try:
-                tested = Tested(run, read_predictions(place), read_record(place) or {})
+                tested = Tested(run, read_predictions(place), read_record(place) or {}, read_patients(place))
             except InputError as error:
                 problems.append(f"left out: {arm.label}: {error}")
             else:
                 found.setdefault(place.name, []).append(tested)
-    return tuple(_shift(arm, name, entries) for name, entries in found.items())
+    shifts = []
+    for name, entries in found.items():
+        try:
+            shifts.append(_shift(arm, name, entries))
+        except InputError as error:
+            problems.append(f"left out: {arm.label} on {name}: {error}")
+    return tuple(shifts)
 
 
 class Tested(NamedTuple):
-    """A run tested on other images: the run, its scores there, and the record of that."""
+    """A run tested on other images: the run, its scores there, the record of that, the images' patients."""
 
     run: Run
     scores: pd.DataFrame
     record: dict[str, Any]
+    patients: dict[str, str]
 
 
 def _shift(arm: Arm, name: str, entries: list[Tested]) -> Shift:
     own = laid_out([replace(arm, runs=tuple(entry.run for entry in entries))])
-    shifted = tuple(replace(entry.run, scores=entry.scores) for entry in entries)
-    other = laid_out([replace(arm, runs=shifted)])
+    shifted = [
+        replace(
+            entry.run,
+            scores=entry.scores[entry.scores["target"].isin(arm.targets)],
+            patients=entry.patients,
+        )
+        for entry in entries
+    ]
+    if not all(set(run.scores["target"]) == set(arm.targets) for run in shifted):
+        raise InputError(f"these images do not have all of {', '.join(arm.targets)}")
+    other = laid_out([replace(arm, runs=tuple(shifted))])
     ceiling = (entries[0].record.get("ceiling") or {}).get("auroc")
     keys = own.columns.difference(["rating"])
-    if other[keys].equals(own[keys]):
+    if set(other) == set(own) and other[keys].equals(own[keys]):
         both = pd.concat([other.assign(treatment="shifted"), own.assign(treatment="own")])
         drop = cells(Readings.of_table(both)).contrast({"shifted": 1, "own": -1})
     else:

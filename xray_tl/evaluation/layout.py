@@ -33,7 +33,7 @@ def laid_out(arms: Sequence[Arm], split: str = "test", column: str = "logit") ->
     for arm in arms:
         for run in arm.runs:
             rows = split_of(run.scores, split)
-            if column == "half" and run.is_multiclass:
+            if column == "half" and "right" in rows:
                 rows = _whether_right(rows)
             part = pd.DataFrame(
                 {
@@ -62,12 +62,6 @@ def _rating(rows: pd.DataFrame, run: Run, column: str) -> pd.Series:
 
 
 def _whether_right(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row an image, right where the largest probability is that of its class.
-
-    It says so of the first class: truth and decision agree where the image is decided rightly.
-    """
-    decided = rows.loc[rows.groupby("case", sort=False)["probability"].idxmax()].set_index("case")["truth"]
-    first = rows[rows["target"] == rows["target"].iloc[0]].reset_index(drop=True)
-    right = first["case"].map(decided) > 0.5
-    truth = first["truth"] > 0.5
-    return first.assign(half=(truth == right).astype(float) - 0.5)
+    """Return one row an image: its truth of one class, and a score whose sign agrees where it is right."""
+    first = rows[rows["target"] == rows["target"].iloc[0]]
+    return first.assign(half=((first["truth"] > 0.5) == first["right"]).astype(float) - 0.5)

@@ -29,7 +29,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in config.items():
         key = f"{prefix}{name}"
-        if key.startswith(UNNAMED):
+        if key in UNNAMED or key.startswith(tuple(f"{name}." for name in UNNAMED)):
             continue
         flat |= _flat(value, f"{key}.") if isinstance(value, dict) else {key: value}
     return flat

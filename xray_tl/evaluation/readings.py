@@ -130,10 +130,11 @@ def natural(names: Iterable[object]) -> list[object]:
 def _laid_out(rows: pd.DataFrame, strata: list[str], name: str) -> Readings:
     keys = [*strata, "case"]
     place = rows.groupby(keys, sort=False).ngroup().to_numpy()
-    first = rows.assign(place=place).drop_duplicates("place").sort_values("place")
+    first = rows[~pd.Series(place, rows.index).duplicated()]  # in order of place
     truth = (first["truth"] > 0.5).to_numpy()
     stratum = np.asarray(first.groupby(strata, sort=False).ngroup(), np.int64) if strata else None
-    _check_classes(first, strata, name)
+    units = _units(rows, first["case"], name)
+    _check_classes(first.assign(unit=units), strata, name)
     treatment, treatments = pd.factorize(rows["treatment"])
     readers = natural(set(rows["reader"]) - {NO_READER}) or [NO_READER]
     alone = (rows["reader"] == NO_READER).to_numpy()
@@ -159,28 +160,37 @@ def _laid_out(rows: pd.DataFrame, strata: list[str], name: str) -> Readings:
         names,
         stratum,
         pd.factorize(first["case"])[0],
-        _units(first),
+        units,
     )
 
 
 def _check_classes(first: pd.DataFrame, strata: list[str], name: str) -> None:
     """Refuse a target or fold that has no AUROC, or no error of it."""
-    counts = first.groupby(strata, sort=False)["truth"] if strata else [((), first["truth"])]
-    for values, truth in counts:
+    for values, rows in first.groupby(strata, sort=False) if strata else [((), first)]:
         of = "".join(f", {column} {value}" for column, value in zip(strata, values, strict=True))
-        for kind, count in (("positive", int(truth.sum())), ("negative", int((1 - truth).sum()))):
-            if count < 2:
+        for kind, positive in (("positive", True), ("negative", False)):
+            own = rows[(rows["truth"] > 0.5) == positive]
+            if len(own) < 2:
                 raise InputError(
-                    f"{name}{of} has {count} {kind} cases: an AUROC and its error need two of each kind"
+                    f"{name}{of} has {len(own)} {kind} cases: an AUROC and its error need two of each kind"
+                )
+            if own["unit"].nunique() < 2:
+                raise InputError(
+                    f"{name}{of} has {kind} cases of one patient alone: the error of an AUROC needs two"
                 )
 
 
-def _units(first: pd.DataFrame) -> Rows:
+def _units(rows: pd.DataFrame, cases: pd.Series, name: str) -> Rows:
     """Return what each case was sampled with: its patient where that is known, else itself."""
-    unit = "case " + first["case"]
-    if PATIENT in first:
-        known = first[PATIENT].notna() & (first[PATIENT].astype(str) != "")
-        unit = unit.where(~known, "patient " + first[PATIENT].astype(str))
+    unit = "case " + cases
+    if PATIENT in rows:
+        known = rows[rows[PATIENT].notna() & (rows[PATIENT].astype(str) != "")]
+        pairs = known[["case", PATIENT]].drop_duplicates()
+        double = pairs.duplicated("case")
+        if double.any():
+            raise InputError(f"{name} has two patients for case {pairs['case'][double].iloc[0]}")
+        whose = cases.map(pairs.set_index("case")[PATIENT].astype(str))
+        unit = unit.where(whose.isna(), "patient " + whose)
     return pd.factorize(unit)[0].astype(np.int64)
 
 

@@ -25,7 +25,8 @@ def read_predictions(folder: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{folder.name} has no {PREDICTIONS}")
     try:
-        frame = pd.read_csv(path, dtype={"split": str, "case": str, "target": str})
+        names = {"split": str, "case": str, "target": str}
+        frame = pd.read_csv(path, dtype=names, keep_default_na=False)  # a class may be called None
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path} is not a table: {str(error).splitlines()[0]}") from error
     absent = [column for column in COLUMNS if column not in frame]
@@ -54,10 +55,11 @@ def read_patients(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        table = pd.read_csv(path, dtype=str, usecols=["name", "patient"]).dropna()
+        table = pd.read_csv(path, dtype=str, usecols=["name", "patient"], keep_default_na=False)
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path} is not a table: {str(error).splitlines()[0]}") from error
-    return dict(zip(table["name"], table["patient"], strict=True))
+    known = table[table["patient"] != ""]
+    return dict(zip(known["name"], known["patient"], strict=True))
 
 
 def split_of(frame: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -73,3 +75,11 @@ def images_id(frame: pd.DataFrame) -> str:
     test = split_of(frame, "test")
     columns = [column for column in ("case", "target", "truth", IDEAL) if column in test]
     return hashlib.sha256(test[columns].to_csv(index=False, float_format="%.6g").encode()).hexdigest()
+
+
+def with_right(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add, to scores of several classes, whether the largest probability of an image is that of its class."""
+    largest = frame.groupby(["split", "case"], sort=False)["probability"].idxmax()
+    right = frame.loc[largest].set_index(["split", "case"])["truth"] > 0.5
+    keys = pd.MultiIndex.from_frame(frame[["split", "case"]])
+    return frame.assign(right=right.loc[keys].to_numpy())

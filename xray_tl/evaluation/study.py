@@ -13,8 +13,9 @@ import pandas as pd
 
 from xray_tl.errors import InputError
 from xray_tl.evaluation.collect import APART, ARM, PROBLEMS, collect
+from xray_tl.evaluation.covariance import auroc
 from xray_tl.evaluation.options import differing, options_of, short_name
-from xray_tl.evaluation.scores import read_patients, read_predictions, split_of
+from xray_tl.evaluation.scores import read_patients, read_predictions, split_of, with_right
 from xray_tl.records import read_record
 
 LEAST_CASES = 2
@@ -48,11 +49,6 @@ class Run:
     def fold(self) -> int | None:
         """Return which fold it was tested on; `None` without cross-validation."""
         return (self.record.get("data") or {}).get("fold")
-
-    @property
-    def is_multiclass(self) -> bool:
-        """Tell whether each image has exactly one of the targets."""
-        return ((self.record.get("data") or {}).get("targets") or [""])[0] == "multiclass"
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -152,18 +148,24 @@ class Study:
         for _, row in runs[runs["status"] == "complete"].iterrows():
             place = folder / str(row["run_dir"])
             try:
-                scores = read_predictions(place)
+                scores, patients = read_predictions(place), read_patients(place)
                 _check(scores, place.name)
             except InputError as error:
                 problems.append(f"left out: {error}")
                 continue
             reader = f"{row['seed']}" + (f"/{row['train_seed']}" if varied else "")
             key = tuple(row[[*ARM, *APART]].fillna("").tolist())
-            run = Run(row, read_record(place) or {}, scores, reader, read_patients(place))
+            record = read_record(place) or {}
+            if ((record.get("data") or {}).get("targets") or [""])[0] == "multiclass":
+                scores = with_right(scores)
+            run = Run(row, record, scores, reader, patients)
             complete.append((key, run))
         arms = _arms(folder, _with_all_folds(complete, problems), problems)
-        labels = {str(run.row["run_dir"]): arm.label for arm in arms for run in arm.runs}
-        return cls(folder, runs.assign(label=runs["run_dir"].map(labels)), arms, tuple(problems))
+        analysed = {str(run.row["run_dir"]): (arm.label, run) for arm in arms for run in arm.runs}
+        label = runs["run_dir"].map({place: name for place, (name, _) in analysed.items()})
+        area = runs["run_dir"].map({place: run.row["test_auroc"] for place, (_, run) in analysed.items()})
+        runs = runs.assign(label=label, test_auroc=area.fillna(runs["test_auroc"]))
+        return cls(folder, runs, arms, tuple(dict.fromkeys(problems)))
 
     @cached_property
     def test_sets(self) -> list[str]:
@@ -205,27 +207,34 @@ def _with_all_folds(
 
 
 def _analysable(arms: list[Arm], problems: list[str]) -> list[Arm]:
-    """Leave out targets that have too few test images of a class, in the whole or in a fold, and say so."""
-    test = pd.concat([split_of(run.scores, "test").assign(fold=run.fold or 0) for run in arms[0].runs])
-    cells = test.drop_duplicates(["target", "fold", "case"]).groupby(["target", "fold"])["truth"]
-    scarce = (cells.sum() < LEAST_CASES) | (cells.count() - cells.sum() < LEAST_CASES)
+    """Leave out targets that too few patients have or lack, in the whole or in a fold, and say so."""
+    parts = []
+    for run in arms[0].runs:
+        rows = split_of(run.scores, "test")
+        whose = [run.patients.get(case, f"case {case}") for case in rows["case"]]
+        parts.append(rows.assign(fold=run.fold or 0, patient=whose))
+    cells = pd.concat(parts).groupby(["target", "fold", "truth"])["patient"].nunique().unstack()
+    scarce = (cells.reindex(columns=[0, 1]).fillna(0) < LEAST_CASES).any(axis=1)
     found = {str(target): bool(few) for target, few in scarce.groupby(level=0).any().items()}
     rare = [target for target in arms[0].targets if found.get(target, True)]
     if not rare:
         return arms
-    fold = " in a fold" if arms[0].folds > 1 else ""
-    problems.append(
-        f"not analysed, having fewer than {LEAST_CASES} test images of a class{fold}: {', '.join(rare)}"
-    )
+    of = "images or patients of a class" + (" in a fold" if arms[0].folds > 1 else "")
+    problems.append(f"not analysed, having fewer than {LEAST_CASES} test {of}: {', '.join(rare)}")
     if len(rare) == len(arms[0].targets):
         return []
-    return [
-        replace(
-            arm,
-            runs=tuple(replace(run, scores=run.scores[~run.scores["target"].isin(rare)]) for run in arm.runs),
-        )
-        for arm in arms
+    return [replace(arm, runs=tuple(_without(run, rare) for run in arm.runs)) for arm in arms]
+
+
+def _without(run: Run, targets: list[str]) -> Run:
+    """Leave targets out of a run, and out of its AUROC."""
+    scores = run.scores[~run.scores["target"].isin(targets)]
+    areas = [
+        auroc((rows["truth"] > 0.5).to_numpy(), rows["logit"].to_numpy(float)[None])[0]
+        for _, rows in split_of(scores, "test").groupby("target")
     ]
+    row = run.row.to_dict() | {"test_auroc": float(np.mean(areas))}
+    return replace(run, scores=scores, row=pd.Series(row))
 
 
 def _arms(folder: Path, complete: list[tuple[tuple[Any, ...], Run]], problems: list[str]) -> tuple[Arm, ...]:

@@ -73,7 +73,9 @@ def _stated(file: Path) -> tuple[Channels, Channels] | None:
         try:
             values = json.loads(stated[name])
         except ValueError:
-            raise InputError(f"{origin} is no list of numbers") from None
+            raise InputError(
+                f"{origin} is no list of numbers: weights.mean and weights.std take its place"
+            ) from None
         found.append(_spread(_checked(values, origin, positive=name == "std")))
     return found[0], found[1]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -85,6 +86,12 @@ def build_backbone(
             if isinstance(layer, nn.Dropout):
                 layer.p = model.dropout
     mean, std = normalisation(weights, trunk)
+    if (mean, std) != (
+        trunk.mean,
+        trunk.std,
+    ):  # the same tensors, normalised in another way, are other weights
+        whole = f"{provenance.sha256} {mean} {std}".encode()
+        provenance = replace(provenance, sha256=hashlib.sha256(whole).hexdigest())
     return Backbone(trunk.net, trunk.num_features, trunk.stage_of, mean, std, stem=model.stem), provenance
 
 

@@ -32,7 +32,8 @@ class Provenance:
     Attributes:
         source: `imagenet`, `source`, `random` or `file`.
         name: The weights' published name, the budget, the seed, or the file's name.
-        sha256: Hash of the trunk's tensors as loaded, before the stem is converted.
+        sha256: Hash of the trunk's tensors as loaded, before the stem is converted, and of how images are
+            normalised for them, where that is not as the backbone's own.
     """
 
     source: str

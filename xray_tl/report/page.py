@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.figure import Figure
@@ -119,7 +120,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         best=done.arms[0].label,
         svg=svg,
         rates=Table(*tables.shown_rates(done)),
-        audit=first.get("audit") or [],
+        audit=_audit(done),
         generated="audit" not in first,
         provenance=_provenance(done),
         problems=done.problems,
@@ -197,6 +198,25 @@ def _metric(done: StudyAnalysis) -> str:
     return f"test AUROC (mean over {' and '.join(over)})" if over else "test AUROC"
 
 
+def _audit(done: StudyAnalysis) -> list[dict[str, Any]]:
+    """Return what audits found; of a cross-validation those of every fold, with the folds that have it."""
+    arm = done.arms[0]
+    runs = [run for run in arm.runs if run.reader == arm.readers[0]]
+    found: dict[tuple[str, str, bool], list[int | None]] = {}
+    for run in runs:
+        for finding in run.record.get("audit") or []:
+            key = (finding["kind"], finding["text"], finding["serious"])
+            found.setdefault(key, []).append(run.fold)
+    return [
+        {
+            "kind": kind if len(folds) == len(runs) else f"{kind}, fold {', '.join(map(str, folds))}",
+            "text": text,
+            "serious": serious,
+        }
+        for (kind, text, serious), folds in found.items()
+    ]
+
+
 def _sampled(done: StudyAnalysis) -> str:
     """Say what is averaged and what varies together, where cases are not all there is."""
     study, folds = done.comparison.readings, done.arms[0].folds
@@ -212,8 +232,8 @@ def _scope(done: StudyAnalysis) -> str:
     pairs = done.comparison.analysis.pairs or done.comparison.analysis.arms
     varied = all(arm.varies_training_sets for arm in done.arms)
     of = ", each on a training set of its own," if varied else " on this training set"
-    if done.arms[0].folds > 1:
-        of = " on these training sets, which overlap,"
+    if done.arms[0].folds > 1 and not varied:
+        of = " on these training sets" + (", which overlap," if done.arms[0].folds > 2 else "")
     study = done.comparison.readings
     terms = replace(TERMS, case="patient") if study.patients < study.cases else TERMS
     return scope_text(next(iter(pairs.values())), terms, of)

@@ -28,7 +28,7 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
         row |= {
             "trainable_parameters": arm.mean("trainable_parameters"),
             "fit_s": arm.mean("fit_s"),
-            "threshold": arm.mean("threshold") if len(arm.targets) == 1 else np.nan,
+            "threshold": np.mean([run.threshold() for run in arm.runs]) if len(arm.targets) == 1 else np.nan,
         }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -167,7 +167,12 @@ def shown_targets(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 def shown_rates(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return what was tried for each arm before its runs: mean validation AUROC of each pair of rates."""
-    found = {arm.label: arm.runs[0].record.get("tuning") for arm in done.arms}
+    found = {
+        arm.label if arm.folds == 1 else f"{arm.label}, fold {run.fold}": run.record.get("tuning")
+        for arm in done.arms
+        for run in arm.runs
+        if run.reader == arm.readers[0]
+    }
     tunings = {label: tuning for label, tuning in found.items() if tuning}
     pairs = list(dict.fromkeys(tuple(pair) for tuning in tunings.values() for pair in tuning["rates"]))
     head = ["arm", *(f"{backbone:g} / {head:g}" for backbone, head in pairs), "chosen"]

@@ -17,6 +17,7 @@ from xray_tl.config import WeightsConfig, conf_dir, typed
 from xray_tl.data.radiographs import Collection
 from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.collect import with_ceiling
+from xray_tl.files import write_text
 from xray_tl.records import EVALUATIONS, PREDICTIONS, RECORD, SPLIT, read_record, write_record
 from xray_tl.runfolder import BEST, load_config
 from xray_tl.training import predictions
@@ -87,6 +88,8 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
     folder = _new_folder(run, cfg.name, overrides)
     table = predictions.table({"test": test}, parts.data, ideal)
     predictions.write_table(table, folder / PREDICTIONS)
+    if parts.data.collection is not None:
+        write_text(folder / SPLIT, parts.data.collection.split_table().to_csv(index=False))
     write_record(folder, _record(record, parts, overrides, metrics, ceiling))
     return f"{_side_by_side(record, metrics['test'], ceiling)}\n{folder}"
 

@@ -127,7 +127,7 @@ def _describe_parts(parts: Parts) -> Record:
         "data": parts.data.describe(),
         "data_hash": parts.data.data_hash(),
         "sizes": dict(parts.data.sizes),
-        "weights": dict(vars(parts.provenance)),
+        "weights": {**vars(parts.provenance), "scale_and_shift": backbone.scale_and_shift()},
         "parameters": {"total": total, "trainable": total - frozen},
         "ceiling": None,
         "floors": None,

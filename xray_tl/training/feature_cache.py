@@ -78,7 +78,7 @@ class FeatureCache:
         self.parts, self.splits, self._frozen = parts, tuple(splits), frozen
         self._entered: int | None = None
         self._used = self._missed = False
-        self._shared: dict[int, Any] = {}  # of all images of a set that splits are drawn from
+        self._whole: Any = None  # what crosses of all images that splits are drawn from, while it is needed
 
     @property
     def outcome(self) -> str:
@@ -104,6 +104,7 @@ class FeatureCache:
         trunk = trunk or frozen_sha256(backbone, open_stages)[1]
         for split in self._needed(open_stages):
             data.use_crossing(split, torch.from_numpy(self._kept(split, trunk, open_stages, halves)))
+        self._whole = None
         backbone.enter(halves)
         self._used = True
 
@@ -195,7 +196,8 @@ class FeatureCache:
 
     def _kept(self, split: str, trunk: str | None, open_stages: int, halves: Halves) -> Any:  # noqa: ANN401  (an array)
         data = self.parts.data
-        whole = data.whole() if "test" in self._needed(open_stages) else None
+        last = open_stages == self.parts.task.policy.most_open
+        whole = data.whole() if last and "train" in self.splits else None
 
         def compute() -> Arrays:
             self._missed = True
@@ -213,12 +215,12 @@ class FeatureCache:
         follows_from = identity(self.parts, split, trunk, open_stages)
         if whole is None:
             return remember("features", follows_from, compute)["crossing"]
-        if open_stages not in self._shared:
+        if self._whole is None:
             follows_from |= {"data": whole.identity(), "images": len(whole)}
-            self._shared[open_stages] = remember("features", follows_from, compute)["crossing"]
+            self._whole = remember("features", follows_from, compute)["crossing"]
         source = data.sources[split]
         assert isinstance(source, RadiographSource)
-        return self._shared[open_stages][source.rows]
+        return self._whole[source.rows]
 
 
 def _batches(whole: RadiographSource) -> Iterator[Batch]:

@@ -82,6 +82,7 @@ def _identity(parts: Parts) -> dict[str, Any]:
         "epochs": settings.trainer.max_epochs,
         "early_stopping": settings.trainer.early_stopping,
         "weights": parts.provenance.sha256,
+        "normalise": parts.task.classifier.backbone.scale_and_shift(),
         "data": {split: [parts.data.sources[split].identity(), parts.data.sizes[split]] for split in FIT},
         "batch_size": settings.data.batch_size,
         "precision": parts.precision,
