@@ -181,3 +181,11 @@ def test_a_stored_configuration_has_the_hash_of_the_composed_one(tmp_path: Path)
     stored = OmegaConf.load(tmp_path / "config.yaml")
     assert isinstance(stored, DictConfig)
     assert config_hash(stored) == config_hash(cfg)
+
+
+def test_folds_are_runs_of_one_arm() -> None:
+    options = ("data=folder", "data.root=films", "data.folds=3")
+    folds = [compose_config(*options, f"data.fold={fold}") for fold in range(3)]
+    assert len({arm_hash(cfg) for cfg in folds}) == 1
+    assert len({config_hash(cfg) for cfg in folds}) == 3
+    assert arm_hash(compose_config("data=folder", "data.root=films", "data.folds=4")) != arm_hash(folds[0])
