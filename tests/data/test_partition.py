@@ -111,9 +111,10 @@ def test_folds_divide_no_patient_and_have_equal_sizes_and_classes(seed: int) -> 
 def test_no_fold_is_empty_beside_a_patient_with_many_images() -> None:
     groups = np.repeat(np.arange(6), [60, 8, 8, 8, 8, 8])
     truth = (groups % 2).astype(np.float32)[:, None]
-    fold = folds_of(truth, groups, 5, 0)
-    assert set(fold) == set(range(5))
-    assert (np.bincount(fold) == 60).sum() == 1, "the patient with many stands alone"
+    for seed in range(20):  # in any order of patients
+        fold = folds_of(truth, groups, 5, seed)
+        assert set(fold) == set(range(5))
+        assert (np.bincount(fold) == 60).sum() == 1, "the patient with many stands alone"
 
 
 def test_more_folds_than_patients_are_refused() -> None:

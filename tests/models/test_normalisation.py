@@ -51,6 +51,16 @@ def test_it_is_imagenets_unless_the_file_or_the_user_says_otherwise(
     assert _normalised(asked) == [-2, 0, 2]
 
 
+def test_the_same_tensors_normalised_otherwise_are_other_weights(tmp_path: Path, backbone: Backbone) -> None:
+    path = _file(tmp_path, backbone)
+    imagenet = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    hashes = [
+        build_backbone(MODEL, WeightsConfig(source="file", path=path, **options), 32)[1].sha256  # type: ignore[arg-type]
+        for options in ({}, imagenet, {"mean": [0.5], "std": [0.2]})
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -86,10 +86,8 @@ def build_backbone(
             if isinstance(layer, nn.Dropout):
                 layer.p = model.dropout
     mean, std = normalisation(weights, trunk)
-    if (mean, std) != (
-        trunk.mean,
-        trunk.std,
-    ):  # the same tensors, normalised in another way, are other weights
+    if (mean, std) != (trunk.mean, trunk.std):
+        # the same tensors, normalised in another way, are other weights
         whole = f"{provenance.sha256} {mean} {std}".encode()
         provenance = replace(provenance, sha256=hashlib.sha256(whole).hexdigest())
     return Backbone(trunk.net, trunk.num_features, trunk.stage_of, mean, std, stem=model.stem), provenance
