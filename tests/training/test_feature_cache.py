@@ -21,7 +21,7 @@ from xray_tl.config import SCHEMAS, typed
 from xray_tl.models.cut import Halves
 from xray_tl.models.stages import Backbone
 from xray_tl.records import PREDICTIONS
-from xray_tl.training import feature_cache
+from xray_tl.training import feature_cache, random_trunk
 from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.run import run
 
@@ -64,7 +64,7 @@ def test_cached_and_uncached_runs_agree(tiny: Tiny, tmp_path: Path, model: str, 
 def test_every_image_passes_once_for_all_epochs_and_seeds(
     tiny: Tiny, tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feature_cache, "BATCHNORM_IMAGES", 10)
+    monkeypatch.setattr(random_trunk, "BATCHNORM_IMAGES", 10)
     first = run(tiny("mode=frozen", "weights=random"), tmp_path / "0")
     images = 24 + 16 + 16
     once = images + 10  # some of the training images for BatchNorm's statistics too

@@ -12,7 +12,7 @@ from xray_tl.config import typed
 from xray_tl.models.freeze import policy_names
 from xray_tl.models.registry import backbone_names
 from xray_tl.training.assembly import Parts, assemble, fit_standardiser
-from xray_tl.training.feature_cache import settle_batchnorm
+from xray_tl.training.random_trunk import settle_batchnorm
 from xray_tl.training.trainer import build_trainer, expected_warnings
 
 EPOCHS = 2

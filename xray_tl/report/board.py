@@ -23,7 +23,7 @@ from xray_tl.evaluation.metrics import auroc
 from xray_tl.evaluation.scores import read_predictions, split_of
 from xray_tl.evaluation.study import Arm, Run
 from xray_tl.files import atomic_path
-from xray_tl.report.figures import draw_confusion, draw_reliability, draw_roc
+from xray_tl.report.curves import draw_confusion, draw_reliability, draw_roc
 
 FOLDER = "tensorboard"
 EVENTS = "events.out.tfevents.figures"

@@ -15,7 +15,7 @@ from xray_tl.evaluation.analysis import Interaction, StudyAnalysis, analyse
 from xray_tl.evaluation.verdict import MARGIN
 from xray_tl.evaluation.wording import interval_text, need_text, scope_text
 from xray_tl.files import write_text
-from xray_tl.report import board, figures, tables, thumbnails
+from xray_tl.report import board, curves, figures, tables, thumbnails
 from xray_tl.report.style import inline_svg, write_figure
 from xray_tl.report.tasks import TERMS, tasks
 
@@ -70,9 +70,9 @@ def _draw(done: StudyAnalysis) -> dict[str, Figure]:
     runs = done.study.runs[done.study.runs["label"].isin(labels)]
     drawn = {
         "auroc": figures.draw_auroc(runs, _intervals(done)),
-        "curves": figures.draw_curves(shown),
-        **({"rocs": figures.draw_rocs(shown)} if several else {"roc": figures.draw_roc(shown)}),
-        "reliability": figures.draw_reliability(
+        "curves": curves.draw_curves(shown),
+        **({"rocs": curves.draw_rocs(shown)} if several else {"roc": curves.draw_roc(shown)}),
+        "reliability": curves.draw_reliability(
             [best.only(target, target) for target in best.targets] if several else shown
         ),
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xray_tl.files import atomic_path, write_text
@@ -76,3 +77,9 @@ def _svg(figure: Figure, name: str, *, transparent: bool) -> str:
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=transparent)
     return stream.getvalue()
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int = 2) -> None:
+    """Name the lines of axes below a figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)

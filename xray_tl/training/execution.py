@@ -35,9 +35,10 @@ from xray_tl.training.checkpoints import (
     read_checkpoint,
 )
 from xray_tl.training.device import describe_environment
-from xray_tl.training.feature_cache import FeatureCache, settle_batchnorm
+from xray_tl.training.feature_cache import FeatureCache
 from xray_tl.training.floors import describe_floors, describe_images
 from xray_tl.training.probe import fit_head
+from xray_tl.training.random_trunk import settle_batchnorm
 from xray_tl.training.trainer import build_trainer, interruptible
 from xray_tl.training.tuning import tuned
 

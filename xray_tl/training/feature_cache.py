@@ -15,7 +15,6 @@ import numpy as np
 import timm
 import torch
 import torchvision
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from xray_tl.cache import Arrays, remember
@@ -27,20 +26,14 @@ from xray_tl.models.cut import CannotCutError, Halves
 from xray_tl.models.fold import folded
 from xray_tl.models.freeze import frozen_sha256
 from xray_tl.training.assembly import Parts
-from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 
 log = logging.getLogger(__name__)
 
 FEATURES = 3
 """Version of what is kept: raise it whenever a change moves a value."""
 
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-
 AT_ONCE = 32
 """Images that pass at once, whatever the run's batch size: all runs share the result."""
-
-BATCHNORM_IMAGES = 256
-"""Training images that a random trunk's BatchNorm statistics are estimated from, at most."""
 
 # What is weighed with the same figures everywhere, so that the same command does the same everywhere.
 FLOP_PER_S = {"cpu": 1e11, "mps": 2e12, "cuda": 2e13}
@@ -227,44 +220,6 @@ def _batches(whole: RadiographSource) -> Iterator[Batch]:
     """Give all images of a set, in order."""
     images = OnDemandSplit(whole, len(whole))
     return (images.__getitems__(batch) for batch in EvenBatches(range(len(whole)), len(whole), AT_ONCE))
-
-
-def settle_batchnorm(parts: Parts) -> bool:
-    """Estimate the statistics of a random trunk's frozen BatchNorm layers from the training images, once.
-
-    Such a trunk has seen no image. The statistics are kept beside the features.
-
-    Returns:
-        Whether a statistic may have moved: not where the job before has settled the same ones.
-    """
-    backbone = parts.task.classifier.backbone
-    frozen = [layer for layer in batchnorm_layers(backbone) if not layer.weight.requires_grad]
-    if parts.provenance.source != "random" or not frozen:
-        return False
-
-    def estimate() -> Arrays:
-        estimate_batchnorm(backbone, frozen, parts.data.image_batches("train", AT_ONCE, BATCHNORM_IMAGES))
-        return _statistics(frozen)
-
-    before = _statistics(frozen)
-    if parts.settings.feature_cache == "off":
-        settled = estimate()
-    else:
-        follows_from = identity(parts, "train", parts.provenance.sha256, len(frozen))
-        settled = remember("batchnorm", {**follows_from, "estimated_from": BATCHNORM_IMAGES}, estimate)
-    for k, layer in enumerate(frozen):
-        for name in _STATISTICS:
-            getattr(layer, name).copy_(torch.from_numpy(settled[f"{name}.{k}"]))
-    return any(not np.array_equal(before[name], settled[name]) for name in before)
-
-
-def _statistics(layers: list[_BatchNorm]) -> Arrays:
-    """Copy the running statistics of BatchNorm layers."""
-    return {
-        f"{name}.{k}": getattr(layer, name).cpu().numpy().copy()
-        for k, layer in enumerate(layers)
-        for name in _STATISTICS
-    }
 
 
 def identity(parts: Parts, split: str, trunk: str | None, where: int) -> dict[str, Any]:

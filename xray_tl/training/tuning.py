@@ -16,7 +16,8 @@ from xray_tl.cache import Arrays, remember
 from xray_tl.config import Settings
 from xray_tl.errors import RunError
 from xray_tl.training.assembly import Parts, assemble, fit_standardiser
-from xray_tl.training.feature_cache import FeatureCache, settle_batchnorm
+from xray_tl.training.feature_cache import FeatureCache
+from xray_tl.training.random_trunk import settle_batchnorm
 from xray_tl.training.trainer import build_trainer, interruptible
 
 log = logging.getLogger(__name__)
