@@ -1,13 +1,15 @@
 """The end of a sweep."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from tests.evaluation.test_collect import write_run
-from xray_tl.sweep import SweepSummary
+from xray_tl.sweep import SweepSummary, compose_once
 
 
 def _sweep(folder: Path, *returned: str | None) -> SweepSummary:
@@ -19,6 +21,25 @@ def _sweep(folder: Path, *returned: str | None) -> SweepSummary:
         summary.on_job_end(config, job)
     summary.on_multirun_end(config)
     return summary
+
+
+def test_a_job_is_composed_once_to_be_checked_and_launched() -> None:
+    composed: list[list[str]] = []
+
+    def compose(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        composed.append(sweep_overrides)
+        return OmegaConf.create({"is": sweep_overrides[0]})
+
+    loader = cast("Any", SimpleNamespace(load_sweep_config=compose))
+    compose_once(loader)
+    jobs, master = (["seed=0"], ["seed=1"]), OmegaConf.create()
+    for job in jobs:  # as Hydra checks a batch
+        loader.load_sweep_config(master, job)
+    launched = [loader.load_sweep_config(master_config=master, sweep_overrides=list(job)) for job in jobs]
+    assert [cfg["is"] for cfg in launched] == ["seed=0", "seed=1"]
+    assert composed == [["seed=0"], ["seed=1"]]
+    loader.load_sweep_config(master, jobs[0])
+    assert len(composed) == 3, "a job that comes again is composed again: the launched one was changed"
 
 
 def test_all_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus, configure_log
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -46,6 +48,7 @@ class SweepSummary(Callback):
             sys.exit(f"error: {error}")
         workers = Workers(at_once) if at_once > 1 else None
         self.progress = Progress(count_jobs(config), at_once)
+        compose_once(GlobalHydra.instance().config_loader())
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401
         """Note a job that failed: it returned why, or let an exception out."""
@@ -85,6 +88,21 @@ class SweepSummary(Callback):
         if failure is not None:
             self.failed.append(f"{name}: {failure}")
         log.info(self.progress.job_ended(failed=failure is not None))
+
+
+def compose_once(loader: ConfigLoader) -> None:
+    """Let Hydra compose each job of a sweep once: it does so to check it, and again to launch it."""
+    compose = loader.load_sweep_config
+    checked: dict[tuple[str, ...], DictConfig] = {}
+
+    def load(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        key = tuple(sweep_overrides)
+        if key in checked:
+            return checked.pop(key)
+        checked[key] = compose(master_config, sweep_overrides)
+        return checked[key]
+
+    loader.load_sweep_config = load  # type: ignore[method-assign]  # of this sweep's loader alone
 
 
 def _summarise_or_say_why(folder: Path) -> bool:
