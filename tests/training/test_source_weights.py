@@ -216,6 +216,9 @@ def test_what_cannot_be_made_is_refused(cache: Path, tmp_path: Path, monkeypatch
 def test_a_run_stands_on_them(cache: Path, tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
     record = run(tiny("weights=source", "mode=frozen"), tmp_path / "run")
     (file,) = (cache / "source").glob(f"*/{WEIGHTS}")
+    scale, shift = record["weights"].pop("scale_and_shift")
+    assert scale == pytest.approx([1 / 0.229, 1 / 0.224, 1 / 0.225]), "ImageNet's, as for any other weights"
+    assert shift == pytest.approx([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
     assert record["weights"] == {
         "source": "source",
         "name": "budget small, seed 0",
