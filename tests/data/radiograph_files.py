@@ -26,6 +26,15 @@ def films(count: int, size: int = 32, seed: int = 0, **options: Any) -> tuple[Gr
     return drawn.image[:, 0].numpy(), drawn.label.numpy()
 
 
+def touch(root: Path, *names: str) -> Path:
+    """Make empty files below a folder."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
 def write_png16(path: Path, grey: Grey) -> None:
     """Write 16 bits of grey."""
     Image.fromarray((grey * 65535).round().astype(np.uint16)).save(path.with_suffix(".png"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.radiograph_files import films, write_dicom, write_png8
+from tests.data.radiograph_files import films, touch, write_dicom, write_png8
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.listing import list_folder
 from xray_tl.errors import InputError
@@ -14,16 +14,8 @@ from xray_tl.errors import InputError
 BASE = RadiographDataConfig(name="folder", root="")
 
 
-def _touch(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
 def test_class_folders_are_a_binary_target_whose_positive_is_not_normal(tmp_path: Path) -> None:
-    _touch(
+    touch(
         tmp_path,
         "TB/1_0.png",
         "TB/2_0.JPG",
@@ -43,20 +35,20 @@ def test_class_folders_are_a_binary_target_whose_positive_is_not_normal(tmp_path
 
 
 def test_a_patient_may_be_a_folder(tmp_path: Path) -> None:
-    _touch(tmp_path, "a/patient01/view1.png", "b/patient02/view1.png")
+    touch(tmp_path, "a/patient01/view1.png", "b/patient02/view1.png")
     found = list_folder(replace(BASE, root=str(tmp_path), patient_regex="patient([0-9]+)"))
     assert found.table["patient"].tolist() == ["01", "02"]
 
 
 def test_folders_of_splits_are_kept(tmp_path: Path) -> None:
-    _touch(tmp_path, "train/a/1.png", "train/b/2.png", "valid/a/3.png", "test/b/4.png", "other/a/5.png")
+    touch(tmp_path, "train/a/1.png", "train/b/2.png", "valid/a/3.png", "test/b/4.png", "other/a/5.png")
     found = list_folder(replace(BASE, root=str(tmp_path)))
     assert found.table["split"].tolist() == ["test", "train", "train", "val"]
     assert found.targets == ("b",)
 
 
 def test_more_classes_are_one_hot_and_can_be_chosen(tmp_path: Path) -> None:
-    _touch(tmp_path, "a/1.png", "b/2.png", "c/3.png")
+    touch(tmp_path, "a/1.png", "b/2.png", "c/3.png")
     found = list_folder(replace(BASE, root=str(tmp_path)))
     assert (found.kind, found.targets) == ("multiclass", ("a", "b", "c"))
     assert np.array_equal(found.truth, np.eye(3))
@@ -67,8 +59,8 @@ def test_more_classes_are_one_hot_and_can_be_chosen(tmp_path: Path) -> None:
 
 
 def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
-    _touch(tmp_path / "elsewhere", "1.png")
-    root = _touch(tmp_path / "root", "b/2.png")
+    touch(tmp_path / "elsewhere", "1.png")
+    root = touch(tmp_path / "root", "b/2.png")
     (root / "a").symlink_to(tmp_path / "elsewhere")
     (root / "b" / "loop").symlink_to(root)
     found = list_folder(replace(BASE, root=str(root)))
@@ -77,7 +69,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
 
 def test_names_may_be_long_and_in_any_script(tmp_path: Path) -> None:
     long = "胸部レントゲン" * 10 + " \"quoted\", 'too'.png"
-    _touch(tmp_path, f"Ö/{long}", "normal/1.png")
+    touch(tmp_path, f"Ö/{long}", "normal/1.png")
     assert f"Ö/{long}" in list_folder(replace(BASE, root=str(tmp_path))).table["name"].tolist()
 
 
@@ -91,7 +83,7 @@ def test_names_may_be_long_and_in_any_script(tmp_path: Path) -> None:
 )
 def test_too_few_classes_are_said(tmp_path: Path, names: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        list_folder(replace(BASE, root=str(_touch(tmp_path, *names))))
+        list_folder(replace(BASE, root=str(touch(tmp_path, *names))))
 
 
 def test_a_root_that_is_none_is_said(tmp_path: Path) -> None:

@@ -6,19 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.data.radiograph_files import touch
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.tables import list_table
 from xray_tl.errors import InputError
 
 BASE = RadiographDataConfig(name="folder", root="")
-
-
-def _touch(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
 
 
 def _table(root: Path, text: str, **options: object) -> RadiographDataConfig:
@@ -27,7 +20,7 @@ def _table(root: Path, text: str, **options: object) -> RadiographDataConfig:
 
 
 def test_a_table_with_one_label_an_image(tmp_path: Path) -> None:
-    _touch(tmp_path, "images/1.png", "images/2.png", "images/3.png")
+    touch(tmp_path, "images/1.png", "images/2.png", "images/3.png")
     rows = ["images/1.png,A,Healthy,train", "images/2.png,A,TB,train", "images/3.png,B,TB,test"]
     text = "\n".join(["file,who,diagnosis,part", *rows])
     columns = {
@@ -45,7 +38,7 @@ def test_a_table_with_one_label_an_image(tmp_path: Path) -> None:
 
 def test_the_layout_of_chest_x_ray_14(tmp_path: Path) -> None:
     names = ["00000001_000.png", "00000001_001.png", "00000002_000.png", "00000003_000.png"]
-    _touch(tmp_path, *(f"images_00{1 + k % 2}/images/{name}" for k, name in enumerate(names)))
+    touch(tmp_path, *(f"images_00{1 + k % 2}/images/{name}" for k, name in enumerate(names)))
     findings = ["Cardiomegaly|Effusion", "No Finding", "Effusion", "Hernia"]
     rows = [f"{name},{found},{int(name[:8])}" for name, found in zip(names, findings, strict=True)]
     (tmp_path / "test_list.txt").write_text("00000003_000.png\n")
@@ -69,7 +62,7 @@ def test_the_layout_of_chest_x_ray_14(tmp_path: Path) -> None:
 
 
 def test_columns_of_labels_may_be_uncertain(tmp_path: Path) -> None:
-    _touch(tmp_path, "1.png", "2.png", "3.png")
+    touch(tmp_path, "1.png", "2.png", "3.png")
     text = "path,Edema,Mass\n1.png,1.0,\n2.png,-1,0\n3.png,0,1\n"
     found = list_table(_table(tmp_path, text, label_columns=["Edema", "Mass"]))
     assert found.kind == "multilabel"
@@ -80,8 +73,8 @@ def test_columns_of_labels_may_be_uncertain(tmp_path: Path) -> None:
 
 
 def test_rows_that_cannot_be_used_are_named(tmp_path: Path) -> None:
-    root = _touch(tmp_path / "root", "1.png", "2.png", "3.png")
-    _touch(tmp_path, "secret.png")
+    root = touch(tmp_path / "root", "1.png", "2.png", "3.png")
+    touch(tmp_path, "secret.png")
     text = "path,label\n1.png,a\n2.png,\n../secret.png,b\n/etc/hostname,b\ngone.png,b\n3.png,b\n"
     found = list_table(_table(root, text))
     assert found.problems == {
@@ -112,7 +105,7 @@ def test_rows_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_table_is_said(tmp_path: Path, text: str, options: dict[str, object], message: str) -> None:
-    _touch(tmp_path, "1.png", "2.png")
+    touch(tmp_path, "1.png", "2.png")
     with pytest.raises(InputError, match=message):
         list_table(_table(tmp_path, text, **options))
 

@@ -49,10 +49,8 @@ def write_missing(folder: Path, runs: pd.DataFrame) -> None:
             cfg.data.d0, cfg.data.target_auroc = record["data"]["d0"], None
         opened = open_data(typed_node(cfg.data, data_schema(cfg.data)), torch.device("cpu"))
         source, count = opened.sources["test"], opened.sizes["test"]
-        if (
-            opened.collection is not None and opened.collection.folds is not None
-        ):  # each fold tests on its own
-            source = opened.collection.source(None)
+        if opened.collection is not None and opened.collection.folds is not None:
+            source = opened.collection.source(None)  # each fold tests on images of its own
             count = len(source)
         write_atlas(source, min(count, LARGEST), path)
 
