@@ -1,5 +1,11 @@
 """MedMNIST files."""
 
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +13,7 @@ import pytest
 
 from tests.data.radiograph_files import films
 from xray_tl.config import RadiographDataConfig
+from xray_tl.data import medmnist_sets
 from xray_tl.data.radiographs import open_collection
 from xray_tl.errors import InputError
 
@@ -77,3 +84,65 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no MedMNIST file"):
         open_collection(_config(tmp_path / "hostile.npz"))
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Serve a folder as the place that MedMNIST's files are downloaded from."""
+    served = tmp_path / "served"
+    served.mkdir()
+    handler = partial(_Quiet, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        monkeypatch.setattr(medmnist_sets, "RELEASE", f"http://127.0.0.1:{running.server_port}")
+        yield served
+        running.shutdown()
+        thread.join()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def _known(monkeypatch: pytest.MonkeyPatch, dataset: str, side: int, content: bytes) -> None:
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    monkeypatch.setitem(medmnist_sets.SETS[dataset].md5, side, md5)
+
+
+@pytest.mark.parametrize(("dataset", "labels"), [("pneumoniamnist", 1), ("chestmnist", 14)])
+def test_a_missing_file_is_downloaded_once_and_its_labels_have_names(
+    tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, labels: int
+) -> None:
+    name = medmnist_sets.file_name(dataset, 64)
+    _known(monkeypatch, dataset, 64, _write(server / name, labels=labels).read_bytes())
+    config = replace(_config(tmp_path / "new" / name), download=True)
+    listing = open_collection(config).listing
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [name]
+    (server / name).unlink()
+    assert open_collection(config).listing.targets == listing.targets
+    if labels == 1:
+        assert (listing.targets, listing.negative) == (("pneumonia",), "normal")
+    else:
+        assert listing.targets == medmnist_sets.SETS[dataset].labels
+
+
+def test_a_download_that_is_not_the_published_file_leaves_nothing(tmp_path: Path, server: Path) -> None:
+    _write(server / "pneumoniamnist.npz")
+    place = tmp_path / "new" / "pneumoniamnist.npz"
+    with pytest.raises(InputError, match=r"pneumoniamnist\.npz\?download=1 cannot be downloaded to .*hash"):
+        open_collection(replace(_config(place), download=True))
+    assert not any(place.parent.iterdir())
+
+
+def test_what_cannot_be_downloaded_is_said(tmp_path: Path, server: Path) -> None:
+    with pytest.raises(InputError, match=r"chestmnist_128\.npz\?download=1 cannot be downloaded to .*404"):
+        open_collection(replace(_config(tmp_path / "chestmnist_128.npz"), download=True))
+    with pytest.raises(InputError, match=r"data\.download=true knows pneumoniamnist\.npz, pneumoniamnist_64"):
+        open_collection(replace(_config(tmp_path / "mine.npz"), download=True))
+
+
+def test_a_known_name_with_other_labels_keeps_their_numbers(tmp_path: Path) -> None:
+    listing = open_collection(_config(_write(tmp_path / "pneumoniamnist.npz", classes=3))).listing
+    assert listing.targets == ("class 0", "class 1", "class 2")

@@ -151,6 +151,7 @@ class RadiographDataConfig:
         difficulty: `none`: how hard real images are is not known.
         shift: `none`: what is not simulated cannot be shifted.
         root: Folder of the images; `medmnist`: the file.
+        download: `medmnist`: fetch the file where it is missing.
         table: `table`: the CSV file, from `root` if relative.
         path_column: `table`: column of the image's path from `root`.
         search: `table`: find an image by its file name anywhere below `root`.
@@ -188,6 +189,7 @@ class RadiographDataConfig:
     difficulty: str = "none"
     shift: str = "none"
     root: str = MISSING
+    download: bool = False
     table: str | None = None
     path_column: str = "path"
     search: bool = False

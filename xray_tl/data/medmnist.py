@@ -14,6 +14,7 @@ from xray_tl.config import RadiographDataConfig
 from xray_tl.data.decode import fit_film
 from xray_tl.data.films import Films, Reading, decoder_identity
 from xray_tl.data.listing import Listing
+from xray_tl.data.medmnist_sets import fetch, file_name, label_names
 from xray_tl.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -33,16 +34,16 @@ def list_medmnist(config: RadiographDataConfig) -> Listing:
     if labels.shape[1] > 1:
         if not np.isin(labels, (0, 1)).all():
             raise InputError(f"data.root={config.root} has labels that are not 0 or 1")
-        targets = tuple(f"label {index}" for index in range(labels.shape[1]))
-        return Listing(table, labels.astype(np.float32), "multilabel", targets, None)
+        return Listing(table, labels.astype(np.float32), "multilabel", _names(config, labels), None)
     classes = np.unique(labels[:, 0])
     if len(classes) < 2:
         raise InputError(f"data.root={config.root} has images of one class only")
     if len(classes) == 2:
         truth = (labels == classes[1]).astype(np.float32)
-        return Listing(table, truth, "binary", (f"class {classes[1]}",), f"class {classes[0]}")
+        negative, positive = _names(config, labels)
+        return Listing(table, truth, "binary", (positive,), negative)
     truth = (labels == classes).astype(np.float32)
-    return Listing(table, truth, "multiclass", tuple(f"class {value}" for value in classes), None)
+    return Listing(table, truth, "multiclass", _names(config, labels), None)
 
 
 def open_medmnist(config: RadiographDataConfig, reading: Reading) -> Films:
@@ -90,14 +91,25 @@ def _decode(config: RadiographDataConfig, reading: Reading) -> Arrays:
     return found
 
 
+def _names(config: RadiographDataConfig, labels: NDArray[np.uint8]) -> tuple[str, ...]:
+    """Name the columns of labels, or the classes in one column."""
+    several, known = labels.shape[1] > 1, label_names(Path(config.root))
+    values = list(range(labels.shape[1])) if several else np.unique(labels[:, 0]).tolist()
+    if known is not None and values == list(range(len(known))):
+        return known
+    return tuple(f"{'label' if several else 'class'} {value}" for value in values)
+
+
 def _load(config: RadiographDataConfig, part: str) -> dict[str, NDArray[np.uint8]]:
     """Read the images or the labels of every split."""
     place = Path(config.root).expanduser()
     if not place.is_file():
-        raise InputError(
-            f"data.root={config.root} does not exist: download it from https://medmnist.com, "
-            f"for example pneumoniamnist_224.npz"
-        )
+        if not config.download:
+            raise InputError(
+                f"data.root={config.root} does not exist: download it from https://medmnist.com, or let "
+                f"data.download=true do so ({file_name('pneumoniamnist', 224)}, ...)"
+            )
+        fetch(place)
     try:
         with np.load(place, allow_pickle=False) as file:
             names = {split: f"{split}_{part}" for split in SPLITS}
