@@ -30,7 +30,8 @@ def main(cfg: DictConfig) -> None:
         chosen = typed_node(cfg, PredictConfig)
         if chosen.output is not None and Path(chosen.output).suffix.lower() != ".csv":
             raise InputError(f"output={chosen.output} must end in .csv")
-        from xray_tl.training.prediction import list_input, open_scorer, score
+        from xray_tl.data.listing import list_input
+        from xray_tl.training.prediction import open_scorer, score
 
         paths = list_input(Path(chosen.input))
         table = score(

@@ -2,21 +2,26 @@
 
 python -m xray_tl.preview
 python -m xray_tl.preview data=folder data.root=DIR split=test
+python -m xray_tl.preview input=FILE_OR_FOLDER
 python -m xray_tl.preview data.finding=nodule outlines=true rows=1 columns=4 output=nodules.png
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.cli import clean_exit
 from xray_tl.config import RadiographDataConfig, conf_dir, data_schema, register_schemas, typed_node
 from xray_tl.errors import InputError
 from xray_tl.identity import register_resolvers
 from xray_tl.validation import require
+
+if TYPE_CHECKING:
+    from xray_tl.data.contact_sheet import Part
 
 register_schemas()
 register_resolvers()
@@ -27,27 +32,42 @@ def main(cfg: DictConfig) -> None:
     """Draw one sheet and print its path."""
     with clean_exit():
         from xray_tl.data.allocator import keep_large_blocks
-        from xray_tl.data.contact_sheet import check_sheet, collected, draw_sheet, generated, write_sheet
-        from xray_tl.data.synthetic import SyntheticRadiographs
-        from xray_tl.observers.difficulty import resolve_difficulty
+        from xray_tl.data.contact_sheet import check_sheet, draw_sheet, write_sheet
 
         keep_large_blocks()
+        if cfg.input is not None and OmegaConf.is_missing(cfg.data, "root"):
+            cfg.data.root = cfg.input
         require(cfg)
         check_sheet(cfg.rows, cfg.columns)
-        data, count = typed_node(cfg.data, data_schema(cfg.data)), cfg.rows * cfg.columns
+        print(write_sheet(draw_sheet(_parts(cfg), cfg.rows, cfg.columns), Path(cfg.output)))
+
+
+def _parts(cfg: DictConfig) -> list[Part]:
+    """Collect what is shown: files, or a split of a data set."""
+    import torch
+
+    from xray_tl.data.contact_sheet import collected, generated, read
+    from xray_tl.data.films import reading_of
+    from xray_tl.data.listing import list_input
+    from xray_tl.data.sources import open_data
+    from xray_tl.data.synthetic import SyntheticRadiographs
+    from xray_tl.data.validation import validate, validate_radiographs
+    from xray_tl.observers.difficulty import resolve_difficulty
+
+    data, count = typed_node(cfg.data, data_schema(cfg.data)), cfg.rows * cfg.columns
+    if cfg.input is not None:
         if isinstance(data, RadiographDataConfig):
-            import torch
-
-            from xray_tl.data.sources import open_data
-
-            opened = open_data(data, torch.device("cpu"))
-            if cfg.split not in opened.sources:
-                raise InputError(f"split={cfg.split} is unknown: choose from {', '.join(opened.sources)}")
-            halves = collected(opened.sources[cfg.split], opened.targets, count)
+            validate_radiographs(data)
         else:
-            source = SyntheticRadiographs.open(resolve_difficulty(data), cfg.split)
-            halves = generated(source, count, outlines=cfg.outlines)
-        print(write_sheet(draw_sheet(halves, cfg.rows, cfg.columns), Path(cfg.output)))
+            validate(data)
+        return read(list_input(Path(cfg.input)), reading_of(data), count)
+    if not isinstance(data, RadiographDataConfig):
+        source = SyntheticRadiographs.open(resolve_difficulty(data), cfg.split)
+        return generated(source, count, outlines=cfg.outlines)
+    opened = open_data(data, torch.device("cpu"))
+    if cfg.split not in opened.sources:
+        raise InputError(f"split={cfg.split} is unknown: choose from {', '.join(opened.sources)}")
+    return collected(opened.sources[cfg.split], opened.targets, count)
 
 
 if __name__ == "__main__":

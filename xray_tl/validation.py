@@ -78,6 +78,7 @@ CHECKS: dict[str, Range | Choice] = {
     "optim.clip_norm": POSITIVE,
     "optim.label_smoothing": Range(0, 1, "high"),
     "optim.class_weights": Choice(("none", "balanced")),
+    "optim.sampling": Choice(("none", "balanced")),
     "trainer.max_epochs": Range(1),
     "trainer.accelerator": Choice(("auto", "cuda", "mps", "cpu")),
     "trainer.precision": Choice(("auto", "32", "bf16")),
@@ -117,8 +118,12 @@ def validate(cfg: DictConfig) -> None:
         for group, why in (("augment", "sees every image once"), ("tune", "has no learning rate")):
             if OmegaConf.select(cfg, f"{group}.name", default="none") != "none":
                 raise InputError(f"optim=lbfgs {why}: {group}={cfg[group].name} must be {group}=none")
+        if cfg.optim.sampling != "none":
+            raise InputError("optim=lbfgs sees every image once: optim.sampling must be none")
         if not cfg.optim.weight_decay > 0:
             raise InputError("optim=lbfgs needs optim.weight_decay of more than 0: else there is no optimum")
+    if cfg.optim.class_weights == cfg.optim.sampling == "balanced":
+        raise InputError("optim.class_weights=balanced optim.sampling=balanced corrects twice: choose one")
     _check_tuning(cfg)
     if cfg.mode.name == "lp_ft" and cfg.trainer.max_epochs < 2:
         raise InputError("mode=lp_ft needs trainer.max_epochs of at least 2: first the head, then everything")

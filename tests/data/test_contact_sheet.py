@@ -9,8 +9,10 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from tests.data.radiograph_files import write_classes
 from xray_tl.config import SyntheticDataConfig
-from xray_tl.data.contact_sheet import check_sheet, draw_sheet, generated, pick, write_sheet
+from xray_tl.data.contact_sheet import check_sheet, draw_sheet, generated, pick, read, write_sheet
+from xray_tl.data.films import Reading, try_reading
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.errors import InputError
 
@@ -83,3 +85,23 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, subprocess_env: dict[str, s
     message = "error: data.image_size=100 is not a multiple of 16: the nearest are 96 and 112"
     assert done.stderr.strip() == message
     assert not list(tmp_path.iterdir())
+
+
+def test_files_are_shown_as_a_model_sees_them_and_bad_ones_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_classes(tmp_path, 3)
+    files = sorted(tmp_path.rglob("*.png"))
+    (tmp_path / "bad.png").write_text("none")
+    reading = Reading(32, "pad", "range")
+    (part,) = read([tmp_path / "bad.png", *files], reading, 2)
+    assert part.title == "2 of 4 files"
+    assert "bad.png cannot be used" in caplog.text
+    for image, path in zip(part.images, files[:2], strict=True):
+        seen = try_reading(str(path), reading)
+        assert not isinstance(seen, str)
+        assert np.array_equal(image[0].numpy(), seen.image)
+    sheet = draw_sheet([part], 1, 2)
+    assert sheet.get_size_inches().tolist() == [2 * 224 / 100, (34 + 224 + 20) / 100]
+    with pytest.raises(InputError, match="none of the files of input can be used"):
+        read([tmp_path / "bad.png"], reading, 2)

@@ -4,11 +4,19 @@ from itertools import chain
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.rng import SPLITS
-from xray_tl.data.splits import EpochOrder, EvenBatches, OnDemandSplit, residence
+from xray_tl.data.splits import (
+    EpochOrder,
+    EvenBatches,
+    OnDemandSplit,
+    Targets,
+    balanced_chances,
+    residence,
+)
 from xray_tl.errors import InputError
 
 
@@ -69,6 +77,39 @@ def test_each_epoch_has_its_own_order() -> None:
     first = list(order)
     order.set_epoch(1)
     assert list(order) == list(again) != first
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_balanced_sampling_draws_every_class_equally_often(kind: str) -> None:
+    classes = torch.tensor([0] * 80 + [1] * 15 + [2 if kind == "multiclass" else 1] * 5)
+    truth = F.one_hot(classes).float() if kind == "multiclass" else classes[:, None].float()
+    names = tuple("abc"[: truth.shape[1]])
+    chances = balanced_chances(truth, Targets(kind, names))  # type: ignore[arg-type]  # one of several
+    orders = [list(EpochOrder(100, 3, epoch, chances)) for epoch in range(100)]
+    assert orders[0] != orders[1]
+    assert orders[1] == list(EpochOrder(100, 3, 1, chances))
+    drawn = torch.bincount(classes[torch.tensor(orders).flatten()]) / 10_000
+    share = 1 / len(drawn)
+    assert drawn.numpy() == pytest.approx(share, abs=4 * (share * (1 - share) / 10_000) ** 0.5)
+
+
+def test_balanced_sampling_leaves_out_what_is_not_known_and_refuses_several_labels() -> None:
+    truth = torch.tensor([[1.0], [torch.nan], [0.0], [0.0]])
+    assert balanced_chances(truth, Targets("binary", ("a",))).tolist() == [1, 0, 0.5, 0.5]
+    with pytest.raises(InputError, match=r"optim\.sampling=balanced needs one label an image"):
+        balanced_chances(truth.repeat(1, 2), Targets("multilabel", ("a", "b")))
+
+
+def test_the_training_images_are_drawn_as_asked_for_and_no_others() -> None:
+    config = SyntheticDataConfig(image_size=32, n_train=40, n_val=20, n_test=20, prevalence=0.2)
+    data = XrayDataModule(config, seed=0, sampling="balanced")
+    share = {
+        split: torch.cat([batch.truth for batch in loader]).mean().item()
+        for split, loader in {"train": data.train_dataloader(), "val": data.val_dataloader()}.items()
+    }
+    assert float(data.positives()) < 0.3 < 0.35 < share["train"]
+    assert share["val"] < 0.35
+    assert sorted(torch.cat([batch.case for batch in data.val_dataloader()]).tolist()) == list(range(20))
 
 
 @pytest.mark.parametrize(("size", "limit"), [(33, 32), (32, 32), (5, 8), (100, 7), (4, 3), (25, 3)])

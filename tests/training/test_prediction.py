@@ -14,11 +14,12 @@ from torchvision.models import resnet18
 from tests.conftest import TINY, compose_config
 from tests.data.radiograph_files import films, write_classes, write_png8, write_png16
 from xray_tl.config import TrainerConfig
+from xray_tl.data.listing import list_input
 from xray_tl.errors import FolderError, InputError
 from xray_tl.evaluation.scores import read_predictions, split_of
 from xray_tl.records import SPLIT
 from xray_tl.training.evaluation import evaluate
-from xray_tl.training.prediction import list_input, open_scorer, score
+from xray_tl.training.prediction import open_scorer, score
 from xray_tl.training.run import run
 
 CPU = TrainerConfig(accelerator="cpu")

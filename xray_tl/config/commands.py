@@ -180,6 +180,7 @@ class PreviewConfig:
 
     Attributes:
         split: `train`, `val` or `test`.
+        input: A radiograph, or a folder of them, to be shown instead, without labels.
         rows: Rows of images with the finding, and again without.
         columns: Images a row.
         outlines: Draw the outline of the finding.
@@ -188,6 +189,7 @@ class PreviewConfig:
     """
 
     split: str = "train"
+    input: str | None = None
     rows: int = 2
     columns: int = 6
     outlines: bool = False

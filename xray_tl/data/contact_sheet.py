@@ -1,7 +1,8 @@
-"""Contact sheet: positive images above, negative ones below, captioned."""
+"""Contact sheet: positive images above, negative ones below, captioned; or files, whatever their labels."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +12,20 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from xray_tl.data.films import MODES, Read, Reading, try_reading
 from xray_tl.data.splits import Source, Targets
 from xray_tl.data.synthetic import Radiographs, SyntheticRadiographs
 from xray_tl.errors import InputError
 from xray_tl.files import atomic_path
+
+log = logging.getLogger(__name__)
 
 LARGEST = 200
 """Images of one kind on a sheet, at most."""
 
 _STEP, _LAST = 1024, 2**20  # labels looked at in one go, and at all
 _DPI = 100
-_TILE, _CAPTION, _TITLE = 224, 20, 34  # least side of an image, strip below it, strip above each half, pixels
+_TILE, _CAPTION, _TITLE = 224, 20, 34  # least side of an image, strip below it, strip above each part, pixels
 _OUTLINE = "#ffb000"
 
 
@@ -45,8 +49,8 @@ def pick(source: SyntheticRadiographs, count: int) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Half:
-    """One half of a sheet.
+class Part:
+    """A part of a sheet: images that share something.
 
     Attributes:
         title: What its images share.
@@ -61,7 +65,7 @@ class Half:
     masks: Tensor | None = None
 
 
-def generated(source: SyntheticRadiographs, count: int, *, outlines: bool = False) -> list[Half]:
+def generated(source: SyntheticRadiographs, count: int, *, outlines: bool = False) -> list[Part]:
     """Return images with the finding, and as many without.
 
     Args:
@@ -72,16 +76,16 @@ def generated(source: SyntheticRadiographs, count: int, *, outlines: bool = Fals
     Raises:
         InputError: One kind is too rare.
     """
-    halves = []
+    parts = []
     for kind, indices in zip(("positive", "negative"), pick(source, count), strict=True):
         drawn = source.render(indices)
         captions = [_caption(int(index), drawn, place) for place, index in enumerate(indices)]
         masks = drawn.mask if outlines else None
-        halves.append(Half(f"{source.finding.name}: {kind}", drawn.image, captions, masks))
-    return halves
+        parts.append(Part(f"{source.finding.name}: {kind}", drawn.image, captions, masks))
+    return parts
 
 
-def collected(source: Source, targets: Targets, count: int) -> list[Half]:
+def collected(source: Source, targets: Targets, count: int) -> list[Part]:
     """Return the first real radiographs with the first target, and the first without; captions are names.
 
     Args:
@@ -91,31 +95,61 @@ def collected(source: Source, targets: Targets, count: int) -> list[Half]:
     """
     names = source.names or ()
     truth = source.truth(torch.arange(len(names)))[:, 0]
-    halves = []
+    parts = []
     for kind, chosen in (("positive", truth == 1), ("negative", truth == 0)):
         indices = chosen.nonzero()[:count, 0]
         captions = [_short(names[index]) for index in indices.tolist()]
-        halves.append(Half(f"{targets.names[0]}: {kind}", source.images(indices), captions))
-    return halves
+        parts.append(Part(f"{targets.names[0]}: {kind}", source.images(indices), captions))
+    return parts
 
 
-def draw_sheet(halves: Sequence[Half], rows: int, columns: int) -> Figure:
-    """Draw halves of images, one above the other.
+def read(paths: Sequence[Path], reading: Reading, count: int) -> list[Part]:
+    """Return the first files that can be read, as a model would see them; captions say what they hold.
 
     Args:
-        halves: Of at most `rows` x `columns` images each.
-        rows: Rows of each half.
+        paths: Radiographs.
+        reading: How they are read.
+        count: Images, at most.
+
+    Raises:
+        InputError: None can be read.
+    """
+    shown: list[tuple[Path, Read]] = []
+    for path in paths:
+        film = try_reading(str(path), reading)
+        if isinstance(film, str):
+            log.warning("%s cannot be used: %s", path, film)
+            continue
+        shown.append((path, film))
+        if len(shown) == count:
+            break
+    if not shown:
+        raise InputError("none of the files of input can be used")
+    captions = [
+        f"{_short(path.name, 20)}: {film.shape[1]} x {film.shape[0]}, {film.bits} bits, {MODES[film.mode]}"
+        for path, film in shown
+    ]
+    images = torch.from_numpy(np.stack([film.image for _, film in shown]))[:, None]
+    return [Part(f"{len(shown)} of {len(paths)} files", images, captions)]
+
+
+def draw_sheet(parts: Sequence[Part], rows: int, columns: int) -> Figure:
+    """Draw parts of a sheet, one above the other.
+
+    Args:
+        parts: Of at most `rows` x `columns` images each.
+        rows: Rows of each part.
         columns: Images a row.
     """
-    size = halves[0].images.shape[-1]
+    size = parts[0].images.shape[-1]
     zoom = -(-_TILE // size)
     side = size * zoom
-    width, half = columns * side, _TITLE + rows * (side + _CAPTION)
-    figure = Figure(figsize=(width / _DPI, 2 * half / _DPI), dpi=_DPI, facecolor="black")
+    width, height = columns * side, _TITLE + rows * (side + _CAPTION)
+    figure = Figure(figsize=(width / _DPI, len(parts) * height / _DPI), dpi=_DPI, facecolor="black")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    sheet = np.zeros((2 * half, width), dtype=np.float32)
-    for top, part in zip((0, half), halves, strict=True):
+    sheet = np.zeros((len(parts) * height, width), dtype=np.float32)
+    for top, part in zip(range(0, len(sheet), height), parts, strict=True):
         axes.text(8, top + _TITLE / 2, part.title, color="white", fontsize=13, va="center")
         for place, image in enumerate(part.images):
             y, x = top + _TITLE + place // columns * (side + _CAPTION), place % columns * side

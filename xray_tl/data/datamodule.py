@@ -30,6 +30,7 @@ from xray_tl.data.splits import (
     KeptSplit,
     OnDemandSplit,
     as_is,
+    balanced_chances,
 )
 from xray_tl.errors import InputError
 
@@ -43,17 +44,27 @@ class XrayDataModule(LightningDataModule):
         config: The data set, batch size and memory limit.
         seed: The training seed; moves the order of the training images only.
         device: Where images are rendered and kept.
+        sampling: `none`: an epoch has every training image once; `balanced`: each class equally often.
 
     Raises:
         InputError: An option is wrong, or files cannot be used.
     """
 
-    def __init__(self, config: DataConfig, *, seed: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        sampling: str = "none",
+    ) -> None:
         super().__init__()
         self.config, self.seed, self.device = config, seed, torch.device(device)
         opened = open_data(config, self.device)
         self.targets, self.sizes, self.sources = opened.targets, opened.sizes, opened.sources
         self.collection, self._described = opened.collection, opened.described
+        balanced = sampling == "balanced"
+        self._chances = balanced_chances(self._truth("train"), self.targets) if balanced else None
         self._image_splits: dict[str, KeptSplit | OnDemandSplit] = {}
         self._crossing: dict[str, KeptSplit] = {}
 
@@ -159,7 +170,7 @@ class XrayDataModule(LightningDataModule):
         # Lightning starts the first pass before it sets the epoch: a run that goes on needs it here.
         progress = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
         epoch = getattr(progress, "processed", 0)
-        return self._loader("train", EpochOrder(self.sizes["train"], self.seed, epoch))
+        return self._loader("train", EpochOrder(self.sizes["train"], self.seed, epoch, self._chances))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Load the validation images in order of index."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from xray_tl.cache import Arrays, remember
+from xray_tl.config import DataConfig, RadiographDataConfig
 from xray_tl.data.decode import Grey, UnreadableError, fit_film, read_film
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,13 @@ class Reading(NamedTuple):
     size: int
     fit: str
     intensity: str
+
+
+def reading_of(config: DataConfig) -> Reading:
+    """Return how a data set's files are read; films beside generated ones: padded, in their bits' range."""
+    if isinstance(config, RadiographDataConfig):
+        return Reading(config.image_size, config.fit, config.intensity)
+    return Reading(config.image_size, "pad", "range")
 
 
 @dataclass(frozen=True)

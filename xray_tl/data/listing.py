@@ -165,3 +165,19 @@ def negative_of(labels: list[str], stated: str | None) -> str | None:
             raise InputError(f"data.negative={stated} is no label: choose from {', '.join(labels)}")
         return stated
     return next((label for label in labels if label.lower() in NEGATIVES), None)
+
+
+def list_input(place: Path) -> list[Path]:
+    """Return a radiograph, or all of a folder.
+
+    Raises:
+        InputError: There is none.
+    """
+    if place.is_dir():
+        found = [path for path in walk(place) if is_radiograph(path)]
+        if not found:
+            raise InputError(f"input={place} holds no PNG, JPEG, TIFF or DICOM file")
+        return found
+    if not place.is_file():
+        raise InputError(f"input={place} does not exist")
+    return [place]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xray_tl.config import RadiographDataConfig
-from xray_tl.data.films import Films, Reading, decoder_identity, open_films, try_reading
+from xray_tl.data.films import Films, Reading, decoder_identity, open_films, reading_of, try_reading
 from xray_tl.data.listing import Listing, list_folder
 from xray_tl.data.medmnist import list_medmnist, open_medmnist
 from xray_tl.data.partition import folds_of, groups_of, partition
@@ -155,7 +155,7 @@ def open_collection(config: RadiographDataConfig) -> Collection:
         InputError: An option is wrong, files cannot be used (`data.on_error`), or a given split leaks
             (`data.on_leak`).
     """
-    reading = Reading(config.image_size, config.fit, config.intensity)
+    reading = reading_of(config)
     skipped: dict[str, str] = {}
     if config.layout == "medmnist":
         listing, films = list_medmnist(config), open_medmnist(config, reading)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from xray_tl.errors import InputError
 from xray_tl.seeding import stream_seed
 
 T = TypeVar("T")
@@ -139,11 +140,39 @@ class Current(Dataset[Batch]):
         return self.look_up().__getitems__(indices)
 
 
-class EpochOrder(Sampler[int]):
-    """A new order each epoch, drawn from (seed, epoch) alone, so that a resumed run sees the same one."""
+def balanced_chances(truth: Tensor, targets: Targets) -> Tensor:
+    """Return each image's chance [N] of being drawn, so that every class is drawn equally often.
 
-    def __init__(self, size: int, seed: int, epoch: int = 0) -> None:
-        self.size, self.seed, self.epoch = size, seed, epoch
+    An image whose truth is not known is never drawn.
+
+    Args:
+        truth: Truth [N, T].
+        targets: What is predicted.
+
+    Raises:
+        InputError: An image has several labels: no chance balances them all.
+    """
+    if targets.kind == "multilabel":
+        raise InputError(
+            "optim.sampling=balanced needs one label an image: with several, optim.class_weights=balanced"
+        )
+    classes = truth if targets.kind == "multiclass" else torch.cat((truth, 1 - truth), 1)
+    members = classes.nan_to_num()
+    return (members / members.sum(0).clamp(min=1)).sum(1)
+
+
+class EpochOrder(Sampler[int]):
+    """A new order each epoch, drawn from (seed, epoch) alone, so that a resumed run sees the same one.
+
+    Args:
+        size: Images, and draws of an epoch.
+        seed: The training seed.
+        epoch: The epoch.
+        chances: Each image's chance [size], drawn with replacement; `None`: every image once.
+    """
+
+    def __init__(self, size: int, seed: int, epoch: int = 0, chances: Tensor | None = None) -> None:
+        self.size, self.seed, self.epoch, self.chances = size, seed, epoch, chances
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this at the start of each."""
@@ -154,8 +183,10 @@ class EpochOrder(Sampler[int]):
         return self.size
 
     def __iter__(self) -> Iterator[int]:
-        """Yield every index once."""
+        """Yield every index once, or as chances have it."""
         generator = torch.Generator().manual_seed(stream_seed("order", self.seed, self.epoch))
+        if self.chances is not None:
+            return iter(torch.multinomial(self.chances, self.size, True, generator=generator).tolist())
         return iter(torch.randperm(self.size, generator=generator).tolist())
 
 

@@ -68,7 +68,7 @@ def assemble(settings: Settings, stage: str | None = None) -> Parts:
     device = choose_device(settings.trainer.accelerator)
     if isinstance(settings.data, SyntheticDataConfig):
         settings = replace(settings, data=resolve_difficulty(settings.data, device))
-    data = XrayDataModule(settings.data, seed=settings.seed, device=device)
+    data = XrayDataModule(settings.data, seed=settings.seed, device=device, sampling=settings.optim.sampling)
     (backbone, provenance, proven), policy = _backbone(settings)
     data.check(stage)
     objective = Objective(data.targets, settings.optim, data.positives())

@@ -15,9 +15,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from xray_tl.config import RadiographDataConfig, Settings, TrainerConfig, WeightsConfig, typed
-from xray_tl.data.films import MODES, Read, Reading, mapping, try_reading
-from xray_tl.data.listing import is_radiograph, walk
+from xray_tl.config import TrainerConfig, WeightsConfig, typed
+from xray_tl.data.films import MODES, Read, Reading, mapping, reading_of, try_reading
 from xray_tl.data.splits import Targets
 from xray_tl.errors import InputError
 from xray_tl.models.fold import folded
@@ -88,23 +87,7 @@ def open_scorer(run: Path, trainer: TrainerConfig) -> Scorer:
     task.classifier.backbone.net = folded(task.classifier.backbone.net)
     threshold = record["threshold"]
     thresholds = threshold if isinstance(threshold, list) else [threshold]
-    return Scorer(task, _reading(settings), targets, thresholds, record, device)
-
-
-def list_input(place: Path) -> list[Path]:
-    """Return a radiograph, or all of a folder.
-
-    Raises:
-        InputError: There is none.
-    """
-    if place.is_dir():
-        found = [path for path in walk(place) if is_radiograph(path)]
-        if not found:
-            raise InputError(f"input={place} holds no PNG, JPEG, TIFF or DICOM file")
-        return found
-    if not place.is_file():
-        raise InputError(f"input={place} does not exist")
-    return [place]
+    return Scorer(task, reading_of(settings.data), targets, thresholds, record, device)
 
 
 def score(scorer: Scorer, paths: Sequence[Path], batch_size: int, workers: int | None) -> pd.DataFrame:
@@ -191,10 +174,3 @@ def _unusual(read: Read, record: dict[str, Any]) -> str:
     if MODES[read.mode] == "colour":
         said.append("in colour")
     return "; ".join(said)
-
-
-def _reading(settings: Settings) -> Reading:
-    data = settings.data
-    if isinstance(data, RadiographDataConfig):
-        return Reading(data.image_size, data.fit, data.intensity)
-    return Reading(data.image_size, "pad", "range")
