@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from tests.conftest import TINY, compose_config
 from tests.data.radiograph_files import write_classes
 from xray_tl.config import conf_dir
+from xray_tl.identity import run_name
 from xray_tl.training.run import run
 from xray_tl.validation import validate
 
@@ -33,6 +34,16 @@ def test_all_its_arms_and_seeds_can_be_trained(path: Path) -> None:
             cfg = compose_config(f"study={path.stem}", f"arm={arm}", *extra)
             validate(cfg)
             assert not {str(seed) for seed in cfg.tune.seeds} & set(str(params.seed).split(","))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_weights_on_the_command_line_leave_its_arms_apart(path: Path) -> None:
+    extra = ["data.root=films", "data.fold=0"] if _is_of_files(path) else []
+    arms = OmegaConf.load(path).hydra.sweeper.params.arm.split(",")
+    names = {
+        run_name(compose_config(f"study={path.stem}", "weights=source", f"arm={arm}", *extra)) for arm in arms
+    }
+    assert len(names) == len(arms)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -8,6 +8,7 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
+from tests.conftest import compose_config
 from tests.evaluation.test_collect import write_run
 from xray_tl.sweep import SweepSummary, compose_once
 
@@ -28,7 +29,7 @@ def test_a_job_is_composed_once_to_be_checked_and_launched() -> None:
 
     def compose(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         composed.append(sweep_overrides)
-        return OmegaConf.create({"is": sweep_overrides[0]})
+        return compose_config(*sweep_overrides)
 
     loader = cast("Any", SimpleNamespace(load_sweep_config=compose))
     compose_once(loader)
@@ -36,10 +37,22 @@ def test_a_job_is_composed_once_to_be_checked_and_launched() -> None:
     for job in jobs:  # as Hydra checks a batch
         loader.load_sweep_config(master, job)
     launched = [loader.load_sweep_config(master_config=master, sweep_overrides=list(job)) for job in jobs]
-    assert [cfg["is"] for cfg in launched] == ["seed=0", "seed=1"]
+    assert [cfg.seed for cfg in launched] == [0, 1]
     assert composed == [["seed=0"], ["seed=1"]]
     loader.load_sweep_config(master, jobs[0])
     assert len(composed) == 3, "a job that comes again is composed again: the launched one was changed"
+
+
+def test_jobs_that_are_the_same_run_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    loader = cast(
+        "Any", SimpleNamespace(load_sweep_config=lambda master, overrides: compose_config(*overrides))
+    )
+    compose_once(loader)
+    jobs = ("arm=resnet50_frozen weights=source", "arm=resnet50_frozen weights=random")
+    for job in (*jobs, "arm=resnet50_frozen_random weights=random"):
+        loader.load_sweep_config(OmegaConf.create(), job.split())
+    (said,) = caplog.messages
+    assert said.startswith("arm=resnet50_frozen_random is the same run as arm=resnet50_frozen:")
 
 
 def test_all_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

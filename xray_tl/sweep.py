@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from xray_tl.cli import INTERRUPTED
 from xray_tl.errors import InputError, RunError
+from xray_tl.identity import run_name
 from xray_tl.jobs import Progress, Workers, count_jobs, jobs_at_once
 
 if TYPE_CHECKING:
@@ -91,15 +92,24 @@ class SweepSummary(Callback):
 
 
 def compose_once(loader: ConfigLoader) -> None:
-    """Let Hydra compose each job of a sweep once: it does so to check it, and again to launch it."""
+    """Let Hydra compose each job of a sweep once: it does so to check it, and again to launch it.
+
+    Jobs that are one and the same run are warned of: an arm would be missing, and nothing would say so.
+    """
     compose = loader.load_sweep_config
     checked: dict[tuple[str, ...], DictConfig] = {}
+    jobs: dict[str, list[str]] = {}
 
     def load(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         key = tuple(sweep_overrides)
         if key in checked:
             return checked.pop(key)
         checked[key] = compose(master_config, sweep_overrides)
+        first = jobs.setdefault(run_name(checked[key]), sweep_overrides)
+        if set(first) != set(sweep_overrides):
+            mine = " ".join(option for option in sweep_overrides if option not in first)
+            other = " ".join(option for option in first if option not in sweep_overrides)
+            log.warning("%s is the same run as %s: what tells them apart is overruled", mine, other)
         return checked[key]
 
     loader.load_sweep_config = load  # type: ignore[method-assign]  # of this sweep's loader alone
