@@ -30,9 +30,11 @@ def main(cfg: DictConfig) -> None:
         chosen = typed_node(cfg, PredictConfig)
         if chosen.output is not None and Path(chosen.output).suffix.lower() != ".csv":
             raise InputError(f"output={chosen.output} must end in .csv")
+        from xray_tl.data.allocator import keep_large_blocks
         from xray_tl.data.listing import list_input
         from xray_tl.training.prediction import open_scorer, score
 
+        keep_large_blocks()
         paths = list_input(Path(chosen.input))
         table = score(
             open_scorer(Path(chosen.run), chosen.trainer), paths, chosen.batch_size, chosen.num_workers
