@@ -12,6 +12,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from tests.conftest import compose_config
 from xray_tl import jobs
 from xray_tl.errors import InputError
 from xray_tl.jobs import Progress, Workers, count_jobs, jobs_at_once
@@ -66,6 +67,21 @@ def test_weights_that_jobs_would_wait_for_are_made_first_on_all_cores(
     workers.wait(lambda name, failure: ended.update({name: failure}))
     assert ended == dict.fromkeys("0123"), "what cannot be made is for its own job to say"
     assert (tmp_path / "made").read_text() == "vgg16 6 3 []\nresnet50 6 3 []\n"
+
+
+def test_the_first_job_of_every_arm_comes_first() -> None:
+    queued: list[jobs.Job] = []
+    for arm in ("resnet50_frozen", "vgg16_frozen"):
+        for seed in range(3):
+            queued.append((compose_config(f"arm={arm}", f"seed={seed}"), Path(f"{arm}-{seed}"), {}))
+    assert [str(folder) for _, folder, _ in jobs.in_turn(queued)] == [
+        "resnet50_frozen-0",
+        "vgg16_frozen-0",
+        "resnet50_frozen-1",
+        "resnet50_frozen-2",
+        "vgg16_frozen-1",
+        "vgg16_frozen-2",
+    ]
 
 
 def test_a_killed_process_costs_its_own_job(monkeypatch: pytest.MonkeyPatch) -> None:

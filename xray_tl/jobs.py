@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from pebble import ProcessExpired, ProcessPool
 
 from xray_tl.errors import FolderError, InputError, RunError
+from xray_tl.identity import arm_hash
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ SKIPPED_S = 1.0
 """Jobs that end sooner after each other, before any other, were complete already: they say nothing."""
 
 Report = Callable[[str, str | None], None]
+Job = tuple[DictConfig, Path, dict[str, Any]]
+"""A job that is queued: its configuration, its folder, and how it logs."""
 
 
 def do_job(cfg: DictConfig, folder: Path) -> str | None:
@@ -73,7 +76,7 @@ class Workers:
         # Read when a process imports torch: more threads than cores make each step several times as long.
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
         self._pool = ProcessPool(jobs, context=multiprocessing.get_context("spawn"))
-        self._queue: list[tuple[DictConfig, Path, dict[str, Any]]] = []
+        self._queue: list[Job] = []
         atexit.register(self._stop)  # before the interpreter waits for its children
         # As Ctrl-C: no process is left behind.
         self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -91,7 +94,7 @@ class Workers:
         """
         try:
             names: dict[Future[str | None], str] = {
-                self._pool.schedule(_work, args=job): job[1].name for job in self._queue
+                self._pool.schedule(_work, args=job): job[1].name for job in in_turn(self._queue)
             }
             for future in as_completed(names):
                 report(names[future], _failure(future))
@@ -127,6 +130,19 @@ class Workers:
 
     def _stop(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble types its pools only in part
+
+
+def in_turn(jobs: list[Job]) -> list[Job]:
+    """Order jobs so that the first of every arm comes first, then the rest as they came.
+
+    A first job chooses its arm's rates and makes its features, while jobs of the same arm would wait for it.
+    """
+    firsts: dict[str, Job] = {}
+    rest = []
+    for job in jobs:
+        if firsts.setdefault(arm_hash(job[0]), job) is not job:
+            rest.append(job)
+    return [*firsts.values(), *rest]
 
 
 def _work(cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> str | None:
