@@ -52,9 +52,12 @@ def test_a_learning_curve_is_found(tmp_path: Path) -> None:
             write_scored(tmp_path, strength, seed, options={"data.n_train": n_train} if n_train > 100 else {})
     for seed in range(3):
         write_scored(tmp_path, 1.0, seed, options={"optim.weight_decay": 0.1})
-    (points,) = analyse(tmp_path).learning.values()
+    done = analyse(tmp_path)
+    (points,) = done.learning.values()
     assert [n for n, _ in points] == [100, 200, 400]
-    assert points[0][1].value < points[2][1].value
+    (gain,) = done.gains.values()
+    assert gain.value == pytest.approx(points[2][1].value - points[0][1].value)
+    assert 0 < gain.lower < gain.value < gain.upper
 
 
 def test_arms_of_other_images_are_named_and_not_compared(tmp_path: Path) -> None:

@@ -77,7 +77,8 @@ class StudyAnalysis:
         overfitting: AUROC on training images minus that on fresh ones, by arm.
         shifts: AUROC on shifted images minus that on the test images, by arm.
         by_target: AUROC of each target, one row an arm and target: value, lower, upper; empty of one target.
-        learning: Series of arms that differ in `data.n_train` alone: (images, estimate).
+        learning: Series of arms that differ in `data.n_train` alone: (images, estimate), fewest first.
+        gains: AUROC of the last arm of each such series minus that of its first.
         problems: What is missing, and why.
     """
 
@@ -90,6 +91,7 @@ class StudyAnalysis:
     shifts: Mapping[str, tuple[Shift, ...]]
     by_target: pd.DataFrame
     learning: Mapping[str, tuple[tuple[int, Estimate], ...]]
+    gains: Mapping[str, Estimate]
     problems: tuple[str, ...]
 
     @property
@@ -128,7 +130,7 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         _overfitting(arms, test, problems),
         {arm.label: found for arm in arms if (found := shifts_of(folder, arm, problems))},
         _by_target(arms),
-        _learning(arms, comparison),
+        *_learning(arms, comparison),
         tuple(dict.fromkeys(problems)),
     )
 
@@ -201,18 +203,23 @@ def _only(study: Readings, label: str) -> Readings:
     return replace(study, treatments=(label,), readers=names, rating=rating, readerless=frozenset())
 
 
-def _learning(arms: list[Arm], comparison: Comparison) -> dict[str, tuple[tuple[int, Estimate], ...]]:
-    """Find arms that differ in nothing but the number of their training images."""
-    series: dict[str, list[tuple[int, Estimate]]] = {}
+def _learning(
+    arms: list[Arm], comparison: Comparison
+) -> tuple[dict[str, tuple[tuple[int, Estimate], ...]], dict[str, Estimate]]:
+    """Find arms that differ in the number of their training images alone, and what more of them bring."""
+    series: dict[str, list[tuple[int, str]]] = {}
     for arm in arms:
         if N_TRAIN in arm.settings:
             others = {key: value for key, value in arm.options.items() if key != N_TRAIN}
             base = " ".join([*arm.name.values(), *(f"{key}={value}" for key, value in others.items())])
             count = arm.settings[N_TRAIN] or arm.runs[0].record["sizes"]["train"]  # null: all
-            point = (int(count), comparison.analysis.arms[arm.label])
-            series.setdefault(base, []).append(point)
-    return {
-        base: tuple(sorted(points, key=lambda point: point[0]))
-        for base, points in series.items()
-        if len({count for count, _ in points}) > 1
+            series.setdefault(base, []).append((int(count), arm.label))
+    curves = {base: sorted(found) for base, found in series.items() if len(dict(found)) > 1}
+    estimates = comparison.analysis.arms
+    learning = {
+        base: tuple((count, estimates[label]) for count, label in found) for base, found in curves.items()
+    }
+    ends = {base: (found[0][1], found[-1][1]) for base, found in curves.items()}
+    return learning, {
+        base: comparison.computed.contrast({last: 1, first: -1}) for base, (first, last) in ends.items()
     }

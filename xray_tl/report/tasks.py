@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xray_tl.evaluation.analysis import Interaction, StudyAnalysis
+from xray_tl.evaluation.analysis import N_TRAIN, Interaction, StudyAnalysis
 from xray_tl.evaluation.gap import interval_width
+from xray_tl.evaluation.options import short_name
 from xray_tl.evaluation.study import Arm
 from xray_tl.evaluation.wording import Terms, difference_text, interval_text, p_text, verdict_text
 
@@ -131,7 +133,8 @@ def _interaction(found: Interaction) -> str:
 
 
 def _gap(done: StudyAnalysis) -> Iterator[str]:
-    arm = done.arms[0]
+    """Take the gap of the best arm without a remedy apart, then say what each remedy does to it."""
+    arm = next((arm for arm in done.arms if not arm.options), done.arms[0])
     estimate = done.comparison.analysis.arms[arm.label]
     gap = done.overfitting.get(arm.label)
     if gap is not None:
@@ -148,7 +151,25 @@ def _gap(done: StudyAnalysis) -> Iterator[str]:
         )
     for base, points in done.learning.items():
         (low, first), (high, last) = points[0], points[-1]
-        yield f"Training images, {base}: {low} give {first.value:.3f}, {high} give {last.value:.3f}."
+        yield (
+            f"Training images, {base}: {low} give {first.value:.3f}, {high} give {last.value:.3f}: "
+            f"{difference_text(done.gains[base], TERMS)}."
+        )
+    yield from _remedies(done, arm)
+
+
+def _remedies(done: StudyAnalysis, plain: Arm) -> Iterator[str]:
+    """Compare arms that have one option more than a plain one, more training images among them, with it."""
+    for arm in done.arms:
+        if arm.name != plain.name or len(arm.options) != 1:
+            continue
+        (option,) = arm.options
+        if option == N_TRAIN and (arm.settings[option] or math.inf) < (plain.settings[option] or math.inf):
+            continue
+        pair = next(pair for pair in done.comparison.verdicts if set(pair) == {arm.label, plain.label})
+        estimate, verdict = done.comparison.analysis.pairs[pair], done.comparison.verdicts[pair]
+        text = verdict_text(pair, estimate, verdict, TERMS, done.comparison.margin)
+        yield f"Remedy {short_name(option)}={arm.options[option]}: {text}"
 
 
 def _arm(done: StudyAnalysis, label: str) -> Arm:
