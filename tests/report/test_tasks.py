@@ -26,6 +26,8 @@ def test_each_remedy_is_compared_with_the_plain_arm(tmp_path: Path) -> None:
     for sentence in remedies:
         assert "resnet18 finetune random" in sentence
         assert "AUROC" in sentence
+    for letter, sentences in {"B": 1, "C": 1, "D": 3}.items():
+        assert len(answers[letter]) == sentences, "arms with a remedy are no further answers"
     (overfitting,) = [sentence for sentence in answers["E"] if sentence.startswith("Overfitting")]
     assert overfitting.startswith("Overfitting of resnet18 finetune random: "), "the arm without a remedy"
     (learning,) = [sentence for sentence in answers["E"] if sentence.startswith("Training images")]

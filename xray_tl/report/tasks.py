@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from xray_tl.evaluation.analysis import N_TRAIN, Interaction, StudyAnalysis
 from xray_tl.evaluation.gap import interval_width
 from xray_tl.evaluation.options import short_name
 from xray_tl.evaluation.study import Arm
+from xray_tl.evaluation.verdict import Pair
 from xray_tl.evaluation.wording import Terms, difference_text, interval_text, p_text, verdict_text
 
 TERMS = Terms(reader="seed", case="image")
@@ -100,26 +101,42 @@ def _selection(done: StudyAnalysis, latency: dict[str, float]) -> Iterator[str]:
 
 
 def _between_models(done: StudyAnalysis, mode: str) -> Iterator[str]:
-    for pair, estimate in done.comparison.analysis.pairs.items():
-        first, second = (_arm(done, label) for label in pair)
-        same = first.name["mode"] == second.name["mode"] == mode
-        if (
-            same
-            and first.name["weights"] == second.name["weights"]
-            and first.name["model"] != second.name["model"]
-        ):
-            yield verdict_text(pair, estimate, done.comparison.verdicts[pair], TERMS, done.comparison.margin)
+    yield from _verdicts(
+        done,
+        lambda first, second: (
+            first["mode"] == second["mode"] == mode
+            and first["weights"] == second["weights"]
+            and first["model"] != second["model"]
+        ),
+    )
 
 
 def _between_modes(done: StudyAnalysis) -> Iterator[str]:
-    for pair, estimate in done.comparison.analysis.pairs.items():
-        first, second = (_arm(done, label) for label in pair)
-        same = all(first.name[key] == second.name[key] for key in ("model", "weights"))
-        if same and {first.name["mode"], second.name["mode"]} == {"finetune", "frozen"}:
-            yield verdict_text(pair, estimate, done.comparison.verdicts[pair], TERMS, done.comparison.margin)
+    yield from _verdicts(
+        done,
+        lambda first, second: (
+            {first["mode"], second["mode"]} == {"finetune", "frozen"}
+            and all(first[key] == second[key] for key in ("model", "weights"))
+        ),
+    )
     for found in done.interactions:
         if set(found.modes) == {"finetune", "frozen"}:
             yield _interaction(found)
+
+
+def _verdicts(done: StudyAnalysis, asked: Callable[[dict[str, str], dict[str, str]], bool]) -> Iterator[str]:
+    """Say what is found of the pairs asked for: of plain arms where there are any, else of all."""
+    arms = {arm.label: arm for arm in done.arms}
+    found = [(a, b) for a, b in done.comparison.verdicts if asked(arms[a].name, arms[b].name)]
+    plain = [(a, b) for a, b in found if not arms[a].options and not arms[b].options]
+    for pair in plain or found:
+        yield _verdict(done, pair)
+
+
+def _verdict(done: StudyAnalysis, pair: Pair) -> str:
+    comparison = done.comparison
+    estimate, verdict = comparison.analysis.pairs[pair], comparison.verdicts[pair]
+    return verdict_text(pair, estimate, verdict, TERMS, comparison.margin)
 
 
 def _interaction(found: Interaction) -> str:
@@ -167,10 +184,4 @@ def _remedies(done: StudyAnalysis, plain: Arm) -> Iterator[str]:
         if option == N_TRAIN and (arm.settings[option] or math.inf) < (plain.settings[option] or math.inf):
             continue
         pair = next(pair for pair in done.comparison.verdicts if set(pair) == {arm.label, plain.label})
-        estimate, verdict = done.comparison.analysis.pairs[pair], done.comparison.verdicts[pair]
-        text = verdict_text(pair, estimate, verdict, TERMS, done.comparison.margin)
-        yield f"Remedy {short_name(option)}={arm.options[option]}: {text}"
-
-
-def _arm(done: StudyAnalysis, label: str) -> Arm:
-    return next(arm for arm in done.arms if arm.label == label)
+        yield f"Remedy {short_name(option)}={arm.options[option]}: {_verdict(done, pair)}"
