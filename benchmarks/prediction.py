@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from decoding import write
 
 from xray_tl.config import TrainerConfig
 from xray_tl.data.allocator import keep_large_blocks
@@ -58,10 +57,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--model", default="resnet50")
     chosen = parser.parse_args()
-    from xray_tl.training.prediction import (
-        open_scorer,
-        score,
-    )  # not where decoding processes import this file
+    # Not above: processes that decode import this file, but in the command neither torch nor pandas.
+    from decoding import write
+
+    from xray_tl.training.prediction import open_scorer, score
 
     keep_large_blocks()
     with tempfile.TemporaryDirectory() as place:

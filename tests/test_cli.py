@@ -231,6 +231,12 @@ def test_a_folder_of_films_from_audit_to_scores(subprocess_env: Env, tmp_path: P
         ("preview", ("data=dicom", "input=.", "data.fit=no"), "error: data.fit=no is not valid"),
         ("preview", ("input=no",), "error: input=no does not exist"),
         ("preview", ("data=dicom", "input=."), "error: input=. holds no PNG, JPEG, TIFF or DICOM file"),
+        ("preview", ("data=csv", "input=."), "error: input=. holds no PNG, JPEG, TIFF or DICOM file"),
+        (
+            "train",
+            ("data=nih", "data.root=.", "data.download=true"),
+            "error: data.download=true is for data=medmnist",
+        ),
         ("predict", ("run=no", "input=.", "output=a.txt"), "error: output=a.txt must end in .csv"),
         ("train", ("data=folder", "data.root=films", "shift=blur"), "Key 'acquisition' not in"),
         ("train", ("data=folder",), "error: data.root must be given on the command line: data.root=..."),

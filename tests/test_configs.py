@@ -14,7 +14,7 @@ from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.errors import InputError
 from xray_tl.evaluation.ceiling import bounds
-from xray_tl.identity import CHANGES_RESULT, COSMETIC, FILES, arm_hash, config_hash, run_name
+from xray_tl.identity import CHANGES_RESULT, COSMETIC, OPTIONAL, arm_hash, config_hash, run_name
 from xray_tl.models.freeze import policy_names
 from xray_tl.observers.scores import ideal_logit
 from xray_tl.validation import validate
@@ -141,11 +141,11 @@ def test_every_option_is_either_part_of_the_result_or_cosmetic() -> None:
     leaves = {"seed", "feature_cache", "shifts"}
     for group, schema in schemas:
         leaves |= set(_leaves(OmegaConf.structured(schema), f"{group}."))
-    listed = (*CHANGES_RESULT, *FILES, *COSMETIC)
+    listed = (*CHANGES_RESULT, *OPTIONAL, *COSMETIC)
     assert len(set(listed)) == len(listed)
     for leaf in leaves:
         places = [key for key in listed if leaf == key or leaf.startswith(f"{key}.")]
-        assert len(places) == 1, f"{leaf} must stand in exactly one of CHANGES_RESULT, FILES and COSMETIC"
+        assert len(places) == 1, f"{leaf} must stand in exactly one of CHANGES_RESULT, OPTIONAL and COSMETIC"
     for key in listed:
         assert any(leaf == key or leaf.startswith(f"{key}.") for leaf in leaves), f"{key} is no option"
 
@@ -153,6 +153,23 @@ def test_every_option_is_either_part_of_the_result_or_cosmetic() -> None:
 @pytest.mark.parametrize("override", ["trainer.progress_bar=false", "logger=none", "data.num_workers=3"])
 def test_cosmetic_options_do_not_move_the_hash(override: str) -> None:
     assert config_hash(compose_config(override)) == config_hash(compose_config())
+
+
+def test_a_run_of_an_earlier_version_keeps_its_hash() -> None:
+    cfg = compose_config()
+    earlier = OmegaConf.create(OmegaConf.to_container(cfg))
+    del earlier.optim["sampling"]
+    assert (config_hash(earlier), arm_hash(earlier)) == (config_hash(cfg), arm_hash(cfg))
+    assert config_hash(compose_config("optim.sampling=balanced")) != config_hash(cfg)
+
+
+def test_a_file_of_weights_moves_the_hash_of_those_alone_who_take_it() -> None:
+    path = "weights.path=a.safetensors"
+    for weights, same in (("random", True), ("file", False)):
+        hashes = {
+            config_hash(compose_config(f"weights={weights}", *extra)) for extra in ((path,), (f"{path}2",))
+        }
+        assert (len(hashes) == 1) is same
 
 
 @pytest.mark.parametrize(

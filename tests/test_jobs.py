@@ -69,18 +69,22 @@ def test_weights_that_jobs_would_wait_for_are_made_first_on_all_cores(
     assert (tmp_path / "made").read_text() == "vgg16 6 3 []\nresnet50 6 3 []\n"
 
 
-def test_the_first_job_of_every_arm_comes_first() -> None:
+def test_the_first_job_of_every_arm_and_data_set_comes_first() -> None:
     queued: list[jobs.Job] = []
     for arm in ("resnet50_frozen", "vgg16_frozen"):
-        for seed in range(3):
-            queued.append((compose_config(f"arm={arm}", f"seed={seed}"), Path(f"{arm}-{seed}"), {}))
+        for place in ("0-0", "0-1", "1-0", "1-1"):
+            data, seed = place.split("-")
+            cfg = compose_config(f"arm={arm}", f"data.seed={data}", f"seed={seed}")
+            queued.append((cfg, Path(f"{arm}-{place}"), {}))
     assert [str(folder) for _, folder, _ in jobs.in_turn(queued)] == [
-        "resnet50_frozen-0",
-        "vgg16_frozen-0",
-        "resnet50_frozen-1",
-        "resnet50_frozen-2",
-        "vgg16_frozen-1",
-        "vgg16_frozen-2",
+        "resnet50_frozen-0-0",
+        "resnet50_frozen-1-0",
+        "vgg16_frozen-0-0",
+        "vgg16_frozen-1-0",
+        "resnet50_frozen-0-1",
+        "resnet50_frozen-1-1",
+        "vgg16_frozen-0-1",
+        "vgg16_frozen-1-1",
     ]
 
 

@@ -7,8 +7,9 @@ from omegaconf import OmegaConf
 
 from tests.conftest import TINY, compose_config
 from tests.data.radiograph_files import write_classes
-from xray_tl.config import conf_dir
+from xray_tl.config import conf_dir, typed
 from xray_tl.identity import run_name
+from xray_tl.models.normalisation import check_normalisation
 from xray_tl.training.run import run
 from xray_tl.validation import validate
 
@@ -40,10 +41,12 @@ def test_all_its_arms_and_seeds_can_be_trained(path: Path) -> None:
 def test_weights_on_the_command_line_leave_its_arms_apart(path: Path) -> None:
     extra = ["data.root=films", "data.fold=0"] if _is_of_files(path) else []
     arms = OmegaConf.load(path).hydra.sweeper.params.arm.split(",")
-    names = {
-        run_name(compose_config(f"study={path.stem}", "weights=source", f"arm={arm}", *extra)) for arm in arms
-    }
-    assert len(names) == len(arms)
+    own = ("weights=file", "weights.path=a.safetensors", "weights.mean=[0.5]", "weights.std=[0.25]")
+    for weights in (("weights=source",), own):
+        cfgs = [compose_config(f"study={path.stem}", *weights, f"arm={arm}", *extra) for arm in arms]
+        assert len({run_name(cfg) for cfg in cfgs}) == len(arms)
+        for cfg in cfgs:
+            check_normalisation(typed(cfg).weights)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -51,6 +51,8 @@ def test_jobs_that_are_the_same_run_are_warned_of(caplog: pytest.LogCaptureFixtu
     jobs = ("arm=resnet50_frozen weights=source", "arm=resnet50_frozen weights=random")
     for job in (*jobs, "arm=resnet50_frozen_random weights=random"):
         loader.load_sweep_config(OmegaConf.create(), job.split())
+    for seed in (0, 1):  # refused later: nothing can be said of them
+        loader.load_sweep_config(OmegaConf.create(), ["model=timm", f"seed={seed}"])
     (said,) = caplog.messages
     assert said.startswith("arm=resnet50_frozen_random is the same run as arm=resnet50_frozen:")
 

@@ -75,13 +75,13 @@ CHANGES_RESULT = (
     "optim.clip_norm",
     "optim.label_smoothing",
     "optim.class_weights",
-    "optim.sampling",
     "trainer.max_epochs",
     "trainer.precision",
     "trainer.early_stopping",
     "trainer.reestimate_batchnorm",
 )
-FILES = (
+OPTIONAL = (
+    "optim.sampling",
     "weights.mean",
     "weights.std",
     "data.layout",
@@ -108,7 +108,9 @@ FILES = (
     "data.intensity",
     "data.on_error",
 )
-"""Of files of one's own. Without a value they have no part in a hash: generated images never have one."""
+"""Without a value they have no part in a hash: generated images never have those of files."""
+OF_A_FILE = ("weights.path", "weights.mean", "weights.std")
+"""Mean nothing unless `weights=file`: an arm with weights of its own is the same whatever others take."""
 COSMETIC = (
     "feature_cache",
     "shifts",
@@ -131,17 +133,19 @@ COSMETIC = (
 )
 
 
+UNNAMED = "unnamed-model"
+"""Name of a run whose `model.name` is missing; it will be refused."""
 SEEDS = ("seed", "data.seed", "data.train_seed", "data.fold")
 
 
 def config_hash(cfg: DictConfig) -> str:
     """Hash what changes a run's result: 64 hex digits of SHA-256 over canonical JSON."""
-    return _hash(cfg, (*CHANGES_RESULT, *FILES))
+    return _hash(cfg, (*CHANGES_RESULT, *OPTIONAL))
 
 
 def arm_hash(cfg: DictConfig) -> str:
     """Hash what the runs of one arm (treatment) share: what changes a result, but for seeds and fold."""
-    return _hash(cfg, tuple(key for key in (*CHANGES_RESULT, *FILES) if key not in SEEDS))
+    return _hash(cfg, tuple(key for key in (*CHANGES_RESULT, *OPTIONAL) if key not in SEEDS))
 
 
 def arm(cfg: DictConfig) -> dict[str, str]:
@@ -154,7 +158,7 @@ def arm(cfg: DictConfig) -> dict[str, str]:
 def run_name(cfg: DictConfig) -> str:
     """Name a run's folder within a sweep: `<model>-<mode>-<weights>-s<seed>-<start of config_hash>`."""
     if OmegaConf.is_missing(cfg.model, "name"):
-        return "unnamed-model"
+        return UNNAMED
     parts = [*arm(cfg).values(), f"s{cfg.seed}", config_hash(cfg)[:8]]
     return re.sub(r"[^\w.-]", "-", "-".join(parts))
 
@@ -177,7 +181,9 @@ def _by_finding(values: DictConfig, *, _parent_: DictConfig) -> Any:  # noqa: AN
 
 def _hash(cfg: DictConfig, keys: tuple[str, ...]) -> str:
     values = {key: _value(cfg, key) for key in keys}
-    chosen = {key: value for key, value in values.items() if value is not None or key not in FILES}
+    if values["weights.source"] != "file":
+        values |= dict.fromkeys(OF_A_FILE)
+    chosen = {key: value for key, value in values.items() if value is not None or key not in OPTIONAL}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 

@@ -133,14 +133,15 @@ class Workers:
 
 
 def in_turn(jobs: list[Job]) -> list[Job]:
-    """Order jobs so that the first of every arm comes first, then the rest as they came.
+    """Order jobs so that the first of every arm, on every data set, comes first, then the rest as they came.
 
-    A first job chooses its arm's rates and makes its features, while jobs of the same arm would wait for it.
+    A first job chooses rates and makes features that others of its arm and data would wait for.
     """
-    firsts: dict[str, Job] = {}
+    firsts: dict[tuple[Any, ...], Job] = {}
     rest = []
     for job in jobs:
-        if firsts.setdefault(arm_hash(job[0]), job) is not job:
+        data = [OmegaConf.select(job[0], f"data.{key}") for key in ("seed", "train_seed", "fold")]
+        if firsts.setdefault((arm_hash(job[0]), *data), job) is not job:
             rest.append(job)
     return [*firsts.values(), *rest]
 

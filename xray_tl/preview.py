@@ -35,8 +35,9 @@ def main(cfg: DictConfig) -> None:
         from xray_tl.data.contact_sheet import check_sheet, draw_sheet, write_sheet
 
         keep_large_blocks()
-        if cfg.input is not None and OmegaConf.is_missing(cfg.data, "root"):
-            cfg.data.root = cfg.input
+        if cfg.input is not None:
+            for key in OmegaConf.missing_keys(cfg.data):
+                OmegaConf.update(cfg.data, key, cfg.input)  # a data set's place, of which nothing is read
         require(cfg)
         check_sheet(cfg.rows, cfg.columns)
         print(write_sheet(draw_sheet(_parts(cfg), cfg.rows, cfg.columns), Path(cfg.output)))

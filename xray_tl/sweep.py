@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from xray_tl.cli import INTERRUPTED
 from xray_tl.errors import InputError, RunError
-from xray_tl.identity import run_name
+from xray_tl.identity import UNNAMED, run_name
 from xray_tl.jobs import Progress, Workers, count_jobs, jobs_at_once
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class SweepSummary(Callback):
 def compose_once(loader: ConfigLoader) -> None:
     """Let Hydra compose each job of a sweep once: it does so to check it, and again to launch it.
 
-    Jobs that are one and the same run are warned of: an arm would be missing, and nothing would say so.
+    Different jobs that are one and the same run are warned of: an arm would be missing, and nothing say so.
     """
     compose = loader.load_sweep_config
     checked: dict[tuple[str, ...], DictConfig] = {}
@@ -105,11 +105,16 @@ def compose_once(loader: ConfigLoader) -> None:
         if key in checked:
             return checked.pop(key)
         checked[key] = compose(master_config, sweep_overrides)
-        first = jobs.setdefault(run_name(checked[key]), sweep_overrides)
-        if set(first) != set(sweep_overrides):
+        name = run_name(checked[key])
+        first = jobs.setdefault(name, sweep_overrides)
+        if set(first) != set(sweep_overrides) and name != UNNAMED:
             mine = " ".join(option for option in sweep_overrides if option not in first)
             other = " ".join(option for option in first if option not in sweep_overrides)
-            log.warning("%s is the same run as %s: what tells them apart is overruled", mine, other)
+            log.warning(
+                "%s is the same run as %s: what tells them apart is overruled or changes no result",
+                mine,
+                other,
+            )
         return checked[key]
 
     loader.load_sweep_config = load  # type: ignore[method-assign]  # of this sweep's loader alone

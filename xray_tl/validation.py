@@ -78,7 +78,7 @@ CHECKS: dict[str, Range | Choice] = {
     "optim.clip_norm": POSITIVE,
     "optim.label_smoothing": Range(0, 1, "high"),
     "optim.class_weights": Choice(("none", "balanced")),
-    "optim.sampling": Choice(("none", "balanced")),
+    "optim.sampling": Choice(("balanced",)),
     "trainer.max_epochs": Range(1),
     "trainer.accelerator": Choice(("auto", "cuda", "mps", "cpu")),
     "trainer.precision": Choice(("auto", "32", "bf16")),
@@ -112,17 +112,18 @@ def validate(cfg: DictConfig) -> None:
     for option in MODE_NEEDS.get(cfg.mode.name, ()):
         if cfg.mode[option] is None:
             raise InputError(f"mode={cfg.mode.name} needs a value: mode.{option}=...")
+    sampling = OmegaConf.select(cfg, "optim.sampling")  # runs of earlier versions have none
     if cfg.optim.name == "lbfgs":
         if cfg.mode.name != "frozen":
             raise InputError(f"optim=lbfgs solves a linear head: mode={cfg.mode.name} must be mode=frozen")
         for group, why in (("augment", "sees every image once"), ("tune", "has no learning rate")):
             if OmegaConf.select(cfg, f"{group}.name", default="none") != "none":
                 raise InputError(f"optim=lbfgs {why}: {group}={cfg[group].name} must be {group}=none")
-        if cfg.optim.sampling != "none":
-            raise InputError("optim=lbfgs sees every image once: optim.sampling must be none")
+        if sampling is not None:
+            raise InputError("optim=lbfgs sees every image once: optim.sampling must be null")
         if not cfg.optim.weight_decay > 0:
             raise InputError("optim=lbfgs needs optim.weight_decay of more than 0: else there is no optimum")
-    if cfg.optim.class_weights == cfg.optim.sampling == "balanced":
+    if cfg.optim.class_weights == sampling == "balanced":
         raise InputError("optim.class_weights=balanced optim.sampling=balanced corrects twice: choose one")
     _check_tuning(cfg)
     if cfg.mode.name == "lp_ft" and cfg.trainer.max_epochs < 2:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
 from tests.data.radiograph_files import write_classes
@@ -91,6 +92,8 @@ def test_files_are_shown_as_a_model_sees_them_and_bad_ones_are_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_classes(tmp_path, 3)
+    long = tmp_path / f"{'0' * 40}$\\alpha_{{$.png"
+    next(tmp_path.rglob("*.png")).rename(long)
     files = sorted(tmp_path.rglob("*.png"))
     (tmp_path / "bad.png").write_text("none")
     reading = Reading(32, "pad", "range")
@@ -102,6 +105,10 @@ def test_files_are_shown_as_a_model_sees_them_and_bad_ones_are_left_out(
         assert not isinstance(seen, str)
         assert np.array_equal(image[0].numpy(), seen.image)
     sheet = draw_sheet([part], 1, 2)
-    assert sheet.get_size_inches().tolist() == [2 * 224 / 100, (34 + 224 + 20) / 100]
+    assert sheet.get_size_inches().tolist() == [2 * 224 / 100, (34 + 224 + 33) / 100]
+    assert [caption.split("\n")[1] for caption in part.captions] == ["32 x 32, 16 bits, grey"] * 2
+    renderer = FigureCanvasAgg(sheet).get_renderer()
+    widths = [text.get_window_extent(renderer).width for text in sheet.axes[0].texts]
+    assert max(widths) < 224 - 6, "a caption stays below its image"
     with pytest.raises(InputError, match="none of the files of input can be used"):
         read([tmp_path / "bad.png"], reading, 2)

@@ -96,6 +96,7 @@ def test_balanced_sampling_draws_every_class_equally_often(kind: str) -> None:
 def test_balanced_sampling_leaves_out_what_is_not_known_and_refuses_several_labels() -> None:
     truth = torch.tensor([[1.0], [torch.nan], [0.0], [0.0]])
     assert balanced_chances(truth, Targets("binary", ("a",))).tolist() == [1, 0, 0.5, 0.5]
+    assert balanced_chances(truth, Targets("binary", ("a",))).dtype == torch.float64
     with pytest.raises(InputError, match=r"optim\.sampling=balanced needs one label an image"):
         balanced_chances(truth.repeat(1, 2), Targets("multilabel", ("a", "b")))
 

@@ -119,7 +119,6 @@ def test_a_missing_file_is_downloaded_once_and_its_labels_have_names(
     _known(monkeypatch, dataset, 64, _write(server / name, labels=labels).read_bytes())
     config = replace(_config(tmp_path / "new" / name), download=True)
     listing = open_collection(config).listing
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [name]
     (server / name).unlink()
     assert open_collection(config).listing.targets == listing.targets
     if labels == 1:
@@ -133,7 +132,7 @@ def test_a_download_that_is_not_the_published_file_leaves_nothing(tmp_path: Path
     place = tmp_path / "new" / "pneumoniamnist.npz"
     with pytest.raises(InputError, match=r"pneumoniamnist\.npz\?download=1 cannot be downloaded to .*hash"):
         open_collection(replace(_config(place), download=True))
-    assert not any(place.parent.iterdir())
+    assert [path.name for path in place.parent.iterdir()] == [f".{place.name}.lock"]
 
 
 def test_what_cannot_be_downloaded_is_said(tmp_path: Path, server: Path) -> None:
@@ -141,6 +140,26 @@ def test_what_cannot_be_downloaded_is_said(tmp_path: Path, server: Path) -> None
         open_collection(replace(_config(tmp_path / "chestmnist_128.npz"), download=True))
     with pytest.raises(InputError, match=r"data\.download=true knows pneumoniamnist\.npz, pneumoniamnist_64"):
         open_collection(replace(_config(tmp_path / "mine.npz"), download=True))
+
+
+def test_a_name_of_one_s_own_says_nothing_of_the_labels(tmp_path: Path) -> None:
+    listing = open_collection(_config(_write(tmp_path / "pneumoniamnist_viral.npz"))).listing
+    assert (listing.targets, listing.negative) == (("class 1",), "class 0")
+
+
+def test_a_download_is_open_to_all_and_leaves_nothing_beside_it(
+    tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _known(monkeypatch, "pneumoniamnist", 28, _write(server / "pneumoniamnist.npz").read_bytes())
+    place = tmp_path / "new" / "pneumoniamnist.npz"
+    fetched = [threading.Thread(target=medmnist_sets.fetch, args=(place,)) for _ in range(3)]
+    for thread in fetched:
+        thread.start()
+    for thread in fetched:
+        thread.join()
+    (tmp_path / "plain").touch()
+    assert place.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert {path.name for path in place.parent.iterdir()} - {f".{place.name}.lock"} == {place.name}
 
 
 def test_a_known_name_with_other_labels_keeps_their_numbers(tmp_path: Path) -> None:

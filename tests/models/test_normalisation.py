@@ -72,7 +72,7 @@ def test_the_same_tensors_normalised_otherwise_are_other_weights(tmp_path: Path,
         ({"mean": [0.5], "std": [0.0]}, r"weights\.std is not valid: give one number or 3.* more than 0"),
         ({"mean": [0.5, 0.5], "std": [0.2]}, r"weights\.mean is not valid: give one number or 3"),
         (
-            {"source": "random", "mean": [0.5], "std": [0.2]},
+            {"source": "random", "path": None, "mean": [0.5], "std": [0.2]},
             r"weights\.mean is for weights=file: weights=random",
         ),
     ],
@@ -83,6 +83,12 @@ def test_wrong_values_are_refused(
     weights = {"source": "file", "path": _file(tmp_path, backbone), **options}
     with pytest.raises(InputError, match=message):
         build_backbone(MODEL, WeightsConfig(**weights), 32)  # type: ignore[arg-type]  # options of several types
+
+
+def test_what_is_said_of_a_file_is_nothing_to_an_arm_with_weights_of_its_own(backbone: Backbone) -> None:
+    said = WeightsConfig(source="random", path="a.safetensors", mean=[0.5], std=[0.2])
+    own, plain = (build_backbone(MODEL, weights, 32)[0] for weights in (said, WeightsConfig(source="random")))
+    assert own.scale_and_shift() == plain.scale_and_shift()
 
 
 @pytest.mark.parametrize("mean", ["grey", "[0.1, 0.2]", '{"r": 1}', "[NaN]"])

@@ -20,11 +20,11 @@ Tiny = Callable[..., DictConfig]
 def test_a_run_draws_its_training_images_as_its_configuration_says(tiny: Tiny) -> None:
     rare = ("data.prevalence=0.15", "data.n_train=60", "data.n_val=60", "data.n_test=60")
     share = {}
-    for sampling in ("none", "balanced"):
+    for sampling in ("null", "balanced"):
         data = assembly.assemble(typed(tiny(*rare, f"optim.sampling={sampling}"))).data
         share[sampling] = torch.cat([batch.truth for batch in data.train_dataloader()]).mean().item()
-    assert share["none"] == pytest.approx(float(data.positives()))
-    assert share["none"] < 0.3 < 0.5 - 3 * (0.25 / 60) ** 0.5 + 0.05 < share["balanced"]
+    assert share["null"] == pytest.approx(float(data.positives()))
+    assert share["null"] < 0.3 < 0.5 - 3 * (0.25 / 60) ** 0.5 + 0.05 < share["balanced"]
 
 
 def test_a_sweep_hashes_a_shared_trunk_once_a_job_and_notices_what_moves_between(

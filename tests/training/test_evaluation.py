@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from tests.conftest import compose_config
 from xray_tl.config import typed
@@ -38,6 +38,18 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_recorded_metrics_come_out_exactly(finished: Path) -> None:
     assert "came out exactly" in _evaluate(finished)
     assert not (finished / "evaluations").exists()
+
+
+def test_a_run_of_an_earlier_version_comes_out_exactly(finished: Path) -> None:
+    path = finished / ".hydra" / "config.yaml"
+    now = path.read_text()
+    earlier = OmegaConf.load(path)
+    del earlier.optim["sampling"]
+    OmegaConf.save(earlier, path)
+    try:
+        assert "came out exactly" in _evaluate(finished)
+    finally:
+        path.write_text(now)
 
 
 def test_shifted_data_go_to_a_new_folder_each_time(finished: Path) -> None:

@@ -60,18 +60,23 @@ AFTER = [
 
 # EfficientNet-B0 has dropout and stochastic depth, so that its resumed epochs must draw the same numbers.
 @pytest.mark.parametrize(
-    ("model", "mode", "moments"),
+    ("model", "mode", "sampling", "moments"),
     [
-        ("resnet18", "finetune", [*TRAINING, *AFTER]),
-        ("resnet18", "frozen", TRAINING[1:2]),
-        ("resnet18", "gradual", TRAINING[1:]),
-        ("efficientnet_b0", "lp_ft", TRAINING[1:]),
+        ("resnet18", "finetune", "null", [*TRAINING, *AFTER]),
+        ("resnet18", "frozen", "balanced", TRAINING[1:2]),
+        ("resnet18", "gradual", "null", TRAINING[1:]),
+        ("efficientnet_b0", "lp_ft", "null", TRAINING[1:]),
     ],
 )
 def test_resumed_run_is_bitwise_the_uninterrupted_one(
-    tiny: Tiny, tmp_path: Path, model: str, mode: str, moments: list[tuple[object, str, int]]
+    tiny: Tiny,
+    tmp_path: Path,
+    model: str,
+    mode: str,
+    sampling: str,
+    moments: list[tuple[object, str, int]],
 ) -> None:
-    cfg = tiny(f"model={model}", f"mode={mode}", "trainer.max_epochs=3")
+    cfg = tiny(f"model={model}", f"mode={mode}", f"optim.sampling={sampling}", "trainer.max_epochs=3")
     run(cfg, tmp_path / "whole")
     for number, (owner, name, call) in enumerate(moments):
         folder = tmp_path / str(number)

@@ -180,8 +180,8 @@ class PreviewConfig:
 
     Attributes:
         split: `train`, `val` or `test`.
-        input: A radiograph, or a folder of them, to be shown instead, without labels.
-        rows: Rows of images with the finding, and again without.
+        input: A radiograph, or a folder of them, to be shown instead of a split, whatever their labels.
+        rows: Rows of images with the finding, and again without; of `input`: in all.
         columns: Images a row.
         outlines: Draw the outline of the finding.
         output: PNG file to write.

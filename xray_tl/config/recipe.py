@@ -23,7 +23,7 @@ class OptimConfig:
         clip_norm: Largest norm of the gradient; `None` does not clip.
         label_smoothing: Share of the target spread over the other class, in [0, 1).
         class_weights: `none`, or `balanced` (inverse frequency in the training set).
-        sampling: `none` (every training image once an epoch), or `balanced` (as many draws, with
+        sampling: `None` (every training image once an epoch), or `balanced` (as many draws, with
             replacement, each class equally often).
     """
 
@@ -35,7 +35,7 @@ class OptimConfig:
     clip_norm: float | None = 1.0
     label_smoothing: float = 0.0
     class_weights: str = "none"
-    sampling: str = "none"
+    sampling: str | None = None
 
 
 @dataclass

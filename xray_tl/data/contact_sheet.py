@@ -26,6 +26,7 @@ LARGEST = 200
 _STEP, _LAST = 1024, 2**20  # labels looked at in one go, and at all
 _DPI = 100
 _TILE, _CAPTION, _TITLE = 224, 20, 34  # least side of an image, strip below it, strip above each part, pixels
+_LINE = 13  # every further line of a caption, pixels
 _OUTLINE = "#ffb000"
 
 
@@ -104,7 +105,7 @@ def collected(source: Source, targets: Targets, count: int) -> list[Part]:
 
 
 def read(paths: Sequence[Path], reading: Reading, count: int) -> list[Part]:
-    """Return the first files that can be read, as a model would see them; captions say what they hold.
+    """Return the first files that can be read; captions say what they hold.
 
     Args:
         paths: Radiographs.
@@ -126,7 +127,7 @@ def read(paths: Sequence[Path], reading: Reading, count: int) -> list[Part]:
     if not shown:
         raise InputError("none of the files of input can be used")
     captions = [
-        f"{_short(path.name, 20)}: {film.shape[1]} x {film.shape[0]}, {film.bits} bits, {MODES[film.mode]}"
+        f"{_short(path.name)}\n{film.shape[1]} x {film.shape[0]}, {film.bits} bits, {MODES[film.mode]}"
         for path, film in shown
     ]
     images = torch.from_numpy(np.stack([film.image for _, film in shown]))[:, None]
@@ -144,18 +145,22 @@ def draw_sheet(parts: Sequence[Part], rows: int, columns: int) -> Figure:
     size = parts[0].images.shape[-1]
     zoom = -(-_TILE // size)
     side = size * zoom
-    width, height = columns * side, _TITLE + rows * (side + _CAPTION)
+    lines = max(caption.count("\n") for part in parts for caption in part.captions) + 1
+    strip = _CAPTION + (lines - 1) * _LINE
+    width, height = columns * side, _TITLE + rows * (side + strip)
     figure = Figure(figsize=(width / _DPI, len(parts) * height / _DPI), dpi=_DPI, facecolor="black")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     sheet = np.zeros((len(parts) * height, width), dtype=np.float32)
     for top, part in zip(range(0, len(sheet), height), parts, strict=True):
-        axes.text(8, top + _TITLE / 2, part.title, color="white", fontsize=13, va="center")
+        axes.text(8, top + _TITLE / 2, part.title, color="white", fontsize=13, va="center", parse_math=False)
         for place, image in enumerate(part.images):
-            y, x = top + _TITLE + place // columns * (side + _CAPTION), place % columns * side
+            y, x = top + _TITLE + place // columns * (side + strip), place % columns * side
             sheet[y : y + side, x : x + side] = _enlarge(image[0], zoom)
             text = part.captions[place]
-            axes.text(x + 6, y + side + _CAPTION / 2, text, color="0.8", fontsize=8, va="center")
+            axes.text(
+                x + 6, y + side + strip / 2, text, color="0.8", fontsize=8, va="center", parse_math=False
+            )
             if part.masks is not None and bool(part.masks[place].any()):
                 mask = _enlarge(part.masks[place].float(), zoom)
                 at = (np.arange(side) + x, np.arange(side) + y)
@@ -203,6 +208,6 @@ def _caption(index: int, drawn: Radiographs, place: int) -> str:
     return ", ".join(parts)
 
 
-def _short(name: str, longest: int = 34) -> str:
+def _short(name: str, longest: int = 30) -> str:
     """Shorten a file's name from the left: what tells images apart stands at the end."""
     return name if len(name) <= longest else f"…{name[1 - longest :]}"

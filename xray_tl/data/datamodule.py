@@ -44,7 +44,7 @@ class XrayDataModule(LightningDataModule):
         config: The data set, batch size and memory limit.
         seed: The training seed; moves the order of the training images only.
         device: Where images are rendered and kept.
-        sampling: `none`: an epoch has every training image once; `balanced`: each class equally often.
+        sampling: `None`: an epoch has every training image once; `balanced`: each class equally often.
 
     Raises:
         InputError: An option is wrong, or files cannot be used.
@@ -56,15 +56,14 @@ class XrayDataModule(LightningDataModule):
         *,
         seed: int,
         device: torch.device | str = "cpu",
-        sampling: str = "none",
+        sampling: str | None = None,
     ) -> None:
         super().__init__()
         self.config, self.seed, self.device = config, seed, torch.device(device)
         opened = open_data(config, self.device)
         self.targets, self.sizes, self.sources = opened.targets, opened.sizes, opened.sources
         self.collection, self._described = opened.collection, opened.described
-        balanced = sampling == "balanced"
-        self._chances = balanced_chances(self._truth("train"), self.targets) if balanced else None
+        self._balanced = sampling == "balanced"
         self._image_splits: dict[str, KeptSplit | OnDemandSplit] = {}
         self._crossing: dict[str, KeptSplit] = {}
 
@@ -90,10 +89,12 @@ class XrayDataModule(LightningDataModule):
         """Check the splits that a stage needs, without rendering them.
 
         Raises:
-            InputError: A split has images of one class only.
+            InputError: A split has images of one class only, or the training images cannot be balanced.
         """
         for split in _needed(stage):
             self._check_both_classes(split)
+        if "train" in _needed(stage):
+            self._chances()
 
     def use_crossing(self, split: str, crossing: Tensor) -> None:
         """Load, instead of a split's images, what a network's frozen part made of them [N, ...]."""
@@ -170,7 +171,10 @@ class XrayDataModule(LightningDataModule):
         # Lightning starts the first pass before it sets the epoch: a run that goes on needs it here.
         progress = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
         epoch = getattr(progress, "processed", 0)
-        return self._loader("train", EpochOrder(self.sizes["train"], self.seed, epoch, self._chances))
+        return self._loader("train", EpochOrder(self.sizes["train"], self.seed, epoch, self._chances()))
+
+    def _chances(self) -> Tensor | None:
+        return balanced_chances(self._truth("train"), self.targets) if self._balanced else None
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Load the validation images in order of index."""

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock
+
 from xray_tl.errors import InputError
+from xray_tl.files import atomic_path
 
 log = logging.getLogger(__name__)
 
@@ -64,30 +67,43 @@ def file_name(dataset: str, side: int) -> str:
 
 
 def label_names(place: Path) -> tuple[str, ...] | None:
-    """Return the names of a file's labels, known by the file's name; `None`: it is another set."""
-    known = SETS.get(place.stem.split("_")[0])
-    return known.labels if known else None
+    """Return the names of a file's labels, known by the file's name; `None`: it is none of these files."""
+    return next((known.labels for name, (known, _) in _files().items() if name == place.name), None)
 
 
 def fetch(place: Path) -> None:
     """Download a file of MedMNIST to where it is missing; it appears there whole and checked, or not at all.
 
+    Where several processes ask for it, one downloads.
+
     Raises:
         InputError: It is none of the known files, or cannot be had.
     """
-    files = {
-        file_name(dataset, side): md5 for dataset, known in SETS.items() for side, md5 in known.md5.items()
-    }
+    files = _files()
     if place.name not in files:
         raise InputError(f"data.root={place} is not there, and data.download=true knows {', '.join(files)}")
-    import pooch  # a second, which those need not wait who have the file
+    import pooch  # half a second, which those need not wait who have the file
 
     url = f"{RELEASE}/{place.name}?download=1"
-    log.info("downloading %s", url)
     pooch.get_logger().setLevel(logging.WARNING)
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=60)
     try:
-        pooch.retrieve(url, f"md5:{files[place.name]}", place.name, place.parent, downloader=downloader)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_name(f".{place.name}.lock")):
+            if place.is_file():
+                return
+            log.info("downloading %s", url)
+            with atomic_path(place) as partial:
+                pooch.retrieve(
+                    url, f"md5:{files[place.name][1]}", partial.name, partial.parent, downloader=downloader
+                )
     except Exception as error:  # whatever a network, a server or a disk has to say
         reason = " ".join(str(error).split())
         raise InputError(f"{url} cannot be downloaded to data.root={place}: {reason}") from error
+
+
+def _files() -> dict[str, tuple[KnownSet, str]]:
+    """Return each known file's set and MD5, by its name."""
+    return {
+        file_name(name, side): (known, md5) for name, known in SETS.items() for side, md5 in known.md5.items()
+    }

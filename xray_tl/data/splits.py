@@ -143,7 +143,7 @@ class Current(Dataset[Batch]):
 def balanced_chances(truth: Tensor, targets: Targets) -> Tensor:
     """Return each image's chance [N] of being drawn, so that every class is drawn equally often.
 
-    An image whose truth is not known is never drawn.
+    An image whose truth is not known is never drawn. In double precision: a million of them are added up.
 
     Args:
         truth: Truth [N, T].
@@ -157,7 +157,7 @@ def balanced_chances(truth: Tensor, targets: Targets) -> Tensor:
             "optim.sampling=balanced needs one label an image: with several, optim.class_weights=balanced"
         )
     classes = truth if targets.kind == "multiclass" else torch.cat((truth, 1 - truth), 1)
-    members = classes.nan_to_num()
+    members = classes.double().nan_to_num()
     return (members / members.sum(0).clamp(min=1)).sum(1)
 
 

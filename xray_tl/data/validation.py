@@ -163,6 +163,8 @@ def validate_radiographs(config: RadiographDataConfig) -> None:
         raise InputError(
             "data=medmnist has its own labels: data.labels, negative and patient_regex must be null"
         )
+    if config.download and config.layout != "medmnist":
+        raise InputError(f"data.download=true is for data=medmnist, not for data={config.name}")
     if config.test_list and config.split_column:
         raise InputError("data.test_list and data.split_column both give a split: choose one of them")
     if config.n_train is not None and config.n_train < 2:

@@ -29,7 +29,7 @@ def check_normalisation(weights: WeightsConfig) -> None:
     given = {name: values for name, values in asked.items() if values is not None}
     if not given:
         return
-    if weights.source != "file":
+    if weights.source != "file" and weights.path is None:  # else they are for the sweep's other arms
         raise InputError(
             f"weights.{next(iter(given))} is for weights=file: weights={weights.source} has its own"
         )
@@ -50,9 +50,11 @@ def normalisation(weights: WeightsConfig, trunk: Trunk) -> tuple[Channels, Chann
     Raises:
         InputError: The file's metadata are no such values.
     """
+    if weights.source != "file":
+        return trunk.mean, trunk.std
     if weights.mean is not None and weights.std is not None:
         return _spread(list(weights.mean)), _spread(list(weights.std))
-    if weights.source == "file" and weights.path is not None:
+    if weights.path is not None:
         stated = _stated(Path(weights.path).expanduser())
         if stated is not None:
             log.info("weights.path: images are normalised as the file says, mean %s, std %s", *stated)

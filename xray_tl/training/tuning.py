@@ -76,6 +76,8 @@ def _identity(parts: Parts) -> dict[str, Any]:
     arm = {name: asdict(getattr(settings, name)) for name in ("model", "mode", "augment", "optim", "tune")}
     for group, rate in (("mode", "head_lr"), ("optim", "lr")):
         del arm[group][rate]
+    if settings.optim.sampling is None:  # as before there was a choice
+        del arm["optim"]["sampling"]
     return {
         "rates": RATES,
         "torch": torch.__version__,
