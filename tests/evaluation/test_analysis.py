@@ -1,10 +1,11 @@
 """Everything a report says, from a folder."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.evaluation.sweeps import scores, write_scored, write_study
+from tests.evaluation.sweeps import CEILING, scores, write_scored, write_study
 from xray_tl.errors import InputError
 from xray_tl.evaluation.analysis import analyse
 from xray_tl.records import PREDICTIONS
@@ -74,6 +75,61 @@ def test_one_seed_says_what_it_cannot_say(tmp_path: Path) -> None:
     write_scored(tmp_path, 1.0, 0)
     done = analyse(tmp_path)
     assert "resnet18 finetune random has one seed: it says nothing about training again" in done.problems
+
+
+def test_seeds_that_are_missing_and_pairs_without_one_are_named(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_scored(tmp_path, 1.0, seed)
+        write_scored(tmp_path, 1.0, seed + 3, mode="frozen")
+        write_scored(tmp_path, 1.0, seed, mode="frozen", model="vgg16")
+        write_scored(tmp_path, 1.0, seed + 3, model="vgg16")
+    write_scored(tmp_path, 1.0, 0, model="densenet121", ceiling=CEILING | {"above_ceiling": True})
+    said = "; ".join(analyse(tmp_path).problems)
+    assert "resnet18 finetune random has 3 of 6 seeds: no 3, 4, 5" in said
+    assert "not compared, having no seed in common: " in said
+    assert "no interaction of resnet18 and vgg16: no reader used all of" in said
+    assert "densenet121 finetune random, seed 0: above the ceiling" in said
+
+
+def test_one_contrast_that_cannot_be_formed_does_not_stop_the_others(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_scored(tmp_path, 1.0, seed, options={"data.n_train": 50})
+        write_scored(tmp_path, 2.0, seed + 2, options={"data.n_train": 200})
+    done = analyse(tmp_path)
+    assert [len(points) for points in done.learning.values()] == [2]
+    assert not done.gains
+    assert [text for text in done.problems if text.startswith("no gain from more training images")]
+
+
+def test_a_copy_of_a_run_is_left_out_and_named(tmp_path: Path) -> None:
+    run = write_scored(tmp_path, 1.0, 0)
+    write_scored(tmp_path, 1.0, 1)
+    shutil.copytree(run, tmp_path / "zz-copy")
+    done = analyse(tmp_path)
+    assert [len(arm.runs) for arm in done.arms] == [2]
+    assert [text for text in done.problems if "the same run as" in text]
+
+
+def test_of_a_training_set_one_seed_is_analysed_where_they_vary(tmp_path: Path) -> None:
+    for train_seed in range(3):
+        for seed in range(2):
+            write_scored(tmp_path, 1.0, seed, train_seed=train_seed)
+    done = analyse(tmp_path)
+    (arm,) = done.arms
+    assert arm.readers == ["0/0", "0/1", "0/2"]
+    assert arm.varies_training_sets
+    assert [text for text in done.problems if "one seed of each is analysed" in text]
+
+
+def test_intervals_end_where_the_metric_does(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_scored(tmp_path, 6.0, seed)
+    done = analyse(tmp_path)
+    (estimate,) = done.comparison.analysis.arms.values()
+    assert 0.99 < estimate.value <= estimate.upper <= 1
+    bounded = done.measures[done.measures["metric"] != "nll"]
+    assert bounded["upper"].max() <= 1
+    assert bounded["lower"].min() >= 0
 
 
 def test_only_failed_runs(tmp_path: Path) -> None:

@@ -46,6 +46,14 @@ def test_a_treatment_without_readers_stands_for_every_reader() -> None:
     assert (study.rating[row] == study.rating[row, 0]).all()
 
 
+def test_a_treatment_with_readers_and_without_is_refused() -> None:
+    more = (
+        _table().query("reader == 2 and treatment == 1").assign(reader="-", case=lambda t: t["case"] + 1000)
+    )
+    with pytest.raises(InputError, match="has treatment 1 both with readers and with reader -"):
+        Readings.of_table(pd.concat([_table(), more]))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xray_tl.evaluation.estimates import Components, Estimate, squared_error
+from xray_tl.evaluation.estimates import Components, Estimate, projected, squared_error
 from xray_tl.evaluation.mrmc import mrmc
 from xray_tl.evaluation.simulation import STRUCTURES, simulate
-from xray_tl.evaluation.verdict import MARGIN, Verdict, equivalence, holm, need, verdicts
+from xray_tl.evaluation.verdict import MARGIN, Need, Verdict, equivalence, holm, need, verdicts
 
 PAIR = ("a", "b")
 
@@ -60,7 +60,31 @@ def test_equivalent_is_a_ninety_percent_interval_within_the_margin() -> None:
     edge = max(abs(low), abs(high))
     assert _judged(estimate, margin=edge * 1.001).kind == "equivalent"
     assert _judged(estimate, margin=edge * 0.999).kind == "undecided"
-    assert equivalence(replace(estimate, se=0.0), 0.02) == 0
+
+
+def test_arms_without_an_error_are_not_shown_to_be_alike() -> None:
+    perfect = replace(_estimate(0.0), se=0.0, p=1.0)
+    found = _judged(perfect)
+    assert (found.kind, found.reason, found.need) == ("undecided", "no variance", Need(None, None))
+    assert equivalence(perfect, 0.02) == 1
+
+
+def test_no_number_of_cases_makes_up_for_readers() -> None:
+    one, fixed = _estimate(0.1, readers=1), replace(_estimate(0.1), random_readers=False)
+    assert [_judged(found).reason for found in (one, fixed)] == ["few readers", "fixed readers"]
+    assert [need(found).cases for found in (one, fixed)] == [None, None]
+    assert need(_estimate(0.1, own=1e-6)).cases is not None
+
+
+def test_equivalence_is_projected_with_the_power_of_both_tests() -> None:
+    """At no difference each of the two one-sided tests may fail: against simulated means."""
+    generator, estimate = np.random.default_rng(4), _estimate(0.0, own=1e-6)
+    cases = need(estimate).cases
+    assert cases is not None
+    se, df = projected(estimate, estimate.readers, cases)
+    critical = stats.t.ppf(0.95, df) * se
+    drawn = generator.normal(0, se, 20_000)
+    assert (MARGIN - np.abs(drawn) > critical).mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_many_pairs_must_stand_among_each_other() -> None:

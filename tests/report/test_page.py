@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from tests.evaluation.sweeps import TARGETS, labelled, write_folds, write_scored, write_study
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.atlas import write_atlas
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.evaluation.study import Study, atlas_path
+from xray_tl.files import write_text
 from xray_tl.report.figures import draw_auroc
 from xray_tl.report.page import PARTS, write_report
 from xray_tl.report.style import inline_svg
@@ -42,7 +44,9 @@ def test_the_page_stands_alone_and_says_what_was_found(sweep: Path) -> None:
     for letter in "BCDE":
         assert f"<h3>{letter}. " in page
     assert page.count("data:image/png;base64,") >= 8
-    assert "Model selection saw validation images alone" in page
+    assert (
+        "Model selection saw validation images alone: epoch,\nthreshold; learning rates are as they" in page
+    )
 
 
 def test_tables_and_figures_lie_beside_it(sweep: Path) -> None:
@@ -77,6 +81,40 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "<script" not in page
 
 
+def test_a_dollar_in_a_name_is_no_formula(tmp_path: Path) -> None:
+    for seed in range(2):
+        for model in (r"a$\x{$b", "plain"):
+            write_scored(tmp_path, 1.0, seed, model=model)
+    assert r"a$\x{$b finetune random" in write_report(tmp_path).read_text()
+
+
+@pytest.mark.parametrize("values", [("none", "light"), ("none", "light", "strong")])
+def test_a_sweep_over_one_option_alone_has_its_report(tmp_path: Path, values: tuple[str, ...]) -> None:
+    for value in values:
+        for seed in range(2):
+            write_scored(tmp_path, 1.0, seed, options={"augment.name": value})
+    page = write_report(tmp_path).read_text()
+    assert "augment=light" in page
+
+
+def test_the_sweep_s_own_command_is_there(tmp_path: Path) -> None:
+    write_scored(tmp_path, 1.0, 0)
+    given = {"hydra": ["hydra/launcher=parallel"], "task": ["arm=a,b", "optim.lr=[1,2]"]}
+    write_text(tmp_path / "multirun.yaml", OmegaConf.to_yaml({"hydra": {"overrides": given}}))
+    page = write_report(tmp_path).read_text()
+    assert "python -m xray_tl.train -m hydra/launcher=parallel arm=a,b &#39;optim.lr=[1,2]&#39;" in page
+    (tmp_path / "multirun.yaml").write_text("hydra: [")
+    assert "the sweep's own command" in write_report(tmp_path).read_text()
+
+
+def test_a_run_that_was_killed_is_named(tmp_path: Path) -> None:
+    write_scored(tmp_path, 1.0, 0)
+    write_text(tmp_path / "killed" / ".hydra" / "config.yaml", "seed: 1\n")
+    assert (
+        "killed has no record.json: it was killed, or is still running" in write_report(tmp_path).read_text()
+    )
+
+
 def test_what_an_audit_found_is_shown(tmp_path: Path) -> None:
     found = [{"kind": "leak", "serious": True, "text": f"1 patients on both sides: {HOSTILE}", "cases": []}]
     write_scored(tmp_path, 1.0, 0, audit=found)
@@ -100,7 +138,8 @@ def test_the_rates_that_were_tried_are_shown(tmp_path: Path) -> None:
     assert "<h3>Learning rates</h3>" in page
     row = page[page.index("<h3>Learning rates</h3>") :].split("<tbody>")[1].split("</tbody>")[0]
     cells = re.findall("<td>(.*?)</td>", row)
-    assert cells == ["resnet18 finetune random", "0.750", "diverged", "0.0001 / 0.0003"]
+    assert cells == ["resnet18 finetune random", "0.750", "diverged", "0.0001 / 0.0003", "1000, 1001"]
+    assert "threshold and learning rates" in page
 
 
 def test_without_an_atlas_there_are_no_pictures_but_a_report(tmp_path: Path) -> None:

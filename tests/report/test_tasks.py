@@ -36,6 +36,38 @@ def test_each_remedy_is_compared_with_the_plain_arm(tmp_path: Path) -> None:
     assert "AUROC +" in learning
 
 
+def test_remedies_are_found_where_another_arm_is_the_best(tmp_path: Path) -> None:
+    for seed in range(5):
+        write_scored(tmp_path, 1.0, seed)
+        write_scored(tmp_path, 1.2, seed, options={"augment.name": "light"})
+        write_scored(tmp_path, 1.2, seed, options={"optim.lr": 0.1})
+        write_scored(tmp_path, 4.0, seed, mode="frozen")
+    answers = {task.letter: task.answer for task in tasks(analyse(tmp_path), {})}
+    remedies = [sentence for sentence in answers["E"] if sentence.startswith("Remedy")]
+    assert len(remedies) == 1, "a learning rate is none"
+    assert remedies[0].startswith("Remedy augment=light: ")
+    assert [sentence for sentence in answers["E"] if sentence.startswith("Overfitting of resnet18 finetune")]
+
+
+def test_a_model_s_arm_is_chosen_on_validation_images(tmp_path: Path) -> None:
+    for strength, val, option in ((3.0, 0.6, {}), (1.0, 0.9, {"augment.name": "light"})):
+        for seed in range(2):
+            history = [{"epoch": 0, "train_loss": 1, "val_loss": 1, "val_auroc": val, "lr": 1e-3}]
+            write_scored(tmp_path, strength, seed, options=option, history=history)
+            write_scored(tmp_path, 0.5, seed, options={"optim.lr": 0.1}, history=[])
+    (answer,) = next(task.answer for task in tasks(analyse(tmp_path), {}) if task.letter == "A")
+    assert "resnet18 finetune random, augment=light, best of 3 arms on validation images" in answer
+
+
+def test_an_interaction_of_few_seeds_is_undecided(tmp_path: Path) -> None:
+    for model, gain in (("resnet18", 4.0), ("vgg16", 0.1)):
+        for seed in range(3):
+            write_scored(tmp_path, 0.5 + gain, seed, model=model)
+            write_scored(tmp_path, 0.5, seed, model=model, mode="frozen")
+    answer = next(task.answer for task in tasks(analyse(tmp_path), {}) if task.letter == "D")
+    assert "is undecided (3 of at least 5 seeds) between resnet18 and vgg16" in answer[-1]
+
+
 def test_without_remedies_there_is_no_sentence_on_them(tmp_path: Path) -> None:
     (answer,) = [task.answer for task in tasks(analyse(write_study(tmp_path)), {}) if task.letter == "E"]
     assert not [sentence for sentence in answer if "Remedy" in sentence]

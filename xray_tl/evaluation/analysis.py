@@ -118,21 +118,45 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         problems.append(f"not compared, since tested on other images: {left}")
     test = readings(arms)
     comparison = compare(test, AUROC, margin=margin)
-    for arm in arms:
-        if len(arm.readers) == 1:
-            problems.append(f"{arm.label} has one seed: it says nothing about training again")
+    comparison = replace(
+        comparison,
+        analysis=replace(
+            comparison.analysis,
+            arms={label: found.within(0, 1) for label, found in comparison.analysis.arms.items()},
+        ),
+    )
+    problems += _cautions(arms, comparison)
     return StudyAnalysis(
         study,
         tuple(arms),
         comparison,
         _measures(arms, comparison),
-        tuple(_interactions(arms, comparison.computed)),
+        tuple(_interactions(arms, comparison.computed, problems)),
         _overfitting(arms, test, problems),
         {arm.label: found for arm in arms if (found := shifts_of(folder, arm, problems))},
         _by_target(arms),
-        *_learning(arms, comparison),
+        *_learning(arms, comparison, problems),
         tuple(dict.fromkeys(problems)),
     )
+
+
+def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
+    """Name what a reader has to keep in mind: seeds that are missing, pairs without one, scores too good."""
+    said = []
+    every = list(dict.fromkeys(reader for arm in arms for reader in arm.readers))
+    for arm in arms:
+        absent = [reader for reader in every if reader not in arm.readers]
+        if len(arm.readers) == 1:
+            said.append(f"{arm.label} has one seed: it says nothing about training again")
+        elif absent:
+            said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} seeds: no {', '.join(absent)}")
+        above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
+        if above:
+            said.append(f"{arm.label}, seed {', '.join(above)}: above the ceiling, so something is wrong")
+    for pair in combinations([arm.label for arm in arms], 2):
+        if pair not in comparison.verdicts and pair[::-1] not in comparison.verdicts:
+            said.append(f"not compared, having no seed in common: {pair[0]} and {pair[1]}")
+    return said
 
 
 def _measures(arms: list[Arm], comparison: Comparison) -> pd.DataFrame:
@@ -143,10 +167,12 @@ def _measures(arms: list[Arm], comparison: Comparison) -> pd.DataFrame:
     for name, column, metric in MEASURES:
         computed = cells(readings(arms, column=column), metric)
         for arm in arms:
-            found = computed.contrast({arm.label: 1})
+            found = computed.contrast({arm.label: 1}).within(0, np.inf if name == "nll" else 1)
             rows.append((arm.label, name, found.value, found.lower, found.upper))
     resampled = TwoWayBootstrap(readings(arms, column="probability"), ECE, seed=0, resamples=ECE_RESAMPLES)
-    rows += [(arm.label, "ece", *resampled.contrast({arm.label: 1})) for arm in arms]
+    for arm in arms:
+        value, lower, upper = resampled.contrast({arm.label: 1})
+        rows.append((arm.label, "ece", value, max(lower, 0.0), min(upper, 1.0)))
     return pd.DataFrame(rows, columns=["arm", "metric", "value", "lower", "upper"])
 
 
@@ -155,14 +181,15 @@ def _by_target(arms: list[Arm]) -> pd.DataFrame:
     for target in arms[0].targets if len(arms[0].targets) > 1 else []:
         computed = cells(readings([arm.only(target) for arm in arms]))
         for arm in arms:
-            found = computed.contrast({arm.label: 1})
+            found = computed.contrast({arm.label: 1}).within(0, 1)
             rows.append((arm.label, target, found.value, found.lower, found.upper))
     return pd.DataFrame(rows, columns=["arm", "target", "value", "lower", "upper"])
 
 
-def _interactions(arms: list[Arm], computed: Cells) -> list[Interaction]:
-    """Find every two backbones that share two modes, weights and options."""
-    plain = [arm for arm in arms if not arm.options]
+def _interactions(arms: list[Arm], computed: Cells, problems: list[str]) -> list[Interaction]:
+    """Find every two backbones that share two modes and weights, each in one arm without options."""
+    places = [tuple(arm.name[key] for key in ARM) for arm in arms if not arm.options]
+    plain = [arm for arm in arms if not arm.options and places.count(tuple(arm.name.values())) == 1]
     by_place = {tuple(arm.name[key] for key in ARM): arm.label for arm in plain}
     found = []
     models = sorted({place[0] for place in by_place})
@@ -174,7 +201,12 @@ def _interactions(arms: list[Arm], computed: Cells) -> list[Interaction]:
                 if all(place in by_place for place in places):
                     labels = [by_place[place] for place in places]
                     contrast = dict(zip(labels, (1.0, -1.0, -1.0, 1.0), strict=True))
-                    found.append(Interaction(first, second, weights, pair, computed.contrast(contrast)))
+                    try:
+                        estimate = computed.contrast(contrast)
+                    except InputError as error:
+                        problems.append(f"no interaction of {first} and {second}: {error}")
+                    else:
+                        found.append(Interaction(first, second, weights, pair, estimate))
     return found
 
 
@@ -204,22 +236,26 @@ def _only(study: Readings, label: str) -> Readings:
 
 
 def _learning(
-    arms: list[Arm], comparison: Comparison
+    arms: list[Arm], comparison: Comparison, problems: list[str]
 ) -> tuple[dict[str, tuple[tuple[int, Estimate], ...]], dict[str, Estimate]]:
     """Find arms that differ in the number of their training images alone, and what more of them bring."""
-    series: dict[str, list[tuple[int, str]]] = {}
+    series: dict[tuple[str, ...], list[tuple[int, str]]] = {}
     for arm in arms:
         if N_TRAIN in arm.settings:
             others = {key: value for key, value in arm.options.items() if key != N_TRAIN}
             base = " ".join([*arm.name.values(), *(f"{key}={value}" for key, value in others.items())])
+            row = arm.runs[0].row
             count = arm.settings[N_TRAIN] or arm.runs[0].record["sizes"]["train"]  # null: all
-            series.setdefault(base, []).append((int(count), arm.label))
-    curves = {base: sorted(found) for base, found in series.items() if len(dict(found)) > 1}
-    estimates = comparison.analysis.arms
-    learning = {
-        base: tuple((count, estimates[label]) for count, label in found) for base, found in curves.items()
-    }
-    ends = {base: (found[0][1], found[-1][1]) for base, found in curves.items()}
-    return learning, {
-        base: comparison.computed.contrast({last: 1, first: -1}) for base, (first, last) in ends.items()
-    }
+            key = (base, str(row.get("weights_sha256")), str(row.get("precision")))
+            series.setdefault(key, []).append((int(count), arm.label))
+    curves = {key: sorted(found) for key, found in series.items() if len(dict(found)) > 1}
+    bases = [base for base, *_ in curves]
+    learning, gains = {}, {}
+    for (base, sha256, _), found in curves.items():
+        name = base if bases.count(base) == 1 else f"{base} ({sha256[:8]})"
+        learning[name] = tuple((count, comparison.analysis.arms[label]) for count, label in found)
+        try:
+            gains[name] = comparison.computed.contrast({found[-1][1]: 1, found[0][1]: -1})
+        except InputError as error:
+            problems.append(f"no gain from more training images of {name}: {error}")
+    return learning, gains

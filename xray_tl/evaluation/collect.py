@@ -37,11 +37,15 @@ def collect(folder: Path) -> pd.DataFrame:
     for path in sorted(folder.glob(f"*/{RECORD}")):
         try:
             rows += [_row(path.parent, record) for record in [read_record(path.parent)] if record]
-        except (InputError, KeyError) as error:
+        except (InputError, KeyError, TypeError) as error:
             problems.append(f"left out: {path}: {error}")
             log.error("%s", problems[-1])
     if not rows:
         raise InputError(f"{folder} has no run with a {RECORD}")
+    for path in sorted(folder.glob("*/.hydra/config.yaml")):
+        place = path.parent.parent
+        if not (place / RECORD).exists():
+            problems.append(f"{place.name} has no {RECORD}: it was killed, or is still running")
     runs = pd.DataFrame(rows).sort_values([*ARM, "seed", "run_dir"], ignore_index=True)
     runs.attrs[PROBLEMS] = problems
     return runs

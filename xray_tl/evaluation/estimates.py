@@ -5,7 +5,7 @@ The formulas stand in `mrmc`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,10 @@ class Estimate:
     random_readers: bool
     random_cases: bool
 
+    def within(self, low: float, high: float) -> Estimate:
+        """Return it with an interval that ends where the metric does."""
+        return replace(self, lower=max(self.lower, low), upper=min(self.upper, high))
+
     def interval(self, level: float) -> tuple[float, float]:
         """Return the confidence interval at another level."""
         half = float(student_t.ppf((1 + level) / 2, self.df)) * self.se
@@ -113,7 +117,7 @@ def estimate(
     half = float(student_t.ppf((1 + level) / 2, df)) * se
     p = float("nan")
     if is_difference:
-        p = float(2 * student_t.sf(abs(mean) / se, df)) if se > 0 else float(mean == 0)
+        p = float(2 * student_t.sf(abs(mean) / se, df)) if se > 0 else 1.0  # nothing varies, nothing is told
     return Estimate(
         mean, se, df, mean - half, mean + half, p, readers, cases, components, random_readers, random_cases
     )

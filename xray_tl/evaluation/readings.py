@@ -139,6 +139,11 @@ def _laid_out(rows: pd.DataFrame, strata: list[str], name: str) -> Readings:
     readers = natural(set(rows["reader"]) - {NO_READER}) or [NO_READER]
     alone = (rows["reader"] == NO_READER).to_numpy()
     reader = rows["reader"].map({reader: place for place, reader in enumerate(readers)}).fillna(0)
+    mixed = set(treatment[alone]) & set(treatment[~alone])
+    if mixed:
+        raise InputError(
+            f"{name} has treatment {treatments[min(mixed)]} both with readers and with reader {NO_READER}"
+        )
     rating = np.full((len(treatments), len(readers), len(truth)), np.nan)
     rating[treatment, reader.astype(int), place] = rows["rating"]
     readerless = sorted(set(treatment[alone]))

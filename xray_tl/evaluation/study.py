@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,11 @@ from xray_tl.evaluation.collect import APART, ARM, PROBLEMS, collect
 from xray_tl.evaluation.covariance import auroc
 from xray_tl.evaluation.options import differing, options_of, short_name
 from xray_tl.evaluation.scores import read_patients, read_predictions, split_of, with_right
+from xray_tl.evaluation.usable import one_of_each, with_all_folds
 from xray_tl.records import read_record
+
+if TYPE_CHECKING:
+    from xray_tl.evaluation.usable import Keyed
 
 LEAST_CASES = 2
 """Test images of each class that a target needs, for an AUROC and its error."""
@@ -106,8 +110,15 @@ class Arm:
 
     @property
     def varies_training_sets(self) -> bool:
-        """Tell whether its seeds were trained on training sets of their own."""
+        """Tell whether its seeds were trained on training sets of their own, each on one."""
         return len({run.row["train_seed"] for run in self.runs}) > 1
+
+    @property
+    def validation(self) -> float:
+        """Return the best validation AUROC of an epoch, mean over its runs; -inf where there is none."""
+        epochs = [run.record.get("history") or [] for run in self.runs]
+        best = [max((epoch.get("val_auroc") or 0.0 for epoch in found), default=-np.inf) for found in epochs]
+        return float(np.mean(best))
 
     def mean(self, column: str) -> float:
         """Average a column of the table of runs over its seeds and folds; NaN where there is none."""
@@ -143,7 +154,7 @@ class Study:
             f"{row.run_dir} is {row.status}" + (f": {row.error}" if isinstance(row.error, str) else "")
             for row in runs[runs["status"] != "complete"].itertuples()
         ]
-        complete: list[tuple[tuple[Any, ...], Run]] = []
+        complete: list[Keyed] = []
         varied = runs["train_seed"].nunique() > 1
         for _, row in runs[runs["status"] == "complete"].iterrows():
             place = folder / str(row["run_dir"])
@@ -160,7 +171,8 @@ class Study:
                 scores = with_right(scores)
             run = Run(row, record, scores, reader, patients)
             complete.append((key, run))
-        arms = _arms(folder, _with_all_folds(complete, problems), problems)
+        usable = with_all_folds(one_of_each(complete, problems), problems)
+        arms = _arms(folder, usable, problems)
         analysed = {str(run.row["run_dir"]): (arm.label, run) for arm in arms for run in arm.runs}
         label = runs["run_dir"].map({place: name for place, (name, _) in analysed.items()})
         area = runs["run_dir"].map({place: run.row["test_auroc"] for place, (_, run) in analysed.items()})
@@ -184,26 +196,6 @@ def _check(scores: pd.DataFrame, name: str) -> None:
         raise InputError(f"{name} has no test predictions")
     if truth.nunique() < 2:
         raise InputError(f"{name} has test images of one class only")
-
-
-def _with_all_folds(
-    complete: list[tuple[tuple[Any, ...], Run]], problems: list[str]
-) -> list[tuple[tuple[Any, ...], Run]]:
-    """Leave out the seeds of a cross-validation that have not been tested on every fold, and say so."""
-    folds: dict[tuple[Any, ...], set[int]] = {}
-    for key, run in complete:
-        if run.fold is not None:
-            folds.setdefault((key, run.reader), set()).add(run.fold)
-    kept = []
-    for key, run in complete:
-        tested = folds.get((key, run.reader))
-        absent = set(range(run.record["data"]["folds"])) - tested if tested else set()
-        if absent:
-            name = " ".join(str(part) for part in key[: len(ARM)])
-            problems.append(f"left out: {name}, seed {run.reader}: no run of fold {min(absent)}")
-        else:
-            kept.append((key, run))
-    return kept
 
 
 def _analysable(arms: list[Arm], problems: list[str]) -> list[Arm]:
@@ -237,7 +229,7 @@ def _without(run: Run, targets: list[str]) -> Run:
     return replace(run, scores=scores, row=pd.Series(row))
 
 
-def _arms(folder: Path, complete: list[tuple[tuple[Any, ...], Run]], problems: list[str]) -> tuple[Arm, ...]:
+def _arms(folder: Path, complete: list[Keyed], problems: list[str]) -> tuple[Arm, ...]:
     grouped: dict[tuple[Any, ...], list[Run]] = {}
     for key, run in complete:
         grouped.setdefault(key, []).append(run)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from scipy.stats import t as student_t
 
 from xray_tl.evaluation.estimates import Estimate, projected
 
 Pair = tuple[str, str]
 Kind = Literal["better", "equivalent", "undecided"]
-Reason = Literal["", "few readers", "many pairs"]
+Reason = Literal["", "few readers", "fixed readers", "no variance", "many pairs"]
 
 MARGIN = 0.02
 """Largest difference that still counts as equivalent."""
@@ -49,7 +49,8 @@ class Verdict:
         p: Of no difference, adjusted for the number of pairs (Holm).
         p_equivalent: Of a difference beyond the margin (two one-sided tests).
         need: Where `kind` is `undecided`.
-        reason: Why it is undecided whatever the interval says: `few readers`, or `many pairs` among which the
+        reason: Why it is undecided whatever the interval says: `few readers`; `fixed readers`, which stand
+            for no others; `no variance`, where every score is perfect; or `many pairs` among which the
             difference does not stand; else empty.
     """
 
@@ -94,10 +95,13 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def equivalence(estimate: Estimate, margin: float) -> float:
-    """Return the p value of two one-sided tests: small where the difference lies within ± margin."""
+    """Return the p value of two one-sided tests: small where the difference lies within ± margin.
+
+    It is 1 where nothing varies: arms without an error on a few easy cases are not shown to be alike.
+    """
     distance = margin - abs(estimate.value)
     if estimate.se == 0:
-        return float(distance < 0)
+        return 1.0
     return float(student_t.sf(distance / estimate.se, estimate.df))
 
 
@@ -108,8 +112,11 @@ def need(
 
     Projected from the variance components (Hillis, Obuchowski & Berbaum 2011): what cases cause shrinks with
     their number, the readers' own variance does not; the difference is taken for the true one, so that this
-    is a guide to scale and no promise. Among several pairs a difference has to be told at alpha / pairs.
+    is a guide to scale and no promise. Among several pairs a difference has to be told at alpha / pairs. No
+    number of cases makes up for readers that are too few, or that stand for no others.
     """
+    if estimate.se == 0:
+        return Need(None, None)
     readers = (
         _first(
             lambda count: _decides(estimate, count, estimate.cases, margin, alpha, power, pairs),
@@ -125,7 +132,7 @@ def need(
             estimate.cases + 1,
             MOST_CASES,
         )
-        if estimate.readers >= LEAST_READERS or not estimate.random_readers
+        if estimate.readers >= LEAST_READERS and estimate.random_readers
         else None
     )
     return Need(readers, cases)
@@ -147,8 +154,12 @@ def _judge(
     if p_equivalent <= alpha and estimate.random_readers:
         return Verdict("equivalent", None, p, p_equivalent)
     reason: Reason = ""
-    if estimate.readers < LEAST_READERS or not estimate.random_readers:
+    if estimate.readers < LEAST_READERS:
         reason = "few readers"
+    elif not estimate.random_readers:
+        reason = "fixed readers"
+    elif estimate.se == 0:
+        reason = "no variance"
     elif estimate.p <= alpha:
         reason = "many pairs"
     return Verdict("undecided", None, p, p_equivalent, need(estimate, margin, alpha, pairs=pairs), reason)
@@ -161,13 +172,19 @@ def _decides(
     size = abs(estimate.value)
     reserve = _quantile(power, df)
     told = size >= (_quantile(1 - alpha / 2 / pairs, df) + reserve) * se
-    same = margin - size >= (_quantile(1 - alpha, df) + reserve) * se
-    return told or same
+    critical = _quantile(1 - alpha, df)  # both one-sided tests have to reject
+    chance = sum(_probability((margin + side) / se - critical, df) for side in (size, -size)) - 1
+    return told or chance >= power
 
 
 def _quantile(p: float, df: float) -> float:
     """Return a quantile of Student's t; ufuncs, since the search asks for thousands."""
     return float(ndtri(p) if np.isinf(df) else stdtrit(df, p))
+
+
+def _probability(t: float, df: float) -> float:
+    """Return the distribution function of Student's t."""
+    return float(ndtr(t) if np.isinf(df) else stdtr(df, t))
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int | None:

@@ -79,23 +79,25 @@ def verdict_text(
     why = {
         "": "",
         "few readers": f" ({estimate.readers} of at least {LEAST_READERS} {terms.reader}s)",
+        "fixed readers": f" ({terms.reader}s taken as fixed stand for no others)",
+        "no variance": f" (no {terms.case} is scored wrong by any {terms.reader}: too easy, or too few)",
         "many pairs": " (the difference does not stand among so many pairs)",
     }[verdict.reason]
-    return (
-        f"Undecided between {first} and {second}{why}: {difference_text(estimate, terms)}. "
-        f"{need_text(verdict, terms)}"
-    )
+    text = f"Undecided between {first} and {second}{why}: {difference_text(estimate, terms)}."
+    return f"{text} {need_text(verdict, terms)}".strip()
 
 
 def need_text(verdict: Verdict, terms: Terms) -> str:
-    """Say what would decide."""
-    if verdict.need is None:
+    """Say what would decide; nothing where that cannot be projected."""
+    if verdict.need is None or verdict.reason in ("fixed readers", "no variance"):
         return ""
     ways = [
         f"{count} {name}s in all"
         for name, count in ((terms.reader, verdict.need.readers), (terms.case, verdict.need.cases))
         if count is not None
     ]
+    if not ways and verdict.reason == "few readers":
+        return f"It takes at least {LEAST_READERS} {terms.reader}s to tell."
     if not ways:
         return f"No number of {terms.reader}s alone, nor of {terms.case}s alone, would decide it."
     return f"{' or '.join(ways).capitalize()} would probably decide it."

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from xray_tl.evaluation.analysis import Interaction, StudyAnalysis, analyse
+from xray_tl.evaluation.study import Arm
 from xray_tl.evaluation.verdict import MARGIN
-from xray_tl.evaluation.wording import interval_text, need_text, scope_text
+from xray_tl.evaluation.wording import interval_text
 from xray_tl.files import write_text
-from xray_tl.report import board, curves, figures, tables, thumbnails
+from xray_tl.report import answer, board, curves, figures, tables, thumbnails
 from xray_tl.report.style import inline_svg, write_figure
-from xray_tl.report.tasks import TERMS, tasks
+from xray_tl.report.tasks import tasks
 
 REPORT = "report.html"
 PARTS = "report"
@@ -64,7 +69,7 @@ def write_report(folder: Path, margin: float = MARGIN) -> Path:
 
 def _draw(done: StudyAnalysis) -> dict[str, Figure]:
     analysis = done.comparison.analysis
-    shown, best = list(done.arms[:MOST_CURVES]), done.arms[0]
+    shown, best = _curved(done), done.arms[0]
     several = len(best.targets) > 1
     labels = {arm.label for arm in done.arms}
     runs = done.study.runs[done.study.runs["label"].isin(labels)]
@@ -86,6 +91,12 @@ def _draw(done: StudyAnalysis) -> dict[str, Figure]:
     return drawn
 
 
+def _curved(done: StudyAnalysis) -> list[Arm]:
+    """Choose the arms whose curves are drawn: those without options first, then the best."""
+    first = sorted(done.arms, key=lambda arm: bool(arm.options))[:MOST_CURVES]
+    return [arm for arm in done.arms if arm in first]
+
+
 def _intervals(done: StudyAnalysis) -> dict[str, tuple[float, float]]:
     found = done.comparison.analysis.arms.items()
     return {label: (estimate.lower, estimate.upper) for label, estimate in found}
@@ -101,18 +112,21 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
     template = environment.get_template("report.html.j2")
     first = done.arms[0].runs[0].record
     return template.render(
-        title=done.study.folder.name,
-        answer=_answer(done),
+        title=done.study.folder.resolve().name,
+        answer=answer.sentences(done),
         arms=Table(*tables.shown_arms(done)),
         pairs=Table(*tables.shown_pairs(done)),
         confusion=Table(*tables.shown_confusion(done)),
         targets=Table(*tables.shown_targets(done)),
-        metric=_metric(done),
-        sampled=_sampled(done),
+        metric=answer.metric(done),
+        sampled=answer.sampled(done),
         runs_of="seeds and folds" if done.arms[0].folds > 1 else "seeds",
         trimmed=len(done.comparison.analysis.pairs) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
-        scope=_scope(done),
+        scope=answer.scope(done),
+        curves=f"{len(_curved(done))} of {len(done.arms)} arms. " if len(done.arms) > MOST_CURVES else "",
+        several_seeds=any(len(arm.readers) > 1 for arm in done.arms),
+        tuned=all(run.record.get("tuning") for arm in done.arms for run in arm.runs),
         interactions=[_interaction_row(found) for found in done.interactions],
         tasks=tasks(done, _latency(done.study.folder)),
         mistakes=thumbnails.confident_mistakes(done),
@@ -123,79 +137,14 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         audit=_audit(done),
         generated="audit" not in first,
         provenance=_provenance(done),
+        command=_command(done.study.folder),
+        folder=str(done.study.folder),
         problems=done.problems,
         environment=first.get("environment", {}),
         runs=len(done.study.runs),
         complete=int((done.study.runs["status"] == "complete").sum()),
         parts=PARTS,
     )
-
-
-def _answer(done: StudyAnalysis) -> list[str]:
-    """Say in three sentences which arm, by how much, and with what certainty."""
-    best = done.arms[0]
-    estimate = done.comparison.analysis.arms[best.label]
-    span = interval_text(estimate.lower, estimate.upper)
-    if len(done.arms) == 1:
-        first = f"{best.label} has a {_metric(done)} of {estimate.value:.3f} (95 % CI {span})."
-    else:
-        beaten: list[str] = []
-        open_: list[str] = []
-        same: list[str] = []
-        for pair, verdict in done.comparison.verdicts.items():
-            if best.label in pair:
-                other = pair[0] if pair[1] == best.label else pair[1]
-                kinds = {"better": beaten, "equivalent": same, "undecided": open_}
-                kinds[verdict.kind].append(other)
-        standing = _standing(beaten, same, open_)
-        first = (
-            f"{best.label} has the highest {_metric(done)}, {estimate.value:.3f} (95 % CI {span}): {standing}"
-        )
-    second = _against_ceiling(done)
-    return [first, second, " ".join([*_open_question(done), f"This holds for {_scope(done)}."])]
-
-
-def _open_question(done: StudyAnalysis) -> list[str]:
-    """Say what would decide between the best arm and the next that it is not told from."""
-    for (first, second), verdict in done.comparison.verdicts.items():
-        if first == done.arms[0].label and verdict.kind == "undecided":
-            return [f"Between {first} and {second}: {need_text(verdict, TERMS)}"]
-    return []
-
-
-def _standing(beaten: list[str], same: list[str], open_: list[str]) -> str:
-    parts = []
-    if beaten:
-        names = ", ".join(beaten) if len(beaten) <= 3 else f"{len(beaten)} other arms"
-        parts.append(f"better than {names}")
-    if same:
-        parts.append(f"equivalent to {', '.join(same)}")
-    if open_:
-        parts.append(f"undecided against {', '.join(open_)}")
-    return "; ".join(parts) + "."
-
-
-def _against_ceiling(done: StudyAnalysis) -> str:
-    best = done.arms[0]
-    floors = tables.mean_floors(best).items()
-    floor = max(((auroc, name) for name, (auroc, _) in floors), default=None)
-    below = ""
-    if floor is not None:
-        below = f"; {floor[1].replace('_', ' ')}, which learn no features, reach {floor[0]:.3f}"
-    if done.ceiling != done.ceiling:
-        return f"The best possible AUROC is not known for these images{below}."
-    return (
-        f"The best possible is {done.ceiling:.3f}, so its observer efficiency is "
-        f"{best.mean('efficiency'):.2f}{below}."
-    )
-
-
-def _metric(done: StudyAnalysis) -> str:
-    """Name what is compared."""
-    best = done.arms[0]
-    over = [f"{len(best.targets)} targets"] if len(best.targets) > 1 else []
-    over += [f"{best.folds} folds"] if best.folds > 1 else []
-    return f"test AUROC (mean over {' and '.join(over)})" if over else "test AUROC"
 
 
 def _audit(done: StudyAnalysis) -> list[dict[str, Any]]:
@@ -215,28 +164,6 @@ def _audit(done: StudyAnalysis) -> list[dict[str, Any]]:
         }
         for (kind, text, serious), folds in found.items()
     ]
-
-
-def _sampled(done: StudyAnalysis) -> str:
-    """Say what is averaged and what varies together, where cases are not all there is."""
-    study, folds = done.comparison.readings, done.arms[0].folds
-    said = []
-    if folds > 1:
-        said.append(f"Scores are compared within each of {folds} folds alone, and the folds averaged.")
-    if study.patients < study.cases:
-        said.append(f"The {study.cases} images are of {study.patients} patients, whose images vary together.")
-    return "".join(f"{sentence} " for sentence in said)
-
-
-def _scope(done: StudyAnalysis) -> str:
-    pairs = done.comparison.analysis.pairs or done.comparison.analysis.arms
-    varied = all(arm.varies_training_sets for arm in done.arms)
-    of = ", each on a training set of its own," if varied else " on this training set"
-    if done.arms[0].folds > 1 and not varied:
-        of = " on these training sets" + (", which overlap," if done.arms[0].folds > 2 else "")
-    study = done.comparison.readings
-    terms = replace(TERMS, case="patient") if study.patients < study.cases else TERMS
-    return scope_text(next(iter(pairs.values())), terms, of)
 
 
 def _interaction_row(found: Interaction) -> list[str]:
@@ -265,6 +192,17 @@ def _provenance(done: StudyAnalysis) -> Table:
             ]
         )
     return Table(head, rows)
+
+
+def _command(folder: Path) -> str:
+    """Return the sweep's own command, as Hydra keeps it; empty where it does not stand there."""
+    try:
+        overrides = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
+        given = [*overrides.hydra, *overrides.task]
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return ""
+    kept = [str(option) for option in given if not str(option).startswith("hydra.mode=")]
+    return f"python -m xray_tl.train -m {shlex.join(kept)}"
 
 
 def _latency(folder: Path) -> dict[str, float]:

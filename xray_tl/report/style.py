@@ -43,6 +43,7 @@ def figure_style() -> Iterator[None]:
         "ytick.labelcolor": INK,
         "legend.frameon": False,
         "svg.fonttype": "none",
+        "text.parse_math": False,  # a $ in a name is a $
         "figure.facecolor": "white",
     }
     with mpl.rc_context(own):
@@ -67,14 +68,14 @@ def inline_svg(figure: Figure, name: str) -> str:
 
 def write_figure(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as PNG and SVG."""
-    with atomic_path(folder / f"{name}.png") as partial:
+    with atomic_path(folder / f"{name}.png") as partial, mpl.rc_context({"text.parse_math": False}):
         figure.savefig(partial, format="png", dpi=200)
     write_text(folder / f"{name}.svg", _svg(figure, name, transparent=False))
 
 
 def _svg(figure: Figure, name: str, *, transparent: bool) -> str:
     stream = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "text.parse_math": False}):
         figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=transparent)
     return stream.getvalue()
 

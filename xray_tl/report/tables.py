@@ -8,7 +8,7 @@ import pandas as pd
 from xray_tl.evaluation.analysis import StudyAnalysis
 from xray_tl.evaluation.ceiling import detectability
 from xray_tl.evaluation.scores import split_of
-from xray_tl.evaluation.study import Arm
+from xray_tl.evaluation.study import Arm, Run
 from xray_tl.evaluation.wording import interval_text, p_text
 
 
@@ -24,7 +24,7 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
                 suffix = "" if part == "value" else f"_{part}"
                 row[f"{metric}{suffix}"] = wide.loc[(arm.label, metric), part]
         row |= {"auroc_se": estimate.se, "auroc_df": estimate.df, "ceiling_auroc": arm.mean("ceiling_auroc")}
-        row |= {f"efficiency{suffix}": value for suffix, value in _efficiency(done, arm).items()}
+        row |= {f"efficiency{suffix}": value for suffix, value in efficiency(done, arm).items()}
         row |= {
             "trainable_parameters": arm.mean("trainable_parameters"),
             "fit_s": arm.mean("fit_s"),
@@ -168,14 +168,14 @@ def shown_targets(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 def shown_rates(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return what was tried for each arm before its runs: mean validation AUROC of each pair of rates."""
     found = {
-        arm.label if arm.folds == 1 else f"{arm.label}, fold {run.fold}": run.record.get("tuning")
+        _searched(arm, run): run.record.get("tuning")
         for arm in done.arms
         for run in arm.runs
-        if run.reader == arm.readers[0]
+        if run.reader == arm.readers[0] or arm.varies_training_sets
     }
     tunings = {label: tuning for label, tuning in found.items() if tuning}
     pairs = list(dict.fromkeys(tuple(pair) for tuning in tunings.values() for pair in tuning["rates"]))
-    head = ["arm", *(f"{backbone:g} / {head:g}" for backbone, head in pairs), "chosen"]
+    head = ["arm", *(f"{backbone:g} / {head:g}" for backbone, head in pairs), "chosen", "seeds"]
     rows = []
     for label, tuning in tunings.items():
         mean = {
@@ -184,8 +184,15 @@ def shown_rates(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
         }
         cells = ["" if pair not in mean else _or_diverged(mean[pair]) for pair in pairs]
         backbone, rate = tuning["chosen"]
-        rows.append([label, *cells, f"{backbone:g} / {rate:g}"])
+        seeds = ", ".join(map(str, tuning["seeds"]))
+        rows.append([label, *cells, f"{backbone:g} / {rate:g}", seeds])
     return head, rows
+
+
+def _searched(arm: Arm, run: Run) -> str:
+    """Name what a search of rates was for: an arm, on a fold or a training set of its own."""
+    name = arm.label if arm.folds == 1 else f"{arm.label}, fold {run.fold}"
+    return f"{name}, training set {run.row['train_seed']}" if arm.varies_training_sets else name
 
 
 def _or_diverged(auroc: float) -> str:
@@ -203,7 +210,7 @@ def _confusion(scores: pd.DataFrame, threshold: float) -> list[int]:
     ]
 
 
-def _efficiency(done: StudyAnalysis, arm: Arm) -> dict[str, float]:
+def efficiency(done: StudyAnalysis, arm: Arm) -> dict[str, float]:
     """Return the mean efficiency of the seeds, and that of the ends of the AUROC's interval."""
     estimate, ceiling = done.comparison.analysis.arms[arm.label], arm.mean("ceiling_auroc")
     ends = np.clip([estimate.lower, estimate.upper], 1e-6, 1 - 1e-6)

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from xray_tl.evaluation.analysis import N_TRAIN, Interaction, StudyAnalysis
+from xray_tl.evaluation.estimates import Estimate
 from xray_tl.evaluation.gap import interval_width
 from xray_tl.evaluation.options import short_name
 from xray_tl.evaluation.study import Arm
-from xray_tl.evaluation.verdict import Pair
+from xray_tl.evaluation.verdict import LEAST_READERS, Pair
 from xray_tl.evaluation.wording import Terms, difference_text, interval_text, p_text, verdict_text
+from xray_tl.report.tables import efficiency
 
 TERMS = Terms(reader="seed", case="image")
+REMEDIES = ("augment.", "model.head_dropout", "optim.weight_decay", N_TRAIN)
+"""Options that the original report proposed against the gap, or what their names begin with."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +92,21 @@ def tasks(done: StudyAnalysis, latency: dict[str, float]) -> list[Task]:
 
 
 def _selection(done: StudyAnalysis, latency: dict[str, float]) -> Iterator[str]:
-    seen: dict[str, Arm] = {}
+    by_model: dict[str, list[Arm]] = {}
     for arm in done.arms:
-        seen.setdefault(arm.name["model"], arm)
-    for model, arm in seen.items():
+        by_model.setdefault(arm.name["model"], []).append(arm)
+    for model, arms in by_model.items():
+        arm = max(arms, key=lambda arm: arm.validation)
         estimate = done.comparison.analysis.arms[arm.label]
         ms = f"; {latency[model]:.0f} ms for one image" if model in latency else ""
+        chosen = f"best of {len(arms)} arms on validation images" if len(arms) > 1 else "its only arm"
+        seconds = arm.mean("fit_s")
+        cost = f"{seconds:.{0 if seconds >= 10 else 1}f} s"
+        what = "its head, features kept" if arm.name["mode"] == "frozen" else "it"
         yield (
-            f"{model}: at best AUROC {estimate.value:.3f} ({interval_text(estimate.lower, estimate.upper)}) "
-            f"as {arm.label}, {arm.mean('fit_s'):.0f} s to train{ms}."
+            f"{model}: {arm.label}, {chosen}, has a test AUROC of {estimate.value:.3f} "
+            f"({interval_text(estimate.lower, estimate.upper)}); {cost} to train "
+            f"{what}{ms}."
         )
 
 
@@ -142,46 +152,83 @@ def _verdict(done: StudyAnalysis, pair: Pair) -> str:
 def _interaction(found: Interaction) -> str:
     estimate = found.estimate
     clear = "differs" if estimate.lower > 0 or estimate.upper < 0 else "may be the same"
+    if estimate.readers < LEAST_READERS:
+        clear = f"is undecided ({estimate.readers} of at least {LEAST_READERS} seeds)"
     return (
         f"What fine-tuning gains over freezing {clear} between {found.first} and {found.second} "
         f"({found.weights} weights): "
-        f"{difference_text(estimate, TERMS)}, {p_text(estimate.p)}."
+        f"{difference_text(estimate, TERMS)}, {p_text(estimate.p)}, on its own."
     )
 
 
 def _gap(done: StudyAnalysis) -> Iterator[str]:
-    """Take the gap of the best arm without a remedy apart, then say what each remedy does to it."""
-    arm = next((arm for arm in done.arms if not arm.options), done.arms[0])
+    """Take the gap of an arm apart, then say what each remedy does to it."""
+    arm = _without_remedy(done)
     estimate = done.comparison.analysis.arms[arm.label]
     gap = done.overfitting.get(arm.label)
     if gap is not None:
-        yield f"Overfitting of {arm.label}: training minus fresh images, {difference_text(gap, TERMS)}."
+        yield f"Overfitting of {arm.label}: training minus fresh images, {_difference(gap, arm)}."
+    iso = arm.settings.get("data.contrast") == "iso"
     for shift in done.shifts.get(arm.label, ()):
         best = "" if shift.ceiling != shift.ceiling else f"; the best possible there is {shift.ceiling:.3f}"
-        yield f"Shift {shift.name}: {difference_text(shift.drop, TERMS)}{best}."
+        kept = ", the finding's detectability kept" if iso else ""
+        yield f"Shift {shift.name.removeprefix('shift=')}{kept}: {_difference(shift.drop, arm)}{best}."
     few, many = (interval_width(estimate, cases).half for cases in (200, 2000))
     yield f"Size of the test set: the interval is ± {few:.3f} with 200 images, ± {many:.3f} with 2000."
     if done.ceiling == done.ceiling:
+        found = efficiency(done, arm)
         yield (
             f"Architecture and training: the best possible is {done.ceiling:.3f}, {arm.label} reaches "
-            f"{estimate.value:.3f}, an observer efficiency of {arm.mean('efficiency'):.2f}."
+            f"{estimate.value:.3f}, an observer efficiency of {found['']:.2f} "
+            f"({TERMS.interval} {interval_text(found['_lower'], found['_upper'], 2)})."
         )
     for base, points in done.learning.items():
         (low, first), (high, last) = points[0], points[-1]
-        yield (
-            f"Training images, {base}: {low} give {first.value:.3f}, {high} give {last.value:.3f}: "
-            f"{difference_text(done.gains[base], TERMS)}."
-        )
+        text = f"Training images, {base}: {low} give {first.value:.3f}, {high} give {last.value:.3f}"
+        gain = done.gains.get(base)
+        few = min(first.readers, last.readers)
+        yield f"{text}." if gain is None else f"{text}: {difference_text(gain, TERMS)}{_of(gain, few)}."
     yield from _remedies(done, arm)
 
 
-def _remedies(done: StudyAnalysis, plain: Arm) -> Iterator[str]:
-    """Compare arms that have one option more than a plain one, more training images among them, with it."""
+def _difference(estimate: Estimate, arm: Arm) -> str:
+    return difference_text(estimate, TERMS) + _of(estimate, len(arm.readers))
+
+
+def _of(estimate: Estimate, seeds: int) -> str:
+    """Say how many seeds an estimate rests on, where that is not all of them, or one."""
+    if estimate.readers == seeds > 1:
+        return ""
+    return f", {estimate.readers} of {seeds} seeds" if seeds > 1 else ", one seed"
+
+
+def _without_remedy(done: StudyAnalysis) -> Arm:
+    """Return the arm without options that has most arms with one remedy beside it; of equal ones the best."""
+    plain = [arm for arm in done.arms if not arm.options]
+    return max(plain, key=lambda arm: len(_remedied(done, arm)), default=done.arms[0])
+
+
+def _remedied(done: StudyAnalysis, plain: Arm) -> list[Arm]:
+    """Return the arms that have one remedy more than a plain one, and the same weights."""
+    found = []
     for arm in done.arms:
-        if arm.name != plain.name or len(arm.options) != 1:
+        same = arm.name == plain.name and all(
+            str(arm.runs[0].row.get(key)) == str(plain.runs[0].row.get(key))
+            for key in ("weights_sha256", "precision")
+        )
+        remedies = [key for key in arm.options if key.startswith(REMEDIES)]
+        if not same or plain.options or len(arm.options) != 1 or not remedies:
             continue
+        (option,) = remedies
+        if option != N_TRAIN or (arm.settings[option] or math.inf) > (plain.settings[option] or math.inf):
+            found.append(arm)
+    return found
+
+
+def _remedies(done: StudyAnalysis, plain: Arm) -> Iterator[str]:
+    """Compare arms that have one remedy more than a plain one, more training images among them, with it."""
+    for arm in _remedied(done, plain):
         (option,) = arm.options
-        if option == N_TRAIN and (arm.settings[option] or math.inf) < (plain.settings[option] or math.inf):
-            continue
-        pair = next(pair for pair in done.comparison.verdicts if set(pair) == {arm.label, plain.label})
-        yield f"Remedy {short_name(option)}={arm.options[option]}: {_verdict(done, pair)}"
+        for pair in done.comparison.verdicts:
+            if set(pair) == {arm.label, plain.label}:
+                yield f"Remedy {short_name(option)}={arm.options[option]}: {_verdict(done, pair)}"

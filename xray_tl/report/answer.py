@@ -1,0 +1,109 @@
+"""The answer of a report in three sentences, and what it holds for; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from xray_tl.evaluation.analysis import StudyAnalysis
+from xray_tl.evaluation.wording import interval_text, need_text, scope_text
+from xray_tl.report import tables
+from xray_tl.report.tasks import TERMS
+
+
+def sentences(done: StudyAnalysis) -> list[str]:
+    """Say in three sentences which arm, by how much, and with what certainty."""
+    best = done.arms[0]
+    estimate = done.comparison.analysis.arms[best.label]
+    span = interval_text(estimate.lower, estimate.upper)
+    if len(done.arms) == 1:
+        first = f"{best.label} has a {metric(done)} of {estimate.value:.3f} (95 % CI {span})."
+    else:
+        beaten: list[str] = []
+        open_: list[str] = []
+        lost: list[str] = []
+        same: list[str] = []
+        for pair, verdict in done.comparison.verdicts.items():
+            if best.label in pair:
+                other = pair[0] if pair[1] == best.label else pair[1]
+                kinds = {"better": beaten, "equivalent": same, "undecided": open_}
+                worse = verdict.kind == "better" and verdict.better != best.label
+                (lost if worse else kinds[verdict.kind]).append(other)
+        standing = _standing(beaten, same, open_, lost)
+        first = (
+            f"{best.label} has the highest {metric(done)}, {estimate.value:.3f} (95 % CI {span}): {standing}"
+        )
+    second = _against_ceiling(done)
+    return [first, second, " ".join([*_open_question(done), f"This holds for {scope(done)}."])]
+
+
+def _open_question(done: StudyAnalysis) -> list[str]:
+    """Say what would decide between the best arm and the next that it is not told from."""
+    for (first, second), verdict in done.comparison.verdicts.items():
+        if first == done.arms[0].label and verdict.kind == "undecided":
+            need = need_text(verdict, TERMS)
+            return [f"Between {first} and {second}: {need}"] if need else []
+    return []
+
+
+def _standing(beaten: list[str], same: list[str], open_: list[str], lost: list[str]) -> str:
+    parts = []
+    if beaten:
+        names = ", ".join(beaten) if len(beaten) <= 3 else f"{len(beaten)} other arms"
+        parts.append(f"better than {names}")
+    if same:
+        parts.append(f"equivalent to {', '.join(same)}")
+    if open_:
+        parts.append(f"undecided against {', '.join(open_)}")
+    if lost:
+        parts.append(f"worse than {', '.join(lost)} on the seeds that they share")
+    if not parts:
+        parts.append("no other arm has a seed in common with it")
+    return "; ".join(parts) + "."
+
+
+def _against_ceiling(done: StudyAnalysis) -> str:
+    best = done.arms[0]
+    floors = tables.mean_floors(best).items()
+    floor = max(((auroc, name) for name, (auroc, _) in floors), default=None)
+    below = ""
+    if floor is not None:
+        below = f"; {floor[1].replace('_', ' ')}, which learn no features, reach {floor[0]:.3f}"
+    if done.ceiling != done.ceiling:
+        return f"The best possible AUROC is not known for these images{below}."
+    return (
+        f"The best possible is {done.ceiling:.3f}, so its observer efficiency is "
+        f"{best.mean('efficiency'):.2f}{below}."
+    )
+
+
+def metric(done: StudyAnalysis) -> str:
+    """Name what is compared."""
+    best = done.arms[0]
+    over = [f"{len(best.targets)} targets"] if len(best.targets) > 1 else []
+    over += [f"{best.folds} folds"] if best.folds > 1 else []
+    return f"test AUROC (mean over {' and '.join(over)})" if over else "test AUROC"
+
+
+def sampled(done: StudyAnalysis) -> str:
+    """Say what is averaged and what varies together, where cases are not all there is."""
+    study, folds = done.comparison.readings, done.arms[0].folds
+    said = []
+    if folds > 1:
+        said.append(f"Scores are compared within each of {folds} folds alone, and the folds averaged.")
+    if study.patients < study.cases:
+        said.append(f"The {study.cases} images are of {study.patients} patients, whose images vary together.")
+    return "".join(f"{sentence} " for sentence in said)
+
+
+def scope(done: StudyAnalysis) -> str:
+    """Say what the differences hold for."""
+    pairs = done.comparison.analysis.pairs or done.comparison.analysis.arms
+    varied = all(arm.varies_training_sets for arm in done.arms)
+    of = ", each on a training set of its own," if varied else " on this training set"
+    if done.arms[0].folds > 1 and not varied:
+        of = " on these training sets" + (", which overlap," if done.arms[0].folds > 2 else "")
+    study = done.comparison.readings
+    terms = replace(TERMS, case="patient") if study.patients < study.cases else TERMS
+    widest = max(pairs.values(), key=lambda estimate: estimate.random_readers)
+    some = widest.random_readers and not all(estimate.random_readers for estimate in pairs.values())
+    return scope_text(widest, terms, of) + (" (of an arm with one seed, for that seed alone)" if some else "")
