@@ -46,10 +46,11 @@ def main(cfg: DictConfig) -> None:
         found, folder = audit(opened.collection), Path(cfg.output)
         write_text(folder / "audit.json", json.dumps([finding.as_dict() for finding in found], indent=1))
         write_text(folder / "split.csv", opened.collection.split_table().to_csv(index=False))
-        halves = collected(opened.sources["train"], opened.targets, 12)
-        write_sheet(draw_sheet(halves, 2, 6), folder / "sheet.png")
+        parts = collected(opened.collection.source(None), opened.targets, 12)
+        write_sheet(draw_sheet(parts, 2, 6), folder / "sheet.png")
         print(f"{format_audit(found)}\n{folder}")
-        if any(finding.serious for finding in found):
+        stops = opened.collection.skipped and data.on_error == "stop"  # a run would
+        if stops or any(finding.serious for finding in found):
             raise SystemExit(1)
 
 

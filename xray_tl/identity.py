@@ -118,6 +118,7 @@ COSMETIC = (
     "data.difficulty",
     "data.shift",
     "data.download",
+    "data.covariate_columns",
     "data.on_leak",
     "data.num_workers",
     "data.memory_limit_gb",

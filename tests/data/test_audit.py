@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.radiograph_files import films, write_classes, write_jpeg, write_png8, write_png16
+from tests.data.radiograph_files import Grey, films, write_classes, write_jpeg, write_png8, write_png16
 from xray_tl.config import RadiographDataConfig
-from xray_tl.data.audit import Finding, audit, format_audit
+from xray_tl.data.audit import Finding, _give_aways, audit, format_audit
 from xray_tl.data.radiographs import open_collection
 
 
@@ -18,9 +18,12 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "cache"))
 
 
+def _config(root: Path) -> RadiographDataConfig:
+    return RadiographDataConfig(name="folder", root=str(root), image_size=64, on_leak="warn")
+
+
 def _audit(root: Path, **options: object) -> list[Finding]:
-    config = RadiographDataConfig(name="folder", root=str(root), image_size=64, on_leak="warn")
-    return audit(open_collection(replace(config, **options)))
+    return audit(open_collection(replace(_config(root), **options)))
 
 
 def _serious(found: list[Finding]) -> set[str]:
@@ -64,6 +67,7 @@ def test_a_copy_on_the_other_side_is_found_however_it_was_saved(tmp_path: Path) 
     larger = Image.fromarray(grey).resize((96, 96), Image.Resampling.BICUBIC)
     write_png8(test / "larger", np.clip(np.asarray(larger), 0, 1))
     near = next(f for f in _audit(tmp_path / "films") if f.kind == "near copies" and f.serious)
+    assert all(" and " in detail and detail.split(": ")[1] < "0.06" for detail in near.details)
     copies = {"test/normal/jpeg.jpg", "test/normal/brighter.png", "test/normal/larger.png"}
     assert copies <= set(near.cases)
 
@@ -79,8 +83,26 @@ def test_a_scanner_that_gives_the_label_away_is_found(tmp_path: Path) -> None:
     found = [finding for finding in _audit(tmp_path / "films") if finding.kind == "give-away"]
     assert "size, bit depth and kind of the file alone" in found[0].text
     assert found[0].serious
-    assert "gives the label away" in found[0].text
+    assert "what is no finding gives the label away" in found[0].text
     assert not found[1].serious
+
+
+def test_a_covariate_that_gives_the_label_away_is_found_and_kept(tmp_path: Path) -> None:
+    grey, label = films(60, 64)
+    rows = ["path,label,age,ward"]
+    for index in range(60):
+        write_png8(tmp_path / f"{index:03d}", grey[index])
+        ward = "intensive" if label[index] and index % 8 else "clinic"
+        rows.append(f"{index:03d}.png,{'opacity' if label[index] else 'normal'},{40 + index % 30},{ward}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    table = replace(_config(tmp_path), name="csv", layout="table", table="labels.csv")
+    for columns, serious in ((["age"], False), (["age", "ward"], True)):
+        collection = open_collection(replace(table, covariate_columns=columns))
+        found = [finding for finding in audit(collection) if finding.text.startswith("covariates (age")]
+        assert [finding.serious for finding in found] == [serious]
+    kept = collection.split_table()
+    assert kept.columns.tolist() == ["name", "split", "patient", "content", "age", "ward"]
+    assert set(kept["ward"]) == {"intensive", "clinic"}
 
 
 def test_brightness_that_gives_the_label_away_is_found(tmp_path: Path) -> None:
@@ -101,10 +123,11 @@ def test_blank_images_and_copies_under_two_labels_are_found(tmp_path: Path) -> N
     write_png16(root / "normal" / "blank", np.full((64, 64), 0.5, dtype=np.float32))
     one = sorted((root / "normal").iterdir())[0]
     (root / "opacity" / "copy.png").write_bytes(one.read_bytes())
+    write_png16(root / "normal" / "oblong", np.full((64, 48), 0.5, dtype=np.float32))
     found = _audit(root)
     assert {"blank", "copies"} <= _serious(found)
     (blank,) = (finding for finding in found if finding.kind == "blank")
-    assert blank.cases == ("normal/blank.png",)
+    assert blank.cases == ("normal/blank.png", "normal/oblong.png"), "black borders are no content"
     different = next(finding for finding in found if finding.kind == "copies" and finding.serious)
     assert different.text.startswith("1 images stand under different labels")
 
@@ -115,6 +138,26 @@ def test_files_left_out_are_named(tmp_path: Path) -> None:
     found = _audit(root, on_error="skip")
     (left,) = (finding for finding in found if finding.kind == "unreadable")
     assert left.text == "1 files are left out, such as normal/empty.png: it is empty"
+    assert left.details == ("it is empty",)
+
+
+def test_twelve_bits_in_files_of_sixteen_are_found(tmp_path: Path) -> None:
+    def write(path: Path, grey: Grey) -> None:
+        write_png16(path, grey * np.float32(4095 / 65535))
+
+    dark = write_classes(tmp_path / "dark", 20, write)
+    (finding,) = (finding for finding in _audit(dark) if finding.kind == "dark")
+    assert finding.serious
+    assert "data.intensity=percentile" in finding.text
+    assert not [f for f in _audit(write_classes(tmp_path / "whole", 20)) if f.kind == "dark"]
+
+
+def test_a_target_that_is_surely_given_away_is_named_before_one_that_may_be(tmp_path: Path) -> None:
+    collection = open_collection(_config(write_classes(tmp_path, 20)))
+    three = replace(collection.listing, targets=("rare", "common", "other"))
+    areas = np.array([[[0.9, 0.2], [0.8, 0.01], [0.5, 0.01]]] * 2)
+    found = _give_aways(replace(collection, listing=three), {"area": areas})
+    assert all(finding.serious and "AUROC of common 0.800" in finding.text for finding in found)
 
 
 def test_patients_known_of_some_images_only_are_a_warning(tmp_path: Path) -> None:

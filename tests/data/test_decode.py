@@ -5,9 +5,11 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset, FileMetaDataset
 
 from tests.data.radiograph_files import (
     Write,
@@ -118,6 +120,36 @@ def test_monochrome1_is_turned_around_and_padding_is_dark(tmp_path: Path) -> Non
         write_dicom(tmp_path / "padded", framed, **tags)
         padded = read_film(tmp_path / "padded.dcm").grey
         assert (padded[:8] == padded[8:].min()).all()
+
+
+def test_sixteen_bits_with_white_at_zero_are_turned_around(tmp_path: Path) -> None:
+    stored = Image.fromarray(65535 - (GREY * 65535).round().astype(np.uint16))
+    stored.save(tmp_path / "film.tiff", tiffinfo={262: 0})
+    assert np.abs(read_film(tmp_path / "film.tiff").grey - GREY).max() < 1e-4
+
+
+def test_a_film_is_what_it_holds_not_what_its_name_says(tmp_path: Path) -> None:
+    write_png16(tmp_path / "picture", GREY)
+    (tmp_path / "picture.png").rename(tmp_path / "picture.dcm")
+    assert np.abs(read_film(tmp_path / "picture.dcm").grey - GREY).max() < 1e-4
+    write_dicom(tmp_path / "whole", GREY)
+    whole = pydicom.dcmread(tmp_path / "whole.dcm")
+    whole.file_meta, whole.preamble = FileMetaDataset(), None
+    whole.save_as(tmp_path / "bare.dcm", implicit_vr=True, little_endian=True, enforce_file_format=False)
+    assert (tmp_path / "bare.dcm").read_bytes()[128:132] != b"DICM"
+    assert np.array_equal(read_film(tmp_path / "bare.dcm").grey, read_film(tmp_path / "whole.dcm").grey)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_a_voi_lut_maps_stored_values_to_its_own_bits(tmp_path: Path, bits: int) -> None:
+    grey = np.arange(4096, dtype=np.float32).reshape(64, 64) / 4095
+    curve = np.round((np.arange(3000) / 2999) ** 2 * (2**bits - 1)).astype(int)
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [3000, 500, bits])
+    item.add_new("LUTData", "US", curve.tolist())
+    write_dicom(tmp_path / "film", grey, VOILUTSequence=[item])
+    expected = curve[np.clip(np.arange(4096) - 500, 0, 2999)] / (2**bits - 1)
+    assert np.abs(read_film(tmp_path / "film.dcm").grey.ravel() - expected).max() < 1e-6
 
 
 def test_window_and_rescale_follow_the_standard(tmp_path: Path) -> None:

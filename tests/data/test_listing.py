@@ -1,5 +1,6 @@
 """Which radiographs a data set has."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.data.radiograph_files import films, touch, write_dicom, write_png8
 from xray_tl.config import RadiographDataConfig
-from xray_tl.data.listing import list_folder
+from xray_tl.data.listing import list_folder, walk
 from xray_tl.errors import InputError
 
 BASE = RadiographDataConfig(name="folder", root="")
@@ -40,11 +41,16 @@ def test_a_patient_may_be_a_folder(tmp_path: Path) -> None:
     assert found.table["patient"].tolist() == ["01", "02"]
 
 
-def test_folders_of_splits_are_kept(tmp_path: Path) -> None:
+def test_folders_of_splits_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, "train/a/1.png", "train/b/2.png", "valid/a/3.png", "test/b/4.png", "other/a/5.png")
-    found = list_folder(replace(BASE, root=str(tmp_path)))
+    touch(tmp_path, "train/7.png", "train/a/notes.txt")
+    with caplog.at_level("WARNING"):
+        found = list_folder(replace(BASE, root=str(tmp_path)))
     assert found.table["split"].tolist() == ["test", "train", "train", "val"]
     assert found.targets == ("b",)
+    said, _ = caplog.messages
+    counts = {"1 of other kinds", "1 outside the folders of splits", "1 in no class folder"}
+    assert set(said.split("passed over: ")[1].split(", ")) == counts
 
 
 def test_more_classes_are_one_hot_and_can_be_chosen(tmp_path: Path) -> None:
@@ -110,3 +116,18 @@ def test_pictures_are_not_read_to_be_listed(tmp_path: Path) -> None:
         write_png8(tmp_path / name / "1", films(1)[0][0])
         (tmp_path / name / "broken.png").write_text("none")
     assert len(list_folder(replace(BASE, root=str(tmp_path))).table) == 4
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a/1.png", "b/2.png")
+    scandir = os.scandir
+
+    def refuse(place: str) -> object:
+        if str(place).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    problems: dict[str, str] = {}
+    assert [path.name for path in walk(tmp_path, problems)] == ["1.png"]
+    assert problems == {str(tmp_path / "b"): "Permission denied"}

@@ -61,6 +61,35 @@ def test_the_layout_of_chest_x_ray_14(tmp_path: Path) -> None:
     assert (one.kind, one.truth[:, 0].tolist()) == ("binary", [1, 0, 1, 0])
 
 
+def test_what_programs_write_for_nothing_is_nothing(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{number}.png" for number in range(4)))
+    text = "path,label,who\n0.png,a,nan\n1.png,b,NA\n2.png,nan,x\n3.png,none,y\n"
+    found = list_table(_table(tmp_path, text, patient_column="who"))
+    assert found.table["patient"].tolist() == ["", "", "x", "y"]
+    assert found.problems == {"2.png": "no label in column label"}
+    assert set(found.targets) == {"a", "b", "none"}, "none is a label"
+
+
+def test_one_column_of_labels_is_binary(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "2.png")
+    found = list_table(_table(tmp_path, "path,Edema\n1.png,1\n2.png,0\n", label_columns=["Edema"]))
+    assert (found.kind, found.targets) == ("binary", ("Edema",))
+
+
+def test_a_link_to_itself_spoils_no_other_file(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "2.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    found = list_table(_table(tmp_path, "path,label\n1.png,a\n2.png,b\nloop.png,a\n"))
+    assert found.problems == {"loop.png": "no such file"}
+
+
+def test_a_list_of_test_images_may_begin_with_a_mark(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "2.png")
+    (tmp_path / "list.txt").write_bytes("\ufeff1.png\n".encode())
+    found = list_table(_table(tmp_path, "path,label\n1.png,a\n2.png,b\n", test_list="list.txt"))
+    assert found.table["split"].tolist() == ["test", ""]
+
+
 def test_columns_of_labels_may_be_uncertain(tmp_path: Path) -> None:
     touch(tmp_path, "1.png", "2.png", "3.png")
     text = "path,Edema,Mass\n1.png,1.0,\n2.png,-1,0\n3.png,0,1\n"

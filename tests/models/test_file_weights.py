@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision.models as tv
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
@@ -164,3 +164,35 @@ def test_a_bad_file_is_refused_in_one_line(kind: str, message: str, tmp_path: Pa
 def test_a_file_needs_its_path() -> None:
     with pytest.raises(InputError, match=r"weights=file needs weights\.path=FILE"):
         _build(WeightsConfig("file"))
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "module.0."])
+def test_layers_that_are_numbered_have_their_names(
+    state: dict[str, Tensor], tmp_path: Path, prefix: str
+) -> None:
+    """As RadImageNet's files: `nn.Sequential(*net.children())` without the classifier."""
+    net = tv.resnet18()
+    net.load_state_dict(state)
+    numbered = nn.Sequential(*list(net.children())[:-1]).state_dict()
+    assert "4.0.conv1.weight" in numbered
+    backbone = _load({f"{prefix}{name}": tensor for name, tensor in numbered.items()}, tmp_path)
+    for name, tensor in backbone.net.state_dict().items():
+        assert torch.equal(tensor, state[name])
+
+
+def test_two_networks_in_a_file_are_not_chosen_by_the_alphabet(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    both = {f"{name}.{key}": tensor for name in ("student", "teacher") for key, tensor in state.items()}
+    with pytest.raises(InputError, match=r"networks that fit alike, 'student\.' and 'teacher\.': keep one"):
+        _load(both, tmp_path)
+
+
+def test_what_a_pickle_wants_is_named(state: dict[str, Tensor], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing in it was executed\): it wants pathlib\.\w+"):
+        _load({"state_dict": state, "folder": Path("a")}, tmp_path)
+
+
+def test_a_checkpoint_of_a_run_brings_its_normalisation(state: dict[str, Tensor], tmp_path: Path) -> None:
+    kept = {"state_dict": state, "scale_and_shift": [[4.0] * 3, [-2.0] * 3]}
+    assert _load(kept, tmp_path).scale_and_shift() == [[4.0] * 3, [-2.0] * 3]

@@ -1,6 +1,7 @@
 """Scores of files from a finished run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import resnet18
 
@@ -98,6 +100,18 @@ def test_what_is_unlike_the_training_images_is_said(trained: tuple[Path, Path], 
     empty = table.loc[str(tmp_path / "empty.png")]
     assert pd.isna(empty["probability"])
     assert pd.isna(empty["prediction"])
+
+
+def test_colour_is_unlike_grey_films_alone(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, _ = trained
+    grey = films(1, 32)[0][0]
+    picture = Image.fromarray((grey * 255).astype(np.uint8)).convert("RGB")
+    picture.save(tmp_path / "film.png")
+    scorer = open_scorer(folder, CPU)
+    assert "in colour" in score(scorer, [tmp_path / "film.png"], 1, 1)["unusual"].iloc[0]
+    files = scorer.record["files"] | {"modes": ["colour"]}
+    like = replace(scorer, record=scorer.record | {"files": files})
+    assert "in colour" not in score(like, [tmp_path / "film.png"], 1, 1)["unusual"].iloc[0]
 
 
 def test_a_run_on_generated_films_scores_files_too(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:

@@ -160,6 +160,8 @@ class RadiographDataConfig:
         label_separator: `table`: what stands between several labels in one cell; `None`: a cell is one label.
         patient_column: `table`: column of the patient.
         split_column: `table`: column of `train`, `val` or `test`.
+        covariate_columns: `table`: columns of what else is known of an image, such as age, sex or scanner:
+            kept in `split.csv`, and audited for whether they alone give the label away.
         test_list: `table`: text file with the names of the test images, one a line.
         labels: Which labels are used; `None`: all, in alphabetical order.
         negative: Label of an image without findings; `None`: a common word for it (`normal`...).
@@ -198,6 +200,7 @@ class RadiographDataConfig:
     label_separator: str | None = None
     patient_column: str | None = None
     split_column: str | None = None
+    covariate_columns: list[str] | None = None
     test_list: str | None = None
     labels: list[str] | None = None
     negative: str | None = None

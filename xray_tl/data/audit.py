@@ -6,7 +6,6 @@ Everything is found from the decoded files and the table.
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -15,31 +14,22 @@ import numpy as np
 import pandas as pd
 import sklearn
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from xray_tl.cache import Arrays, remember
+from xray_tl.data.audit_measures import AUDIT, measure
 from xray_tl.data.films import MODES
-from xray_tl.data.near_copies import LARGEST, MOST_PAIRS, near_pairs, thumbnails
+from xray_tl.data.listing import COVARIATE
+from xray_tl.data.near_copies import LARGEST, MOST_PAIRS
 from xray_tl.data.radiographs import Collection, leaks
-from xray_tl.evaluation.ceiling import weighted_auroc
-from xray_tl.evaluation.floors import image_features
-
-log = logging.getLogger(__name__)
-
-AUDIT = 1
-"""Version of what is computed: raise it whenever a change moves a value."""
 
 BLANK = 2 / 255
 """Standard deviation of intensities below which an image shows nothing."""
 GIVES_AWAY = 0.65
 """AUROC of an acquisition's properties above which, beyond two standard errors, they give the label away."""
-FOLDS = 5
+DARK = 0.3
+"""Largest intensity of a whole set below which its range is taken for a wrong one."""
 MOST_CASES = 100
 """Images that a finding names, at most."""
-_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -47,17 +37,19 @@ class Finding:
     """Something about a data set that its user should know.
 
     Attributes:
-        kind: What it is about: `unreadable`, `leak`, `copies`, `near copies`, `give-away`, `blank`,
+        kind: What it is about: `unreadable`, `leak`, `copies`, `near copies`, `give-away`, `blank`, `dark`,
             `balance` or `files`.
         serious: Whether results would be wrong or misleading.
         text: One line.
         cases: Images it names.
+        details: What is known of each: why it cannot be used, or of pairs their distance.
     """
 
     kind: str
     serious: bool
     text: str
     cases: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for the record."""
@@ -66,19 +58,21 @@ class Finding:
             "serious": self.serious,
             "text": self.text,
             "cases": list(self.cases[:MOST_CASES]),
+            "details": list(self.details[:MOST_CASES]),
         }
 
 
 def audit(collection: Collection) -> list[Finding]:
     """Look for everything that makes results on a data set wrong, or hard to believe; serious first."""
-    measured = remember("audit", _identity(collection), lambda: _measure(collection))
+    measured = remember("audit", _identity(collection), lambda: measure(collection))
     found = [
         *_unreadable(collection),
         *_leaks(collection),
         *_copies(collection),
         *_near_copies(collection, measured["near"], measured["distance"]),
-        *_give_aways(measured),
+        *_give_aways(collection, measured),
         *_blank(collection, measured["spread"]),
+        *_dark(measured["bright"]),
         *_balance(collection),
         *_files(collection),
     ]
@@ -95,68 +89,15 @@ def _identity(collection: Collection) -> dict[str, Any]:
         "audit": AUDIT,
         "order": collection.source(None).identity(),
         "split": list(collection.split),
+        "covariates": hashlib.sha256(_covariates_of(collection).encode()).hexdigest(),
         "groups": hashlib.sha256(collection.groups.tobytes()).hexdigest(),
         "scikit-learn": sklearn.__version__,
     }
 
 
-def _measure(collection: Collection) -> Arrays:
-    log.info("audit: %d images", len(collection.split))
-    films, truth = collection.films, collection.listing.truth
-    prints, statistics, spread = _look(collection)
-    near, distance = near_pairs(prints[:LARGEST], films.contents[:LARGEST], np.array(collection.split))
-    acquisition = np.concatenate(
-        [
-            np.log(films.shape),
-            np.log(films.shape[:, :1] / films.shape[:, 1:]),
-            films.bits[:, None],
-            np.eye(len(MODES))[films.mode],
-        ],
-        axis=1,
-    )
-    areas = [
-        _area(features, truth[:, column], collection.groups)
-        for features in (acquisition, statistics)
-        for column in range(truth.shape[1])
-    ]
-    return {
-        "near": near,
-        "distance": distance,
-        "spread": spread,
-        "area": np.array(areas, dtype=np.float64).reshape(2, truth.shape[1], 2),
-    }
-
-
-def _look(
-    collection: Collection,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
-    """Return what is needed of every image, a few images at a time: print, statistics, spread."""
-    parts = []
-    for start in range(0, len(collection.split), _AT_ONCE):
-        rows = np.arange(start, min(start + _AT_ONCE, len(collection.split)))
-        image = collection.images(rows)
-        shapes = collection.films.shape[rows] if collection.reading.fit == "pad" else None
-        spread = image.std((1, 2)).astype(np.float64)
-        parts.append((thumbnails(image, shapes), image_features(image)["image_statistics"], spread))
-    prints, statistics, spreads = zip(*parts, strict=True)
-    return np.concatenate(prints), np.concatenate(statistics), np.concatenate(spreads)
-
-
-def _area(
-    features: NDArray[Any], truth: NDArray[np.float32], groups: NDArray[np.int64]
-) -> tuple[float, float]:
-    """Return AUROC and standard error of a logistic regression, cross-validated over patients."""
-    known = np.isfinite(truth)
-    label, group = truth[known].astype(int), groups[known]
-    folds = min(FOLDS, *(len(set(group[label == kind])) for kind in (0, 1)))
-    if folds < 2 or not features[known].std(0).any():
-        return 0.5, 0.0
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
-    score = cross_val_predict(
-        model, features[known], label, groups=group, cv=split, method="decision_function"
-    )
-    return weighted_auroc(label.astype(np.float64), score)
+def _covariates_of(collection: Collection) -> str:
+    table = collection.listing.table
+    return table[[name for name in map(str, table) if name.startswith(COVARIATE)]].to_csv(index=False)
 
 
 def _unreadable(collection: Collection) -> list[Finding]:
@@ -165,7 +106,7 @@ def _unreadable(collection: Collection) -> list[Finding]:
         return []
     name, why = next(iter(skipped.items()))
     text = f"{len(skipped)} files are left out, such as {name}: {why}"
-    return [Finding("unreadable", serious=False, text=text, cases=tuple(skipped))]
+    return [Finding("unreadable", False, text, tuple(skipped), tuple(skipped.values()))]
 
 
 def _leaks(collection: Collection) -> list[Finding]:
@@ -217,21 +158,32 @@ def _near_copies(
                 f"nearest {names[a]} and {names[b]} (distance {nearest:.3f})"
             )
             cases = tuple(names[pairs[chosen].ravel()])
-            found.append(
-                Finding("near copies", serious=where == "in different splits", text=text, cases=cases)
+            details = tuple(
+                f"{names[first]} and {names[second]}: {far:.3f}"
+                for (first, second), far in zip(pairs[chosen], distance[chosen], strict=True)
             )
+            found.append(Finding("near copies", where == "in different splits", text, cases, details))
     return found
 
 
-def _give_aways(measured: Arrays) -> list[Finding]:
+def _give_aways(collection: Collection, measured: Arrays) -> list[Finding]:
     found = []
-    what = ("size, bit depth and kind of the file", "histogram and moments of the image")
+    targets = collection.listing.targets
+    names = [
+        name.removeprefix(COVARIATE)
+        for name in map(str, collection.listing.table)
+        if name.startswith(COVARIATE)
+    ]
+    what = ["size, bit depth and kind of the file", "histogram and moments of the image"]
+    what += [f"covariates ({', '.join(names)})"] if names else []
     for name, areas in zip(what, measured["area"], strict=True):
-        area, error = areas[areas[:, 0].argmax()]
-        text = f"{name} alone: AUROC {area:.3f} ± {1.96 * error:.3f}"
+        surest = int((areas[:, 0] - 2 * areas[:, 1]).argmax())
+        area, error = areas[surest]
+        of = f" of {targets[surest]}" if len(targets) > 1 else ""
+        text = f"{name} alone: AUROC{of} {area:.3f} ± {1.96 * error:.3f}"
         serious = bool(area - 2 * error > GIVES_AWAY)
         if serious:
-            text += ": the acquisition gives the label away"
+            text += ": what is no finding gives the label away"
         found.append(Finding("give-away", serious=serious, text=text))
     return found
 
@@ -243,6 +195,18 @@ def _blank(collection: Collection, spread: NDArray[np.float64]) -> list[Finding]
     names = collection.listing.table["name"][blank]
     text = f"{blank.sum()} images show nothing, such as {names.iloc[0]}"
     return [Finding("blank", serious=True, text=text, cases=tuple(names))]
+
+
+def _dark(bright: NDArray[np.float64]) -> list[Finding]:
+    """Find sets that use a small part of their range, as 12 bits in files of 16 do."""
+    brightest = float(np.quantile(bright, 0.99))
+    if brightest >= DARK:
+        return []
+    text = (
+        f"99 % of the images stay below {brightest:.3f} of the range that their files' bits allow: "
+        "data.intensity=percentile stretches each"
+    )
+    return [Finding("dark", serious=True, text=text)]
 
 
 def _balance(collection: Collection) -> list[Finding]:

@@ -145,7 +145,7 @@ def draw_sheet(parts: Sequence[Part], rows: int, columns: int) -> Figure:
     size = parts[0].images.shape[-1]
     zoom = -(-_TILE // size)
     side = size * zoom
-    lines = max(caption.count("\n") for part in parts for caption in part.captions) + 1
+    lines = max((caption.count("\n") for part in parts for caption in part.captions), default=0) + 1
     strip = _CAPTION + (lines - 1) * _LINE
     width, height = columns * side, _TITLE + rows * (side + strip)
     figure = Figure(figsize=(width / _DPI, len(parts) * height / _DPI), dpi=_DPI, facecolor="black")

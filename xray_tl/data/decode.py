@@ -16,6 +16,12 @@ LARGEST = 100_000_000
 """Pixels of an image, at most: more is taken for a decompression bomb."""
 FITS = ("pad", "crop", "stretch")
 INTENSITIES = ("range", "percentile")
+FORMATS = ("PNG", "JPEG", "TIFF")
+"""What pictures are read as, whatever their names say."""
+PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
+"""What these begin with."""
+PHOTOMETRIC = 262
+"""The tag of a TIFF file that is 0 where 0 is white."""
 _BITS = {"1": 1, "L": 8, "LA": 8, "P": 8, "RGB": 8, "RGBA": 8, "CMYK": 8, "YCbCr": 8, "F": 32, "I": 32}
 
 
@@ -53,12 +59,11 @@ def read_film(path: Path) -> Film:
         raise UnreadableError(error.strerror or str(error)) from error
     if not head:
         raise UnreadableError("it is empty")
-    if head[128:] == b"DICM":
+    named_dicom = path.suffix.lower() in (".dcm", ".dicom")
+    if head[128:] == b"DICM" or (named_dicom and not head.startswith(PICTURES)):
         from xray_tl.data.dicom import read_dicom
 
         return read_dicom(path)
-    if path.suffix.lower() in (".dcm", ".dicom", ""):
-        raise UnreadableError("it is no DICOM file")
     return _read_picture(path)
 
 
@@ -103,7 +108,7 @@ def _read_picture(path: Path) -> Film:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is below
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > LARGEST:
                     raise UnreadableError(
                         f"{image.width} x {image.height} pixels: at most {LARGEST:,} are allowed"
@@ -125,7 +130,10 @@ def _read_picture(path: Path) -> Film:
 def _grey(image: Image.Image) -> Film:
     mode = image.mode
     if mode.startswith("I;16"):
-        return Film(np.asarray(image, dtype=np.float32) / np.float32(65535), 16, "grey")
+        grey = np.asarray(image, dtype=np.float32) / np.float32(65535)
+        tags = getattr(image, "tag_v2", {})
+        white_is_zero = tags.get(PHOTOMETRIC) == 0  # Pillow turns 8 bits around, and leaves 16 as they are
+        return Film(1 - grey if white_is_zero else grey, 16, "grey")
     if mode == "I":  # what some versions make of 16 bits
         pixels = np.asarray(image, dtype=np.float32)
         if pixels.min() < 0 or pixels.max() > 65535:

@@ -31,9 +31,13 @@ def read_dicom(path: Path) -> Film:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that do not follow the standard to the letter
         try:
-            dataset = pydicom.dcmread(path)
+            dataset = pydicom.dcmread(path, force=True)  # older archives leave the preamble out
         except Exception as error:  # a damaged file makes the parser fail in many ways
             raise UnreadableError(f"it is damaged ({_line(error)})") from error
+        if not {"PixelData", "Rows", "SOPClassUID"} & set(dataset.dir()):
+            raise UnreadableError("it is no DICOM file")
+        if not getattr(dataset.file_meta, "TransferSyntaxUID", None):  # the standard's default
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
         try:
             _check(dataset)
             stored = _pixels(dataset)
@@ -69,7 +73,7 @@ def _check(dataset: Any) -> None:  # noqa: ANN401  (pydicom's data set)
 
 
 def _presented(dataset: Any, stored: NDArray[Any]) -> NDArray[np.float32]:  # noqa: ANN401
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi
+    from pydicom.pixels.processing import apply_modality_lut
 
     padding = _padding(dataset, stored)
     values = apply_modality_lut(stored, dataset)
@@ -78,10 +82,8 @@ def _presented(dataset: Any, stored: NDArray[Any]) -> NDArray[np.float32]:  # no
         values = np.array(values)
         kept = values[~padding]
         values[padding] = kept.max() if inverted else kept.min()  # the end that is shown dark
-    whole = np.rint(values).astype(np.int64)
-    if dataset.get("VOILUTSequence") and np.array_equal(whole, values):
-        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        grey = apply_voi(whole, dataset).astype(np.float64) / (2**bits - 1)
+    if dataset.get("VOILUTSequence"):
+        grey = _looked_up(dataset.VOILUTSequence[0], values)
     elif dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
         grey = _windowed(dataset, values.astype(np.float64))
     else:
@@ -99,6 +101,18 @@ def _padding(dataset: Any, stored: NDArray[Any]) -> NDArray[np.bool_] | None:  #
     limit = dataset.get("PixelPaddingRangeLimit", value)
     low, high = sorted((int(value), int(limit)))
     return (stored >= low) & (stored <= high)
+
+
+def _looked_up(item: Any, values: NDArray[Any]) -> NDArray[np.float64]:  # noqa: ANN401
+    """Apply a VOI LUT, PS3.3 C.11.2.1.1, to [0, 1]; pydicom 3.0 looks up in the output's few bits."""
+    length, first, bits = (int(number) for number in item.LUTDescriptor)
+    length = length or 2**16
+    first -= 2**16 if first >= 2**15 and values.min() < 0 else 0  # signed, if the values are
+    data = item.LUTData
+    if isinstance(data, bytes):
+        data = np.frombuffer(data, dtype="<u2" if len(data) >= 2 * length else "u1")
+    table = np.asarray(data, dtype=np.float64)[:length] / (2**bits - 1)
+    return table[np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)]
 
 
 def _windowed(dataset: Any, values: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ANN401

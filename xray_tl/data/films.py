@@ -28,7 +28,7 @@ from xray_tl.data.decode import Grey, UnreadableError, fit_film, read_film
 
 log = logging.getLogger(__name__)
 
-DECODER = 1
+DECODER = 2
 """Version of decoding: raise it whenever a change moves a pixel."""
 
 BLOCK = 1024
@@ -153,6 +153,8 @@ def try_reading(path: str, reading: Reading) -> Read | str:
         return read_fitted(path, reading)
     except UnreadableError as error:
         return str(error)
+    except MemoryError:
+        return "it does not fit into memory"
 
 
 def _decode(paths: Sequence[str], reading: Reading, workers: int | None, *, keep: bool) -> Arrays:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 Kind = Literal["binary", "multiclass", "multilabel"]
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+COVARIATE = "covariate: "
+"""What a listing's columns of covariates begin with."""
 NEGATIVES = ("normal", "no finding", "no_finding", "negative", "healthy", "absent", "none", "0")
 """Labels, in lower case, that stand for an image without findings."""
 
@@ -34,7 +37,7 @@ class Listing:
 
     Attributes:
         table: One row an image: `name` (relative to the root), `path`, `patient` and `split` (empty where not
-            known).
+            known), and covariates.
         truth: 0 or 1 [N, T]; NaN where it is not known.
         kind: `binary` (one column), `multiclass` (one-hot columns) or `multilabel`.
         targets: Names of the columns of truth.
@@ -57,16 +60,29 @@ def list_folder(config: RadiographDataConfig) -> Listing:
         InputError: There is no such folder, or it has fewer than two classes.
     """
     root = root_folder(config)
+    problems: dict[str, str] = {}
+    passed: Counter[str] = Counter()
     top = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     given = {name: SPLIT_NAMES[name.lower()] for name in top if name.lower() in SPLIT_NAMES}
     by_split = len(set(given.values())) > 1
     rows = []
-    for path in walk(root):
+    for path in walk(root, problems):
         parts = path.relative_to(root).parts
         split = given.get(parts[0], "") if by_split else ""
         folders = parts[1:-1] if split else parts[:-1]
-        if folders and (split or not by_split) and is_radiograph(path):
+        if not is_radiograph(path):
+            passed["of other kinds"] += 1
+        elif by_split and not split:
+            passed["outside the folders of splits"] += 1
+        elif not folders:
+            passed["in no class folder"] += 1
+        else:
             rows.append((path.relative_to(root).as_posix(), str(path), split, folders[0]))
+    if passed:
+        counts = ", ".join(f"{count} {why}" for why, count in passed.items())
+        log.warning("data.root=%s: files are passed over: %s", root, counts)
+    for folder, why in problems.items():
+        log.warning("%s is passed over: %s", folder, why)
     table = pd.DataFrame(rows, columns=["name", "path", "split", "label"]).sort_values("name")
     where = f"data.root={root}"
     table = used_only(table.reset_index(drop=True), config, where)
@@ -83,13 +99,25 @@ def root_folder(config: RadiographDataConfig) -> Path:
     root = Path(config.root).expanduser()
     if not root.is_dir():
         raise InputError(f"data.root={config.root} is not a folder")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise InputError(f"data.root={config.root} cannot be read: permission denied")
     return root
 
 
-def walk(root: Path) -> Iterator[Path]:
-    """Yield the files below a folder, in order; linked folders too, each folder once."""
+def walk(root: Path, problems: dict[str, str] | None = None) -> Iterator[Path]:
+    """Yield the files below a folder, in order; linked folders too, each folder once.
+
+    Args:
+        root: The folder.
+        problems: Folders that cannot be read are added here, and why.
+    """
     seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+
+    def note(error: OSError) -> None:
+        if problems is not None:
+            problems[str(error.filename)] = error.strerror or str(error)
+
+    for folder, folders, files in os.walk(root, onerror=note, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link that leads back
             folders.clear()

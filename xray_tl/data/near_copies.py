@@ -31,7 +31,7 @@ def thumbnails(image: NDArray[np.float32], shapes: NDArray[np.int64] | None = No
         shapes: Height and width of the files [N, 2], where the images were padded to squares: the borders are
             left out.
     """
-    inner = image if shapes is None else [_inside(*pair) for pair in zip(image, shapes, strict=True)]
+    inner = image if shapes is None else [inside(*pair) for pair in zip(image, shapes, strict=True)]
     small = np.stack([_shrunk(one) for one in inner])
     detail = small - gaussian_filter(small, (0, 1.5, 1.5))
     flat = detail.reshape(len(detail), -1)
@@ -39,7 +39,7 @@ def thumbnails(image: NDArray[np.float32], shapes: NDArray[np.int64] | None = No
     return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6), dtype=np.float32)
 
 
-def _inside(image: NDArray[np.float32], shape: NDArray[np.int64]) -> NDArray[np.float32]:
+def inside(image: NDArray[np.float32], shape: NDArray[np.int64]) -> NDArray[np.float32]:
     """Cut off what padding to a square has added."""
     size = len(image)
     height, width = (max(1, round(side * size / max(shape))) for side in shape.tolist())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.films import Films, Reading, decoder_identity, open_films, reading_of, try_reading
-from xray_tl.data.listing import Listing, list_folder
+from xray_tl.data.listing import COVARIATE, Listing, list_folder
 from xray_tl.data.medmnist import list_medmnist, open_medmnist
 from xray_tl.data.partition import folds_of, groups_of, partition
 from xray_tl.data.rng import SPLITS
@@ -142,10 +142,12 @@ class Collection:
         return digest.hexdigest()
 
     def split_table(self) -> pd.DataFrame:
-        """Return the split as a table: name, split, patient, and the content's hash, which renaming keeps."""
+        """Return name, split, patient, the content's hash, which renaming keeps, and covariates."""
         content = [row.tobytes().hex()[:16] for row in self.films.contents]
-        table = self.listing.table[["name", "patient"]].assign(split=list(self.split), content=content)
-        return table[["name", "split", "patient", "content"]]
+        table = self.listing.table.assign(split=list(self.split), content=content)
+        covariates = [name for name in map(str, table) if name.startswith(COVARIATE)]
+        kept = table[["name", "split", "patient", "content", *covariates]]
+        return kept.rename(columns=lambda name: name.removeprefix(COVARIATE))
 
 
 def open_collection(config: RadiographDataConfig) -> Collection:

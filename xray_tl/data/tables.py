@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.listing import (
+    COVARIATE,
     SPLIT_NAMES,
     Kind,
     Listing,
@@ -27,6 +28,9 @@ from xray_tl.data.listing import (
 from xray_tl.errors import InputError
 
 log = logging.getLogger(__name__)
+
+UNKNOWN = ("nan", "NaN", "NA", "N/A", "NULL", "null", "None")
+"""What programs write for a cell that holds nothing. A label `none` is a label."""
 
 
 def list_table(config: RadiographDataConfig) -> Listing:
@@ -48,6 +52,8 @@ def list_table(config: RadiographDataConfig) -> Listing:
     else:
         table["patient"] = [patient_of(name, config.patient_regex) for name in table["name"]]
     table["path"], problems = _locate(table["name"], root, search=config.search)
+    for name in config.covariate_columns or ():
+        table[f"{COVARIATE}{name}"] = frame[name].str.strip()
     if config.label_columns:
         columns = frame[list(config.label_columns)].replace("", np.nan)
         truth = columns.apply(pd.to_numeric, errors="coerce").to_numpy(np.float32, copy=True)
@@ -59,7 +65,8 @@ def list_table(config: RadiographDataConfig) -> Listing:
                 f"{config.label_columns[column]}: 0, 1, -1 (uncertain) or nothing is valid"
             )
         truth[truth == -1] = np.nan
-        listing = Listing(table, truth, "multilabel", tuple(config.label_columns), None, problems)
+        one: Kind = "binary" if len(config.label_columns) == 1 else "multilabel"
+        listing = Listing(table, truth, one, tuple(config.label_columns), None, problems)
     elif config.label_separator:
         table["label"] = frame[config.label_column].fillna("").str.strip()
         listing = _with_findings(table, config, where, problems)
@@ -78,7 +85,7 @@ def list_table(config: RadiographDataConfig) -> Listing:
 def _read_table(place: Path, config: RadiographDataConfig) -> pd.DataFrame:
     labels = list(config.label_columns or [config.label_column])
     optional = [name for name in (config.patient_column, config.split_column) if name]
-    wanted = [config.path_column, *labels, *optional]
+    wanted = list(dict.fromkeys([config.path_column, *labels, *optional, *(config.covariate_columns or ())]))
     try:
         header = pd.read_csv(place, nrows=0, encoding="utf-8-sig")
         absent = [name for name in wanted if name not in header]
@@ -86,7 +93,9 @@ def _read_table(place: Path, config: RadiographDataConfig) -> pd.DataFrame:
             raise InputError(
                 f"data.table={place} has no column {', '.join(absent)}; it has {', '.join(map(str, header))}"
             )
-        return pd.read_csv(place, usecols=wanted, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+        table = pd.read_csv(place, usecols=wanted, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+        named = [name for name in wanted if name != config.path_column]
+        return table.assign(**{name: table[name].replace(list(UNKNOWN), "") for name in named})
     except FileNotFoundError:
         raise InputError(f"data.table={place} does not exist") from None
     except (OSError, ValueError, pd.errors.ParserError) as error:
@@ -111,7 +120,7 @@ def _listed(names: pd.Series, place: Path) -> NDArray[Any]:
         InputError: The list cannot be read, or names no image.
     """
     try:
-        listed = {line.strip() for line in place.read_text(encoding="utf-8").splitlines()} - {""}
+        listed = {line.strip() for line in place.read_text(encoding="utf-8-sig").splitlines()} - {""}
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"data.test_list={place} cannot be read: {error}") from None
     found = names.isin(listed).to_numpy()
@@ -163,10 +172,17 @@ def _names_in(folder: str, known: dict[str, set[str]]) -> set[str]:
     """List a folder once: asking for a million files one by one takes a minute."""
     if folder not in known:
         try:
-            known[folder] = {entry.name for entry in os.scandir(folder) if entry.is_file()}
+            known[folder] = {entry.name for entry in os.scandir(folder) if _is_file(entry)}
         except OSError:
             known[folder] = set()
     return known[folder]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _with_findings(

@@ -163,6 +163,9 @@ def validate_radiographs(config: RadiographDataConfig) -> None:
         raise InputError(
             "data=medmnist has its own labels: data.labels, negative and patient_regex must be null"
         )
+    taken = sorted({"name", "split", "patient", "content"} & set(config.covariate_columns or ()))
+    if taken:
+        raise InputError(f"data.covariate_columns has {taken[0]}, which split.csv has already: rename it")
     if config.download and config.layout != "medmnist":
         raise InputError(f"data.download=true is for data=medmnist, not for data={config.name}")
     if config.test_list and config.split_column:

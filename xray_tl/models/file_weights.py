@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xray_tl.errors import InputError
 
@@ -16,7 +16,7 @@ LEAST = 0.9
 """Share of a trunk's parameters that a file must fill."""
 NAMED = 5
 """Tensors that a message names, at most."""
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "state_dict_ema", "teacher")
 """Keys under which checkpoints hold their tensors."""
 
 
@@ -38,15 +38,45 @@ def without_prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     Args:
         tensors: The file's.
         expected: The trunk's.
+
+    Raises:
+        InputError: Several networks in it fit alike, such as a student and its teacher.
     """
     anchors = list(expected)[:3]
     prefixes = {""} | {
         name[: -len(anchor)] for name in tensors for anchor in anchors if name.endswith(f".{anchor}")
     }
-    best = max(sorted(prefixes), key=lambda prefix: sum(f"{prefix}{name}" in tensors for name in expected))
+    filled = {prefix: sum(f"{prefix}{name}" in tensors for name in expected) for prefix in sorted(prefixes)}
+    best = max(filled, key=lambda prefix: filled[prefix])
+    equal = [prefix for prefix, count in filled.items() if count == filled[best] > 0]
+    if len(equal) > 1:
+        raise InputError(
+            f"weights.path holds networks that fit alike, {' and '.join(map(repr, equal))}: keep one of them"
+        )
     if best:
         log.info("weights.path: names without their prefix %r", best)
     return {name.removeprefix(best): tensor for name, tensor in tensors.items() if name.startswith(best)}
+
+
+def with_names(tensors: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Name what a file numbers, as `nn.Sequential(*net.children())` does: `0.weight` is `conv1.weight`.
+
+    RadImageNet's files are of this kind. A file that names its layers is left as it is.
+
+    Args:
+        tensors: The file's.
+        net: The trunk.
+    """
+    own, children = net.state_dict(), [name for name, _ in net.named_children()]
+    places = {f"{place}": name for place, name in enumerate(children)}
+    first = next(key for key in own if key.startswith(f"{children[0]}.")).removeprefix(children[0])
+    for prefix in sorted({key[: -len(f"0{first}")] for key in tensors if key.endswith(f"0{first}")}):
+        numbered = (key.removeprefix(prefix).partition(".") for key in tensors if key.startswith(prefix))
+        names = {f"{prefix}{place}.{rest}": f"{places.get(place)}.{rest}" for place, _, rest in numbered}
+        if sum(name in own for name in names.values()) > len(own) / 2:
+            log.info("weights.path: layers by their place, %r being %s", f"{prefix}0", children[0])
+            return {names.get(key, key): tensor for key, tensor in tensors.items()}
+    return dict(tensors)
 
 
 def fitting(

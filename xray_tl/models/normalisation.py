@@ -7,6 +7,7 @@ import logging
 import math
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 
 from xray_tl.config import WeightsConfig
@@ -64,7 +65,7 @@ def normalisation(weights: WeightsConfig, trunk: Trunk) -> tuple[Channels, Chann
 
 def _stated(file: Path) -> tuple[Channels, Channels] | None:
     if file.suffix != ".safetensors":
-        return None
+        return _kept(file)
     with safe_open(file, framework="pt") as opened:
         stated = opened.metadata() or {}
     if not {"mean", "std"} <= stated.keys():
@@ -80,6 +81,17 @@ def _stated(file: Path) -> tuple[Channels, Channels] | None:
             ) from None
         found.append(_spread(_checked(values, origin, positive=name == "std")))
     return found[0], found[1]
+
+
+def _kept(file: Path) -> tuple[Channels, Channels] | None:
+    """Return what a checkpoint of this project normalised by; nothing is unpickled but tensors."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        scale, shift = content["scale_and_shift"]
+    except Exception:  # not one of them; what is wrong with the file is said where its tensors are read
+        return None
+    std = [1 / float(value) for value in scale]
+    return _spread([-float(s) * d for s, d in zip(shift, std, strict=True)]), _spread(std)
 
 
 def _checked(values: object, origin: str, *, positive: bool) -> list[float]:

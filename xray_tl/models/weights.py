@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from xray_tl.config import WeightsConfig
 from xray_tl.errors import InputError
-from xray_tl.models.file_weights import fitting, unwrapped, without_prefix
+from xray_tl.models.file_weights import fitting, unwrapped, with_names, without_prefix
 from xray_tl.models.pretrained import ImageNetSource, UnavailableError
 from xray_tl.models.stages import StageOf
 
@@ -131,7 +132,7 @@ def _load_file(trunk: Trunk, model: str, weights: WeightsConfig) -> str:
         raise InputError(f"weights=file needs weights.path=FILE: safetensors or a state_dict of {model}")
     file = Path(weights.path).expanduser()
     expected, heads = trunk.net.state_dict(), tuple(f"{name}." for name in trunk.head)
-    tensors = trunk.adapt(without_prefix(read_tensors(file), expected))
+    tensors = trunk.adapt(without_prefix(with_names(read_tensors(file), trunk.net), expected))
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(heads)}
     trunk.net.load_state_dict(fitting(own, expected, model, f"weights.path={file}"), strict=False)
     return file.name
@@ -183,12 +184,19 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged file breaks its reader in any way
         raise InputError(
             f"weights.path={file} cannot be read: it is damaged or incomplete, or a pickle that holds more "
-            "than tensors (nothing in it was executed); expected safetensors or a pickled state_dict"
+            f"than tensors (nothing in it was executed): {_blocked(error)}; expected safetensors or a "
+            "pickled state_dict (torch.save(checkpoint['state_dict'], FILE), where the file is trusted)"
         ) from error
     tensors = unwrapped(content)
     if tensors is None:
         raise InputError(f"weights.path={file} holds no state_dict: expected tensors by name")
     return tensors
+
+
+def _blocked(error: Exception) -> str:
+    """Say in one line what could not be read: the class that a pickle wanted, where it is that."""
+    found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+    return f"it wants {found[1]}" if found else (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def fill(trunk: Trunk, model: str, tensors: dict[str, Tensor], origin: str) -> None:

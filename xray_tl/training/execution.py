@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from xray_tl.config import typed
 from xray_tl.data.audit import audit
+from xray_tl.data.films import MODES
 from xray_tl.data.radiographs import Collection
 from xray_tl.errors import RunError
 from xray_tl.files import atomic_path, write_text
@@ -116,6 +117,7 @@ def _describe_collection(collection: Collection, folder: Path, record: Record) -
     record["files"] = {
         "bits": sorted({int(bits) for bits in collection.films.bits}),
         "shortest_side": int(collection.films.shape.min()),
+        "modes": sorted({MODES[mode] for mode in collection.films.mode}),
     }
 
 

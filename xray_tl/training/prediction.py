@@ -171,6 +171,6 @@ def _unusual(read: Read, record: dict[str, Any]) -> str:
             said.append(
                 f"{read.shape[1]} x {read.shape[0]} pixels, trained on {files['shortest_side']} and more"
             )
-    if MODES[read.mode] == "colour":
+    if MODES[read.mode] == "colour" and "colour" not in (files or {}).get("modes", ()):
         said.append("in colour")
     return "; ".join(said)
