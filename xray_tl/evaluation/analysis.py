@@ -144,11 +144,14 @@ def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
     """Name what a reader has to keep in mind: seeds that are missing, pairs without one, scores too good."""
     said = []
     every = list(dict.fromkeys(reader for arm in arms for reader in arm.readers))
+    alone = [arm.label for arm in arms if len(arm.readers) == 1]
+    if len(alone) == 1:
+        said.append(f"{alone[0]} has one seed: it says nothing about training again")
+    elif alone:
+        said.append(f"one seed each, which says nothing about training again: {'; '.join(alone)}")
     for arm in arms:
         absent = [reader for reader in every if reader not in arm.readers]
-        if len(arm.readers) == 1:
-            said.append(f"{arm.label} has one seed: it says nothing about training again")
-        elif absent:
+        if absent and len(arm.readers) > 1:
             said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} seeds: no {', '.join(absent)}")
         above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
         if above:

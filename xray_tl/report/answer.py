@@ -9,6 +9,9 @@ from xray_tl.evaluation.wording import interval_text, need_text, scope_text
 from xray_tl.report import tables
 from xray_tl.report.tasks import TERMS
 
+MOST_NAMED = 3
+"""Arms that a sentence names; more are counted."""
+
 
 def sentences(done: StudyAnalysis) -> list[str]:
     """Say in three sentences which arm, by how much, and with what certainty."""
@@ -41,24 +44,22 @@ def _open_question(done: StudyAnalysis) -> list[str]:
     for (first, second), verdict in done.comparison.verdicts.items():
         if first == done.arms[0].label and verdict.kind == "undecided":
             need = need_text(verdict, TERMS)
-            return [f"Between {first} and {second}: {need}"] if need else []
+            return [f"Between {first} and {second}: {need[0].lower()}{need[1:]}"] if need else []
     return []
 
 
 def _standing(beaten: list[str], same: list[str], open_: list[str], lost: list[str]) -> str:
-    parts = []
-    if beaten:
-        names = ", ".join(beaten) if len(beaten) <= 3 else f"{len(beaten)} other arms"
-        parts.append(f"better than {names}")
-    if same:
-        parts.append(f"equivalent to {', '.join(same)}")
-    if open_:
-        parts.append(f"undecided against {', '.join(open_)}")
+    said = {"better than": beaten, "equivalent to": same, "undecided against": open_}
+    parts = [f"{verb} {_named(labels)}" for verb, labels in said.items() if labels]
     if lost:
-        parts.append(f"worse than {', '.join(lost)} on the seeds that they share")
+        parts.append(f"worse than {_named(lost)} on the seeds that they share")
     if not parts:
         parts.append("no other arm has a seed in common with it")
     return "; ".join(parts) + "."
+
+
+def _named(labels: list[str]) -> str:
+    return ", ".join(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} other arms"
 
 
 def _against_ceiling(done: StudyAnalysis) -> str:

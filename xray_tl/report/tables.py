@@ -89,7 +89,7 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                 str(row["seeds"]),
                 f"{row['auroc']:.3f}",
                 interval_text(row["auroc_lower"], row["auroc_upper"]),
-                "" if np.isnan(row["efficiency"]) else f"{row['efficiency']:.2f}",
+                "" if np.isnan(row["efficiency"]) else f"{round(row['efficiency'], 2) + 0.0:.2f}",
                 *(
                     f"{row[key]:.3f}"
                     for key in (
