@@ -36,8 +36,9 @@ def main(cfg: DictConfig) -> None:
 
         keep_large_blocks()
         if cfg.input is not None:
-            for key in OmegaConf.missing_keys(cfg.data):
-                OmegaConf.update(cfg.data, key, cfg.input)  # a data set's place, of which nothing is read
+            for key in cfg.data:
+                if OmegaConf.is_missing(cfg.data, key):
+                    cfg.data[key] = cfg.input  # a data set's place, of which nothing is read
         require(cfg)
         check_sheet(cfg.rows, cfg.columns)
         print(write_sheet(draw_sheet(_parts(cfg), cfg.rows, cfg.columns), Path(cfg.output)))
