@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.evaluation.sweeps import write_scored, write_study
+from tests.evaluation.sweeps import METRICS, write_scored, write_study
 from xray_tl.evaluation.analysis import analyse
 from xray_tl.report.tasks import tasks
 
@@ -41,7 +41,7 @@ def test_remedies_are_found_where_another_arm_is_the_best(tmp_path: Path) -> Non
         write_scored(tmp_path, 1.0, seed)
         write_scored(tmp_path, 1.2, seed, options={"augment.name": "light"})
         write_scored(tmp_path, 1.2, seed, options={"optim.lr": 0.1})
-        write_scored(tmp_path, 4.0, seed, mode="frozen")
+        write_scored(tmp_path, 4.0, seed, mode="frozen", metrics={"test": METRICS | {"auroc": 0.95}})
     answers = {task.letter: task.answer for task in tasks(analyse(tmp_path), {})}
     remedies = [sentence for sentence in answers["E"] if sentence.startswith("Remedy")]
     assert len(remedies) == 1, "a learning rate is none"
@@ -53,7 +53,8 @@ def test_a_model_s_arm_is_chosen_on_validation_images(tmp_path: Path) -> None:
     for strength, val, option in ((3.0, 0.6, {}), (1.0, 0.9, {"augment.name": "light"})):
         for seed in range(2):
             history = [{"epoch": 0, "train_loss": 1, "val_loss": 1, "val_auroc": val, "lr": 1e-3}]
-            write_scored(tmp_path, strength, seed, options=option, history=history)
+            metrics = {"test": METRICS | {"auroc": 0.6 + strength / 10}}
+            write_scored(tmp_path, strength, seed, options=option, history=history, metrics=metrics)
             write_scored(tmp_path, 0.5, seed, options={"optim.lr": 0.1}, history=[])
     (answer,) = next(task.answer for task in tasks(analyse(tmp_path), {}) if task.letter == "A")
     assert "resnet18 finetune random, augment=light, best of 3 arms on validation images" in answer
