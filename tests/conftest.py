@@ -54,7 +54,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
             host = str(address[0]) if isinstance(address, tuple) else str(address)
             if host not in ("127.0.0.1", "::1", "localhost"):
                 raise OSError(f"tests have no network ({host})")
-        connect(self, address)  # type: ignore[arg-type]  # handed on as it came
+        connect(self, address)  # type: ignore[arg-type]  # socket's type of an address is private to typeshed
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
 

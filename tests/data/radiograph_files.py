@@ -1,8 +1,8 @@
 """Radiographs of the generator as files, as another program would have written them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
@@ -19,9 +19,10 @@ Grey = NDArray[np.float32]
 Write = Callable[[Path, Grey], None]
 
 
-def films(count: int, size: int = 32, seed: int = 0, **options: Any) -> tuple[Grey, NDArray[np.int64]]:  # noqa: ANN401  (values of any option)
+def films(count: int, size: int = 32, seed: int = 0, **options: object) -> tuple[Grey, NDArray[np.int64]]:
     """Render films [N, H, W] and their labels [N]."""
-    source = SyntheticRadiographs(SyntheticDataConfig(image_size=size, **options), split="train", seed=seed)
+    config = replace(SyntheticDataConfig(image_size=size), **options)
+    source = SyntheticRadiographs(config, split="train", seed=seed)
     drawn = source.render(torch.arange(count))
     return drawn.image[:, 0].numpy(), drawn.label.numpy()
 
@@ -55,7 +56,7 @@ def write_tiff16(path: Path, grey: Grey) -> None:
     Image.fromarray((grey * 65535).round().astype(np.uint16)).save(path.with_suffix(".tiff"))
 
 
-def write_dicom(path: Path, grey: Grey, **tags: Any) -> None:  # noqa: ANN401  (any DICOM value)
+def write_dicom(path: Path, grey: Grey, **tags: object) -> None:
     """Write 12 bits of grey, uncompressed; tags replace or add to what stands in the file."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage

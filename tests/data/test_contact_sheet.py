@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.errors import InputError
 
 
-def source(**options: float) -> SyntheticRadiographs:
-    return SyntheticRadiographs(SyntheticDataConfig(image_size=32, **options), split="train", seed=0)  # type: ignore[arg-type]  # options of several types
+def source(**options: object) -> SyntheticRadiographs:
+    config = replace(SyntheticDataConfig(image_size=32), **options)
+    return SyntheticRadiographs(config, split="train", seed=0)
 
 
 def test_positives_and_negatives_are_found_in_order() -> None:

@@ -1,6 +1,8 @@
 """Splits and loaders."""
 
+from dataclasses import replace
 from itertools import chain
+from typing import Literal
 
 import pytest
 import torch
@@ -21,8 +23,8 @@ from xray_tl.errors import InputError
 
 
 def _data(seed: int = 0, **changes: object) -> XrayDataModule:
-    small = {"image_size": 32, "n_train": 21, "n_val": 10, "n_test": 12, "batch_size": 8}
-    data = XrayDataModule(SyntheticDataConfig(**{**small, **changes}), seed=seed)  # type: ignore[arg-type]  # options of several types
+    small = SyntheticDataConfig(image_size=32, n_train=21, n_val=10, n_test=12, batch_size=8)
+    data = XrayDataModule(replace(small, **changes), seed=seed)
     data.setup()
     return data
 
@@ -80,11 +82,11 @@ def test_each_epoch_has_its_own_order() -> None:
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
-def test_balanced_sampling_draws_every_class_equally_often(kind: str) -> None:
+def test_balanced_sampling_draws_every_class_equally_often(kind: Literal["binary", "multiclass"]) -> None:
     classes = torch.tensor([0] * 80 + [1] * 15 + [2 if kind == "multiclass" else 1] * 5)
     truth = F.one_hot(classes).float() if kind == "multiclass" else classes[:, None].float()
     names = tuple("abc"[: truth.shape[1]])
-    chances = balanced_chances(truth, Targets(kind, names))  # type: ignore[arg-type]  # one of several
+    chances = balanced_chances(truth, Targets(kind, names))
     orders = [list(EpochOrder(100, 3, epoch, chances)) for epoch in range(100)]
     assert orders[0] != orders[1]
     assert orders[1] == list(EpochOrder(100, 3, 1, chances))

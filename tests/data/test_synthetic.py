@@ -5,6 +5,7 @@ import json
 import math
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ from xray_tl.errors import InputError
 FIELDS = ("image", "label", "present", "mask", "centre", "radius", "template", "contrast", "marked")
 
 
-def source(split: str = "train", seed: int = 0, **options: Any) -> SyntheticRadiographs:  # noqa: ANN401  (values of any option)
-    return SyntheticRadiographs(SyntheticDataConfig(**options), split=split, seed=seed)
+def source(split: str = "train", seed: int = 0, **options: object) -> SyntheticRadiographs:
+    return SyntheticRadiographs(replace(SyntheticDataConfig(), **options), split=split, seed=seed)
 
 
 def equal(a: Radiographs, b: Radiographs, order: Tensor | None = None) -> bool:

@@ -11,7 +11,7 @@ from xray_tl.data.validation import RANGES, RESERVED_SEEDS, validate
 from xray_tl.errors import InputError
 
 
-def with_option(option: str, value: Any) -> SyntheticDataConfig:  # noqa: ANN401  (values of any option)
+def with_option(option: str, value: object) -> SyntheticDataConfig:
     config = SyntheticDataConfig()
     *path, name = option.split(".")
     node: Any = config

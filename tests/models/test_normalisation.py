@@ -80,9 +80,9 @@ def test_the_same_tensors_normalised_otherwise_are_other_weights(tmp_path: Path,
 def test_wrong_values_are_refused(
     tmp_path: Path, backbone: Backbone, options: dict[str, object], message: str
 ) -> None:
-    weights = {"source": "file", "path": _file(tmp_path, backbone), **options}
+    weights = replace(WeightsConfig(source="file", path=_file(tmp_path, backbone)), **options)
     with pytest.raises(InputError, match=message):
-        build_backbone(MODEL, WeightsConfig(**weights), 32)  # type: ignore[arg-type]  # options of several types
+        build_backbone(MODEL, weights, 32)
 
 
 def test_what_is_said_of_a_file_is_nothing_to_an_arm_with_weights_of_its_own(backbone: Backbone) -> None:

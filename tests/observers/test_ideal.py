@@ -1,6 +1,7 @@
 """The ideal observer against theory: closed form, identities of a likelihood ratio, calibration, a leak."""
 
 import math
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -28,8 +29,9 @@ KINDS: dict[str, dict[str, Any]] = {
 SIGMAS = 4  # one false alarm in 16 000 checks
 
 
-def source(**options: Any) -> SyntheticRadiographs:  # noqa: ANN401  (values of any option)
-    return SyntheticRadiographs(SyntheticDataConfig(**(SMALL | options)), split="test", seed=3)
+def source(**options: object) -> SyntheticRadiographs:
+    config = replace(replace(SyntheticDataConfig(), **SMALL), **options)
+    return SyntheticRadiographs(config, split="test", seed=3)
 
 
 def score(drawn: SyntheticRadiographs, images: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Log-odds of the observed label: flips, prevalence, marker, and one computation a data set."""
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +15,9 @@ from xray_tl.observers.ideal import IdealObserver
 from xray_tl.observers.scores import ideal_logit, observed_logit
 
 
-def source(split: str = "test", **options: Any) -> SyntheticRadiographs:  # noqa: ANN401  (values of any option)
-    small = {"image_size": 32, "finding": "nodule", "radii": [10.0], "seed": 4}
-    return SyntheticRadiographs.open(SyntheticDataConfig(**(small | options)), split)
+def source(split: str = "test", **options: object) -> SyntheticRadiographs:
+    small = SyntheticDataConfig(image_size=32, finding="nodule", radii=[10.0], seed=4)
+    return SyntheticRadiographs.open(replace(small, **options), split)
 
 
 def test_flips_and_prevalence_by_bayes_rule() -> None:

@@ -40,7 +40,7 @@ def test_floors_below_arms_below_the_ceiling(sweep: Path) -> None:
         (round(float(x), 6), float(y))
         for line in axes.lines
         if line.get_marker() in ("o", "s")
-        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)  # type: ignore[arg-type]  # arrays, typed as ArrayLike
+        for x, y in zip(np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), strict=True)
     }
     assert points == {(0.5, 0), (0.6, 1), (0.62, 2), (0.7, 3), (0.8, 3), (0.9, 3)}
     bar = next(line for line in axes.lines if line.get_linewidth() == 5)

@@ -36,7 +36,9 @@ def test_only_the_named_layers_move_and_modes_come_back() -> None:
     net[4].eval()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     modes, momentum = [module.training for module in net.modules()], net[1].momentum
-    estimate_batchnorm(net, [net[1]], _batches())  # type: ignore[list-item]  # Sequential's items are typed as Module
+    named = net[1]
+    assert isinstance(named, nn.BatchNorm2d)
+    estimate_batchnorm(net, [named], _batches())
     changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
     assert [module.training for module in net.modules()] == modes

@@ -1,8 +1,10 @@
 """One loss, one probability, one table for binary, multi-class and multi-label targets."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from tests.conftest import compose_config
 from xray_tl.config import OptimConfig, typed
+from xray_tl.data.listing import Kind
 from xray_tl.data.splits import Batch, Targets
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import build_policy
@@ -28,9 +31,9 @@ HALF = torch.tensor([0.5])
 
 
 def _objective(kind: str, columns: int, positives: Tensor | None = None, **optim: object) -> Objective:
-    targets = Targets(kind, tuple(f"t{i}" for i in range(columns)))  # type: ignore[arg-type]  # a stand-in, or one of several types
+    targets = Targets(cast("Kind", kind), tuple(f"t{i}" for i in range(columns)))
     share = torch.full((columns,), 1 / columns) if positives is None else positives
-    return Objective(targets, OptimConfig(**optim), share)  # type: ignore[arg-type]  # a stand-in, or one of several types
+    return Objective(targets, replace(OptimConfig(), **optim), share)
 
 
 def test_binary_loss_is_the_negative_log_likelihood() -> None:

@@ -82,7 +82,7 @@ def fetch(place: Path) -> None:
     files = _files()
     if place.name not in files:
         raise InputError(f"data.root={place} is not there, and data.download=true knows {', '.join(files)}")
-    import pooch  # half a second, which those need not wait who have the file
+    import pooch  # with requests, which those need not load who have the file
 
     url = f"{RELEASE}/{place.name}?download=1"
     pooch.get_logger().setLevel(logging.WARNING)

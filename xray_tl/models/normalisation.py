@@ -86,7 +86,7 @@ def _stated(file: Path) -> tuple[Channels, Channels] | None:
 def _kept(file: Path) -> tuple[Channels, Channels] | None:
     """Return what a checkpoint of this project normalised by; nothing is unpickled but tensors."""
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)  # reads no tensor
         scale, shift = content["scale_and_shift"]
     except Exception:  # not one of them; what is wrong with the file is said where its tensors are read
         return None
