@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from xray_tl.errors import InputError, RunError
-from xray_tl.files import atomic_path, remove_partials, write_text
+from xray_tl.files import atomic_path, check_writable, remove_partials, write_text
 from xray_tl.records import SCHEMA, read_record, write_record
 
 
@@ -31,6 +31,18 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path, error: Exception) -> No
     with pytest.raises(RunError, match="no space left"), atomic_path(tmp_path / "file"):
         raise error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "scores.csv", "output")
+    (tmp_path / "file").touch()
+    assert not list((tmp_path / "new").iterdir())
+    for path, why in (
+        (tmp_path, "it is a folder"),
+        (tmp_path / "file" / "scores.csv", r"(File exists|Not a directory)"),
+    ):
+        with pytest.raises(InputError, match=rf"^output={path} cannot be written: {why}$"):
+            check_writable(path, "output")
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from xray_tl.errors import RunError
+from xray_tl.errors import InputError, RunError
 
 _MARK = ".partial-"
 _LEFT = (f"*{_MARK}*", ".tmp*")  # the second is safetensors' own
@@ -23,7 +23,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         RunError: No space is left on the device.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}{_MARK}{os.getpid()}")
+    partial = _beside(path)
     try:
         yield partial
         partial.chmod(0o666 & ~_umask())  # safetensors lets nobody else read what it writes
@@ -39,6 +39,27 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Check that a file can be written, before the work that it is to hold.
+
+    Raises:
+        InputError: It cannot; names the option.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = _beside(path)
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise InputError(f"{option}={path} cannot be written: {error.strerror or error}") from error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}{_MARK}{os.getpid()}")
 
 
 def remove_partials(folder: Path) -> None:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from xray_tl.cli import clean_exit
 from xray_tl.config import PredictConfig, conf_dir, register_schemas, typed_node
 from xray_tl.errors import InputError
-from xray_tl.files import write_text
+from xray_tl.files import check_writable, write_text
 from xray_tl.identity import register_resolvers
 from xray_tl.validation import check_values
 
@@ -36,9 +36,10 @@ def main(cfg: DictConfig) -> None:
 
         keep_large_blocks()
         paths = list_input(Path(chosen.input))
-        table = score(
-            open_scorer(Path(chosen.run), chosen.trainer), paths, chosen.batch_size, chosen.num_workers
-        )
+        scorer = open_scorer(Path(chosen.run), chosen.trainer)
+        if chosen.output is not None:
+            check_writable(Path(chosen.output), "output")
+        table = score(scorer, paths, chosen.batch_size, chosen.num_workers)
         text = table.to_csv(index=False)
         if chosen.output is None:
             print(text, end="")

@@ -1,5 +1,6 @@
 """Scores of files from a finished run."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,20 @@ def test_scores_are_those_of_the_run(trained: tuple[Path, Path]) -> None:
         assert row.prediction == (row.probability >= scorer.thresholds[0])
         assert row.target == "opacity"
     assert (table["unusual"] == "").mean() > 0.9
+
+
+def test_scores_are_computed_in_the_precision_of_the_run(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, _ = trained
+    shutil.copytree(folder, tmp_path / "run")
+    stored = tmp_path / "run" / ".hydra" / "config.yaml"
+    text = stored.read_text()
+    assert text.count("precision: '32'") + text.count("precision: auto") == 1
+    stored.write_text(
+        text.replace("precision: auto", "precision: bf16").replace("precision: '32'", "precision: bf16")
+    )
+    image = films(8)[0]
+    whole, half = (open_scorer(place, CPU).probability(image) for place in (folder, tmp_path / "run"))
+    assert 0 < float((whole - half).abs().max()) < 0.1
 
 
 def test_a_run_that_holds_all_its_weights_keeps_their_normalisation(tmp_path: Path) -> None:

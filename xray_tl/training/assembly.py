@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from xray_tl.models.stages import MEMORY_FORMATS, Backbone
 from xray_tl.models.weights import Provenance
 from xray_tl.observers.difficulty import resolve_difficulty
 from xray_tl.training.augmentation import build_augment
-from xray_tl.training.device import choose_device, choose_precision, set_threads
+from xray_tl.training.device import autocast, choose_device, choose_precision, set_threads
 from xray_tl.training.objective import Objective
 from xray_tl.training.source_weights import source_weights
 from xray_tl.training.task import TransferTask
@@ -53,9 +53,7 @@ class Parts:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Compute in the run's precision, outside its trainer."""
-        if self.precision == "bf16-mixed":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+        return autocast(self.precision, self.device)
 
 
 def assemble(settings: Settings, stage: str | None = None) -> Parts:

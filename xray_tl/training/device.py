@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ def choose_precision(precision: str, device: torch.device) -> str:
         and torch.cuda.is_bf16_supported(including_emulation=False)
     )
     return "bf16-mixed" if bf16 else "32-true"
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Compute in Lightning's precision, outside its trainer."""
+    if precision == "bf16-mixed":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
 
 
 def set_threads(config: TrainerConfig) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import build_policy
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import MEMORY_FORMATS
+from xray_tl.training.device import autocast
 from xray_tl.training.optim import build_optimizer
 
 GEMM_SIZE = 2048
@@ -91,11 +93,8 @@ class Machine:
 
 def machine_for(device: torch.device, precision: str) -> Machine:
     """Return a device in Lightning's precision: `32-true` or `bf16-mixed`."""
-    if precision == "bf16-mixed":
-        return Machine(
-            device, lambda: torch.autocast(device.type, dtype=torch.bfloat16), dtype=torch.bfloat16
-        )
-    return Machine(device, nullcontext, dtype=torch.float32)
+    dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
+    return Machine(device, partial(autocast, precision, device), dtype)
 
 
 def gemm_limit(machine: Machine, repeats: int = 7) -> float:

@@ -24,7 +24,7 @@ from xray_tl.records import read_record
 from xray_tl.runfolder import BEST, load_config
 from xray_tl.training.assembly import assemble_trained, forget_trunk
 from xray_tl.training.checkpoints import check_provenance, load_weights, read_checkpoint
-from xray_tl.training.device import choose_device, set_threads
+from xray_tl.training.device import autocast, choose_device, choose_precision, set_threads
 from xray_tl.training.task import TransferTask
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class Scorer:
         thresholds: Its operating points, one a target.
         record: Its record.
         device: Where it computes.
+        precision: Lightning's name of the run's precision there.
     """
 
     task: TransferTask
@@ -54,11 +55,13 @@ class Scorer:
     thresholds: list[float]
     record: dict[str, Any]
     device: torch.device
+    precision: str
 
     @torch.inference_mode()
     def probability(self, image: np.ndarray[Any, np.dtype[np.float32]]) -> torch.Tensor:
         """Return probabilities [B, T] of images [B, S, S] in [0, 1]."""
-        logits = self.task.classifier(torch.from_numpy(image)[:, None].to(self.device))
+        with autocast(self.precision, self.device):
+            logits = self.task.classifier(torch.from_numpy(image)[:, None].to(self.device))
         return self.task.objective.probability(logits)
 
 
@@ -87,7 +90,8 @@ def open_scorer(run: Path, trainer: TrainerConfig) -> Scorer:
     task.classifier.backbone.net = folded(task.classifier.backbone.net)
     threshold = record["threshold"]
     thresholds = threshold if isinstance(threshold, list) else [threshold]
-    return Scorer(task, reading_of(settings.data), targets, thresholds, record, device)
+    precision = choose_precision(settings.trainer.precision, device)
+    return Scorer(task, reading_of(settings.data), targets, thresholds, record, device, precision)
 
 
 def score(scorer: Scorer, paths: Sequence[Path], batch_size: int, workers: int | None) -> pd.DataFrame:
