@@ -64,7 +64,7 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
     Raises:
         InputError: `XRAY_TL_CACHE_GB` is no size.
     """
-    _limit()  # a wrong one is said before anything is computed
+    limit()  # a wrong one is said before anything is computed
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     path = cache_folder() / kind / f"{key}.safetensors"
     try:
@@ -85,6 +85,7 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
         try:
             _write(path, made)
             _trim(path)
+            return _map(path)[0]  # what was made need not stay in memory
         except (OSError, RunError, SafetensorError) as error:
             _warn(error)
         return made
@@ -156,7 +157,7 @@ def _trim(newest: Path) -> None:
 
     Source weights do not count: they take minutes to make.
     """
-    limit = _limit()
+    most = limit()
     for left in partials(cache_folder()):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _LEFT_S:
@@ -167,15 +168,15 @@ def _trim(newest: Path) -> None:
             entries.append((path.stat().st_mtime, path.stat().st_size, path))
     total = sum(size for _, size, _ in entries)
     for _, size, path in sorted(entries):
-        if total <= limit:
+        if total <= most:
             return
         if path != newest:
             path.unlink(missing_ok=True)
             total -= size
-            log.info("the cache exceeds %.3g GB (XRAY_TL_CACHE_GB): %s is removed", limit / 1e9, path)
+            log.info("the cache exceeds %.3g GB (XRAY_TL_CACHE_GB): %s is removed", most / 1e9, path)
 
 
-def _limit() -> float:
+def limit() -> float:
     """Return the size that the cache is held to, bytes.
 
     Raises:
@@ -183,12 +184,12 @@ def _limit() -> float:
     """
     text = os.environ.get("XRAY_TL_CACHE_GB") or str(LIMIT_GB)
     try:
-        limit = float(text)
+        most = float(text)
     except ValueError:
-        limit = math.nan
-    if not limit > 0:
+        most = math.nan
+    if not most > 0:
         raise InputError(f"XRAY_TL_CACHE_GB={text} is not valid: choose a size in GB, more than 0")
-    return 1e9 * limit
+    return 1e9 * most
 
 
 def _sha256(arrays: Arrays) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.data.radiograph_files import films
 from xray_tl.config import RadiographDataConfig
-from xray_tl.data import medmnist_sets
+from xray_tl.data import mapped, medmnist_sets
 from xray_tl.data.radiographs import open_collection
 from xray_tl.errors import InputError
 
@@ -165,3 +165,22 @@ def test_a_download_is_open_to_all_and_leaves_nothing_beside_it(
 def test_a_known_name_with_other_labels_keeps_their_numbers(tmp_path: Path) -> None:
     listing = open_collection(_config(_write(tmp_path / "pneumoniamnist.npz", classes=3))).listing
     assert listing.targets == ("class 0", "class 1", "class 2")
+
+
+def test_a_file_too_large_for_memory_is_read_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "cache"))
+    config = _config(_write(tmp_path / "set.npz"))
+    whole = open_collection(config).images()
+    monkeypatch.setattr(mapped, "BLOCK", 7)
+    limited = replace(config, memory_limit_gb=1e-6)
+    assert np.array_equal(open_collection(limited).images(), whole)
+    monkeypatch.setenv("XRAY_TL_CACHE_GB", "1e-6")
+    with pytest.raises(InputError, match=r"data\.memory_limit_gb=1e-06, .* \(XRAY_TL_CACHE_GB\)"):
+        open_collection(limited)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "file"))
+    monkeypatch.setenv("XRAY_TL_CACHE_GB", "1")
+    with pytest.raises(InputError, match=r"data\.memory_limit_gb=1e-06"):
+        open_collection(limited)

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.data.radiograph_files import films, write_classes, write_dicom, write_jpeg, write_png8, write_png16
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data import films as decoding
+from xray_tl.data import mapped, radiographs
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.radiographs import open_collection
 from xray_tl.errors import InputError
@@ -78,10 +80,10 @@ def test_a_changed_file_is_decoded_again(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def _facts_elsewhere(path: str, reading: decoding.Reading, *, keep: bool) -> decoding.Read | str:
+def _facts_elsewhere(path: str, reading: decoding.Reading, *, keep: bool) -> object:
     """Decode as ever, but not in the process that runs the tests."""
     assert multiprocessing.parent_process() is not None
-    return decoding.read_fitted(path, reading)
+    return decoding._facts(path, reading, keep=keep)
 
 
 def test_many_files_are_decoded_in_processes_to_the_same_pixels(
@@ -95,15 +97,50 @@ def test_many_files_are_decoded_in_processes_to_the_same_pixels(
     assert np.array_equal(open_collection(_config(root, num_workers=2)).images(), here)
 
 
-def test_too_many_to_keep_are_decoded_when_they_are_asked_for(tmp_path: Path) -> None:
-    root = write_classes(tmp_path / "films", 24)
-    kept, limited = (XrayDataModule(_config(root, memory_limit_gb=gb), seed=0) for gb in (4.0, 1e-6))
-    assert limited.collection is not None
-    assert limited.collection.films.image is None
-    for split in ("train", "test"):
-        pair = [next(data.image_batches(split, 100)) for data in (kept, limited)]
+def _same_images(one: XrayDataModule, other: XrayDataModule) -> None:
+    for split in ("train", "val", "test"):
+        pair = [next(data.image_batches(split, 100)) for data in (one, other)]
         assert torch.equal(pair[0].image, pair[1].image)
         assert torch.equal(pair[0].truth, pair[1].truth)
+
+
+def test_too_many_for_memory_are_decoded_once_and_read_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_classes(tmp_path / "films", 24)
+    (root / "normal" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")  # rows and blocks differ by one
+    kept = XrayDataModule(_config(root, on_error="skip"), seed=0)
+    monkeypatch.setattr(mapped, "BLOCK", 5)
+    limited = XrayDataModule(_config(root, on_error="skip", memory_limit_gb=1e-6), seed=0)
+    assert not limited.in_memory
+    assert len(list((tmp_path / "cache" / "films").glob("*.safetensors"))) == 1 + 5
+    for module in (decoding, radiographs):
+        monkeypatch.setattr(module, "try_reading", None)  # nothing is decoded from here on
+    _same_images(kept, limited)
+    epochs = [torch.cat([batch.image for batch in limited.train_dataloader()]) for _ in range(2)]
+    assert torch.equal(*epochs)
+    assert open_collection(_config(root, on_error="skip", memory_limit_gb=1e-6)).images().shape == (
+        24,
+        32,
+        32,
+    )
+
+
+@pytest.mark.parametrize("cache", ["small", "unusable"])
+def test_too_many_for_memory_and_cache_are_decoded_when_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    root = write_classes(tmp_path / "films", 24)
+    kept = XrayDataModule(_config(root), seed=0)
+    if cache == "small":
+        monkeypatch.setenv("XRAY_TL_CACHE_GB", "1e-6")
+    else:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "file"))
+    limited = XrayDataModule(_config(root, memory_limit_gb=1e-6), seed=0)
+    assert limited.collection is not None
+    assert limited.collection.films.image is None
+    _same_images(kept, limited)
 
 
 def test_files_that_cannot_be_used_stop_or_are_counted(tmp_path: Path) -> None:
@@ -139,6 +176,23 @@ def test_own_splits_keep_patients_and_copies_together(tmp_path: Path) -> None:
             original_split = split
     assert all(len(splits) == 1 for patient, splits in by_patient.items() if patient)
     assert copy_split == original_split
+
+
+def test_one_film_in_two_files_is_one_image_but_blank_films_are_not(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 40)
+    original = sorted((root / "normal").iterdir())[0]
+    with Image.open(original) as image:
+        image.save(root / "normal" / "again.tif")
+    assert (root / "normal" / "again.tif").read_bytes() != original.read_bytes()
+    for level in (0.25, 0.5):
+        for name, width in (("square", 32), ("oblong", 24)):
+            flat = np.full((32, width), level, dtype=np.float32)
+            write_png16(root / "normal" / f"{name}{level}", flat)
+            write_png8(root / "opacity" / f"{name}{level}", flat)
+    found = open_collection(_config(root, intensity="percentile"))  # makes every blank film black
+    sizes = np.bincount(found.groups)[found.groups]
+    together = {name for name, size in zip(found.listing.table["name"], sizes, strict=True) if size > 1}
+    assert together == {f"normal/{original.name}", "normal/again.tif"}
 
 
 def test_a_given_split_that_leaks_stops_unless_told_otherwise(

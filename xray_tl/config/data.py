@@ -183,7 +183,8 @@ class RadiographDataConfig:
         on_leak: A patient or an image on both sides of a given split: `stop`, or `warn`.
         batch_size: Images a training step, at most.
         num_workers: Processes that decode images; `None`: one a core, or a job's share of them.
-        memory_limit_gb: The images are decoded once and kept up to this size, GB.
+        memory_limit_gb: The images are kept in memory up to this size, GB; a larger set is read from the
+            cache, where it is decoded to once.
     """
 
     name: str = MISSING

@@ -124,17 +124,17 @@ def _leaks(collection: Collection) -> list[Finding]:
 
 def _copies(collection: Collection) -> list[Finding]:
     table = collection.listing.table
-    contents = pd.Series([row.tobytes() for row in collection.films.contents])
-    twice = contents.duplicated(keep=False).to_numpy()
+    pixels = pd.Series([row.tobytes() for row in collection.films.pixels])
+    twice = pixels.duplicated(keep=False).to_numpy()
     found = []
     if twice.any():
         names = table["name"][twice]
         text = f"{twice.sum()} images have exact copies, such as {names.iloc[0]}"
         found.append(Finding("copies", serious=False, text=text, cases=tuple(names)))
-    truth = pd.DataFrame(collection.listing.truth).assign(content=contents).groupby("content").nunique()
+    truth = pd.DataFrame(collection.listing.truth).assign(pixels=pixels).groupby("pixels").nunique()
     differ = set(truth.index[(truth > 1).any(axis=1)])
     if differ:
-        names = table["name"][contents.isin(differ).to_numpy()]
+        names = table["name"][pixels.isin(differ).to_numpy()]
         text = f"{len(differ)} images stand under different labels: {', '.join(names[:2])}"
         found.append(Finding("copies", serious=True, text=text, cases=tuple(names)))
     return found

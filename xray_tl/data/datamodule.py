@@ -72,6 +72,11 @@ class XrayDataModule(LightningDataModule):
         """Whether all images fit into `data.memory_limit_gb`."""
         return sum(self.sizes.values()) * self.config.image_size**2 * 4 <= self.config.memory_limit_gb * 1e9
 
+    @property
+    def _mapped(self) -> bool:
+        """Whether the images are files that have been decoded, and kept where they can be read from."""
+        return self.collection is not None and self.collection.films.image is not None
+
     def data_hash(self) -> str:
         """Hash everything that changes an image or a label, in any split."""
         identity = {split: [self.sources[split].identity(), self.sizes[split]] for split in SPLITS}
@@ -139,9 +144,11 @@ class XrayDataModule(LightningDataModule):
             if split not in self._crossing:
                 self.images(split)
         if stage is None and any(isinstance(images, OnDemandSplit) for images in self._image_splits.values()):
-            log.warning(
-                "the data set exceeds data.memory_limit_gb=%g: images are rendered again in every epoch",
+            told = log.info if self._mapped else log.warning
+            told(
+                "the images exceed data.memory_limit_gb=%g: in every epoch they are %s",
                 self.config.memory_limit_gb,
+                "read from the cache" if self._mapped else "rendered, or decoded, again",
             )
 
     def images(self, split: str) -> KeptSplit | OnDemandSplit:
@@ -157,7 +164,7 @@ class XrayDataModule(LightningDataModule):
                     "device": self.device.type,  # renders in its own way
                     "torch": torch.__version__,
                 }
-                if self.collection is not None and self.collection.films.image is not None:
+                if self._mapped:
                     image = self.sources[split].images(torch.arange(self.sizes[split]))  # decoded before
                 else:
                     kept = remember("images", identity, partial(_render, on_demand))
@@ -194,7 +201,9 @@ class XrayDataModule(LightningDataModule):
 
         workers = 0
         if isinstance(look_up(), OnDemandSplit):
-            if self.collection is not None:  # files are decoded on the CPU, whatever trains
+            if self._mapped:
+                workers = 0  # nothing is left to decode
+            elif self.collection is not None:  # files are decoded on the CPU, whatever trains
                 workers = cores() if self.config.num_workers is None else self.config.num_workers
             elif self.device.type == "cpu":
                 workers = self.config.num_workers or 0

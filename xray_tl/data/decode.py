@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,13 +87,20 @@ def fit_film(grey: Grey, size: int, fit: str, intensity: str) -> Grey:
         top, left = (height - side) // 2, (width - side) // 2
         grey = grey[top : top + side, left : left + side]
     elif fit == "pad":
-        scale = size / max(height, width)
-        inner = max(1, round(height * scale)), max(1, round(width * scale))
         framed = np.zeros((size, size), dtype=np.float32)
-        top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
-        framed[top : top + inner[0], left : left + inner[1]] = _resized(grey, *inner)
+        inner = inside(framed, grey.shape)
+        inner[:] = _resized(grey, *inner.shape)
         return framed
     return _resized(grey, size, size)
+
+
+def inside(image: Grey, shape: Iterable[int]) -> Grey:
+    """Return the part of a padded image [S, S] that a film of a shape (height, width) takes."""
+    size = len(image)
+    sides = [int(side) for side in shape]
+    height, width = (max(1, round(side * size / max(sides))) for side in sides)
+    top, left = (size - height) // 2, (size - width) // 2
+    return image[top : top + height, left : left + width]
 
 
 def _resized(grey: Grey, height: int, width: int) -> Grey:

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,15 +24,17 @@ from tqdm import tqdm
 
 from xray_tl.cache import Arrays, remember
 from xray_tl.config import DataConfig, RadiographDataConfig
-from xray_tl.data.decode import Grey, UnreadableError, fit_film, read_film
+from xray_tl.data.contents import hash_contents
+from xray_tl.data.decode import Grey, UnreadableError, fit_film, inside, read_film
+from xray_tl.data.mapped import MappedImages, block_length, can_be_kept, gigabytes_of, is_held
 
 log = logging.getLogger(__name__)
 
 DECODER = 2
 """Version of decoding: raise it whenever a change moves a pixel."""
+FACTS = 2
+"""Version of what is kept beside the images: raise it whenever that changes."""
 
-BLOCK = 1024
-"""Files that are kept together: so many are decoded again if one changes, or decoding is interrupted."""
 LIBRARIES = ("pillow", "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
 FEW = 24
 """So many files are decoded faster here than processes start."""
@@ -65,7 +67,9 @@ class Films:
         shape: Height and width of each file [N, 2], pixels.
         bits: Bits that it stores a pixel in [N].
         mode: Index of its kind in `MODES` [N].
-        image: What a model sees of it [N, S, S], mapped into memory; `None` if all together are too large.
+        pixels: A hash of what a model sees of each [N, 4], by which copies are known: a film in two files has
+            one. Of an image that is constant: its content's.
+        image: What a model sees of it [N, S, S]; `None` if all together are too large to keep.
     """
 
     contents: NDArray[np.int64]
@@ -74,7 +78,8 @@ class Films:
     shape: NDArray[np.int64]
     bits: NDArray[np.int64]
     mode: NDArray[np.int64]
-    image: NDArray[np.float32] | None
+    pixels: NDArray[np.int64]
+    image: MappedImages | None
 
     def take(self, rows: NDArray[np.int64]) -> Films:
         """Return some of the files."""
@@ -85,39 +90,55 @@ class Films:
             shape=self.shape[rows],
             bits=self.bits[rows],
             mode=self.mode[rows],
-            image=None if self.image is None else self.image[rows],
+            pixels=self.pixels[rows],
+            image=None if self.image is None else self.image.take(rows),
         )
 
 
-def open_films(paths: Sequence[str], reading: Reading, workers: int | None, limit_gb: float) -> Films:
+def open_films(paths: Sequence[str], reading: Reading, workers: int | None, memory_gb: float) -> Films:
     """Decode files, or take what was decoded before.
+
+    The images stay in the cache's files, whatever they take; where these cannot hold them, in memory.
 
     Args:
         paths: The files.
         reading: How they are read.
         workers: Processes; `None`: one a core.
-        limit_gb: The images are kept up to this size.
+        memory_gb: What the images may take of memory.
     """
-    contents = _contents(paths)
-    keep = 4e-9 * reading.size**2 * len(paths) <= limit_gb
-    blocks = []
-    for start in range(0, len(paths), BLOCK):
-        part, hashes = paths[start : start + BLOCK], contents[start : start + BLOCK]
+    contents = hash_contents(paths)
+    gigabytes = gigabytes_of(len(paths), reading.size)
+    keep = can_be_kept(gigabytes, memory_gb)
+    facts = _no_facts(len(paths))
+    notes = [""] * len(paths)
+    images: list[NDArray[np.float32]] = []
+    there = contents.any(1)  # else a file could not be read now: that may pass, and is not kept
+    for row in np.flatnonzero(~there).tolist():
+        read = try_reading(paths[row], reading)
+        notes[row] = read if isinstance(read, str) else "it could not be read a moment ago"
+    present, length = np.flatnonzero(there), block_length(reading.size)
+    for start in range(0, len(present), length):
+        rows = present[start : start + length]
         identity = {
             **decoder_identity(reading),
-            "contents": hashlib.sha256(hashes.tobytes()).hexdigest(),
+            "facts": FACTS,
+            "contents": hashlib.sha256(contents[rows].tobytes()).hexdigest(),
             "kept": keep,
         }
-        decode = partial(_decode, part, reading, workers, keep=keep)
-        whole = (hashes != 0).any(1).all()  # else a file could not be read now: that may pass
-        blocks.append(remember("films", identity, decode) if whole else decode())
-    alone = {"notes"} if len(blocks) > 1 else {"notes", "image"}
-    joined = {
-        name: np.concatenate([block[name] for block in blocks]) for name in blocks[0] if name not in alone
-    }
-    notes = tuple(note for block in blocks for note in _unpacked(block["notes"]))
-    image = blocks[0].get("image") if len(blocks) == 1 else joined.get("image")  # one block stays mapped
-    return Films(contents, joined["readable"], notes, joined["shape"], joined["bits"], joined["mode"], image)
+        decode = partial(_decode, [paths[row] for row in rows], reading, workers, keep=keep)
+        block = remember("films", identity, decode)
+        for name, values in facts.items():
+            values[rows] = block[name]
+        for row, note in zip(rows, _unpacked(block["notes"]), strict=True):
+            notes[row] = note
+        keep = keep and is_held(block["image"], gigabytes, memory_gb)
+        if keep:
+            images.append(block["image"])
+    place = np.cumsum(there) - 1
+    constant = ~facts["pixels"].any(1)
+    facts["pixels"][constant] = contents[constant]
+    kept = MappedImages(images, place) if keep and images else None
+    return Films(contents=contents, notes=tuple(notes), image=kept, **facts)
 
 
 def decoder_identity(reading: Reading) -> dict[str, Any]:
@@ -160,32 +181,40 @@ def try_reading(path: str, reading: Reading) -> Read | str:
 def _decode(paths: Sequence[str], reading: Reading, workers: int | None, *, keep: bool) -> Arrays:
     log.info("decoding %d files", len(paths))
     count = len(paths)
-    found: Arrays = {
-        "readable": np.zeros(count, dtype=bool),
-        "shape": np.zeros((count, 2), dtype=np.int64),
-        "bits": np.zeros(count, dtype=np.int64),
-        "mode": np.zeros(count, dtype=np.int64),
-    }
+    found = _no_facts(count)
     if keep:
         found["image"] = np.zeros((count, reading.size, reading.size), dtype=np.float32)
     notes: list[str] = []
     bar = tqdm(total=count, unit="file", desc="decoding", disable=not sys.stderr.isatty() or count <= FEW)
     with bar, mapping(count, workers) as do:
-        for index, read in enumerate(do(partial(_facts, keep=keep), paths, [reading] * count)):
+        for index, facts in enumerate(do(partial(_facts, keep=keep), paths, [reading] * count)):
             bar.update()
-            if isinstance(read, str):
-                notes.append(read)
+            if isinstance(facts, str):
+                notes.append(facts)
                 continue
+            read, pixels = facts
             notes.append(read.patient)
+            found["readable"][index] = True
             found["shape"][index], found["bits"][index], found["mode"][index] = (
                 read.shape,
                 read.bits,
                 read.mode,
             )
-            found["readable"][index] = True
+            found["pixels"][index] = pixels
             if keep:
                 found["image"][index] = read.image
     return found | {"notes": _packed(notes)}
+
+
+def _no_facts(count: int) -> Arrays:
+    """Return what is known of files that cannot be used."""
+    return {
+        "readable": np.zeros(count, dtype=bool),
+        "shape": np.zeros((count, 2), dtype=np.int64),
+        "bits": np.zeros(count, dtype=np.int64),
+        "mode": np.zeros(count, dtype=np.int64),
+        "pixels": np.zeros((count, 4), dtype=np.int64),
+    }
 
 
 def cores() -> int:
@@ -222,12 +251,23 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _facts(path: str, reading: Reading, *, keep: bool) -> Read | str:
-    """Decode one file; without its image where that is not kept, and need not cross to another process."""
+def _facts(path: str, reading: Reading, *, keep: bool) -> tuple[Read, NDArray[np.int64]] | str:
+    """Decode one file, and hash its image, which need not cross to another process where it is not kept.
+
+    The hash is zero where the image is constant.
+    """
     read = try_reading(path, reading)
-    if isinstance(read, str) or keep:
+    if isinstance(read, str):
         return read
-    return read._replace(image=np.empty(0, dtype=np.float32))
+    inner = inside(read.image, read.shape) if reading.fit == "pad" else read.image
+    pixels = hash_of(read.image) if inner.min() < inner.max() else np.zeros(4, dtype=np.int64)
+    return (read if keep else read._replace(image=np.empty(0, dtype=np.float32))), pixels
+
+
+def hash_of(pixels: NDArray[Any]) -> NDArray[np.int64]:
+    """Hash an image [4]."""
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).digest()
+    return np.frombuffer(digest, dtype="<i8").astype(np.int64)
 
 
 def _packed(notes: list[str]) -> NDArray[np.int64]:
@@ -238,49 +278,6 @@ def _packed(notes: list[str]) -> NDArray[np.int64]:
 
 def _unpacked(packed: NDArray[np.int64]) -> list[str]:
     return [str(note) for note in json.loads(packed.astype("<i8").tobytes())]
-
-
-def _contents(paths: Sequence[str]) -> NDArray[np.int64]:
-    """Hash every file's content [N, 4]; those whose size and times have not changed are not read again."""
-    seen = [_stat(path) for path in paths]
-    identity = {"contents": hashlib.sha256(repr(list(zip(paths, seen, strict=True))).encode()).hexdigest()}
-
-    def compute() -> Arrays:
-        with ThreadPoolExecutor() as pool:
-            contents = np.stack(list(pool.map(_content, paths)))
-        if not contents.any(1).all():
-            raise _UnreadNow(contents)
-        return {"sha256": contents}
-
-    try:
-        return remember("contents", identity, compute)["sha256"]
-    except _UnreadNow as unread:
-        return unread.contents
-
-
-class _UnreadNow(Exception):  # noqa: N818  (no error: nothing is kept)
-    """A file could not be read just now, which is nothing to remember."""
-
-    def __init__(self, contents: NDArray[np.int64]) -> None:
-        super().__init__()
-        self.contents = contents
-
-
-def _stat(path: str) -> tuple[int, int, int]:
-    try:
-        found = os.stat(path)  # noqa: PTH116  (a hundred thousand times)
-    except OSError:
-        return (0, 0, 0)
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _content(path: str) -> NDArray[np.int64]:
-    try:
-        with Path(path).open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").digest()
-    except OSError:
-        return np.zeros(4, dtype=np.int64)
-    return np.frombuffer(digest, dtype="<i8").astype(np.int64)
 
 
 def _version(package: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from xray_tl.cache import Arrays, remember
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.decode import fit_film
-from xray_tl.data.films import Films, Reading, decoder_identity
+from xray_tl.data.films import Films, Reading, decoder_identity, hash_of
 from xray_tl.data.listing import Listing
+from xray_tl.data.mapped import MappedImages, block_length, can_be_kept, gigabytes_of, is_held
 from xray_tl.data.medmnist_sets import fetch, file_name, label_names
 from xray_tl.errors import InputError
 
@@ -50,45 +52,76 @@ def open_medmnist(config: RadiographDataConfig, reading: Reading) -> Films:
     """Bring the images of a MedMNIST file to the size asked for, once.
 
     Raises:
-        InputError: It is no such file, or its images together exceed `data.memory_limit_gb`.
+        InputError: It is no such file, or neither memory nor the cache can hold its images at that size.
     """
     place = Path(config.root).expanduser()
     with place.open("rb") as stream:
         identity = {**decoder_identity(reading), "file": hashlib.file_digest(stream, "sha256").hexdigest()}
-    found = remember("films", identity, lambda: _decode(config, reading))
-    count = len(found["contents"])
-    return Films(**found, readable=np.ones(count, dtype=bool), notes=("",) * count)
+    stored = _Stored(config)
+    count = sum(map(len, _load(config, "labels").values()))
+    gigabytes = gigabytes_of(count, reading.size)
+    too_large = InputError(
+        f"data.root={config.root} takes {gigabytes:.3g} GB at data.image_size={reading.size}: more than "
+        f"data.memory_limit_gb={config.memory_limit_gb:g}, and than the cache can hold (XRAY_TL_CACHE_GB)"
+    )
+    if not can_be_kept(gigabytes, config.memory_limit_gb):
+        raise too_large
+    facts = remember("films", identity | {"part": "facts"}, partial(_facts, stored))
+    blocks, length = [], block_length(reading.size)
+    for start in range(0, count, length):
+        part = slice(start, min(start + length, count))
+        fit = partial(_fit, stored, reading, part)
+        block = remember("films", identity | {"part": [part.start, part.stop]}, fit)["image"]
+        if not is_held(block, gigabytes, config.memory_limit_gb):
+            raise too_large
+        blocks.append(block)
+    return Films(
+        **facts,
+        pixels=facts["contents"],
+        readable=np.ones(count, dtype=bool),
+        bits=np.full(count, 8, dtype=np.int64),
+        notes=("",) * count,
+        image=MappedImages(blocks),
+    )
 
 
-def _decode(config: RadiographDataConfig, reading: Reading) -> Arrays:
-    parts, labels = _load(config, "images"), _load(config, "labels")
-    for split, images in parts.items():
-        if len(images) != len(labels[split]) or images.dtype != np.uint8:
-            raise InputError(
-                f"data.root={config.root}: {split} has {len(images)} images of {images.dtype} and "
-                f"{len(labels[split])} labels"
-            )
-    count = sum(len(images) for images in parts.values())
-    gigabytes = 4e-9 * count * reading.size**2
-    if gigabytes > config.memory_limit_gb:
-        raise InputError(
-            f"data.root={config.root} takes {gigabytes:.3g} GB at data.image_size={reading.size}: "
-            f"more than data.memory_limit_gb={config.memory_limit_gb:g}"
-        )
-    found: Arrays = {
-        "contents": np.empty((count, 4), dtype=np.int64),
-        "shape": np.empty((count, 2), dtype=np.int64),
-        "bits": np.full(count, 8, dtype=np.int64),
-        "mode": np.empty(count, dtype=np.int64),
-        "image": np.empty((count, reading.size, reading.size), dtype=np.float32),
+class _Stored:
+    """The images of a file, read when the first is asked for."""
+
+    def __init__(self, config: RadiographDataConfig) -> None:
+        self._config = config
+
+    @cached_property
+    def images(self) -> list[NDArray[np.uint8]]:
+        """The images of every split [H, W] or [H, W, 3], in order.
+
+        Raises:
+            InputError: The file's images and labels do not go together.
+        """
+        parts, labels = _load(self._config, "images"), _load(self._config, "labels")
+        for split, images in parts.items():
+            if len(images) != len(labels[split]) or images.dtype != np.uint8:
+                raise InputError(
+                    f"data.root={self._config.root}: {split} has {len(images)} images of {images.dtype} and "
+                    f"{len(labels[split])} labels"
+                )
+        return [image for split in SPLITS for image in parts[split]]
+
+
+def _facts(stored: _Stored) -> Arrays:
+    return {
+        "contents": np.stack([hash_of(image) for image in stored.images]),
+        "shape": np.array([image.shape[:2] for image in stored.images], dtype=np.int64),
+        "mode": np.array([image.ndim == 3 for image in stored.images], dtype=np.int64),
     }
-    for index, one in enumerate(one for split in SPLITS for one in parts[split]):
-        grey = (one.mean(-1) if one.ndim == 3 else one).astype(np.float32) / np.float32(255)
-        found["contents"][index] = _content(one)
-        found["shape"][index] = one.shape[:2]
-        found["mode"][index] = int(one.ndim == 3)
-        found["image"][index] = fit_film(grey, reading.size, reading.fit, reading.intensity)
-    return found
+
+
+def _fit(stored: _Stored, reading: Reading, part: slice) -> Arrays:
+    fitted = []
+    for image in stored.images[part]:
+        grey = (image.mean(-1) if image.ndim == 3 else image).astype(np.float32) / np.float32(255)
+        fitted.append(fit_film(grey, reading.size, reading.fit, reading.intensity))
+    return {"image": np.stack(fitted)}
 
 
 def _names(config: RadiographDataConfig, labels: NDArray[np.uint8]) -> tuple[str, ...]:
@@ -134,7 +167,3 @@ def _load(config: RadiographDataConfig, part: str) -> dict[str, NDArray[np.uint8
                 f"data.root={config.root}: {split} has {part} of shape {array.shape}, {array.dtype}"
             )
     return parts
-
-
-def _content(image: NDArray[np.uint8]) -> NDArray[np.int64]:
-    return np.frombuffer(hashlib.sha256(image.tobytes()).digest(), dtype="<i8").astype(np.int64)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
+from xray_tl.data.decode import inside
+
 NEAR = 0.06
 """Distance below which two images are taken for copies of one film (measured: CONTRIBUTING)."""
 SIDE = 48
@@ -39,14 +41,6 @@ def thumbnails(image: NDArray[np.float32], shapes: NDArray[np.int64] | None = No
     return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6), dtype=np.float32)
 
 
-def inside(image: NDArray[np.float32], shape: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Cut off what padding to a square has added."""
-    size = len(image)
-    height, width = (max(1, round(side * size / max(shape))) for side in shape.tolist())
-    top, left = (size - height) // 2, (size - width) // 2
-    return image[top : top + height, left : left + width]
-
-
 def _shrunk(image: NDArray[np.float32]) -> NDArray[np.float32]:
     scale = [SIDE / side for side in image.shape]
     blurred = gaussian_filter(image, [max(0.0, 0.5 / s - 0.5) for s in scale])
@@ -54,7 +48,7 @@ def _shrunk(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def near_pairs(
-    prints: NDArray[np.float32], contents: NDArray[np.int64], split: NDArray[Any], below: float = NEAR
+    prints: NDArray[np.float32], pixels: NDArray[np.int64], split: NDArray[Any], below: float = NEAR
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return pairs [P, 2] of thumbnails nearer than a cosine distance, and their distances [P].
 
@@ -62,7 +56,7 @@ def near_pairs(
 
     Args:
         prints: Of every image [N, 2304].
-        contents: Hash of its content [N, 4].
+        pixels: Hash of each image [N, 4]: of exact copies it is one.
         split: Its split [N].
         below: The distance.
     """
@@ -71,7 +65,7 @@ def near_pairs(
         distance = 1 - prints[start : start + _AT_ONCE] @ prints[start:].T
         a, b = np.nonzero(np.triu(distance < below, 1))
         found, far = np.stack([a, b], axis=1) + start, distance[a, b].astype(np.float64)
-        other = (contents[found[:, 0]] != contents[found[:, 1]]).any(1)
+        other = (pixels[found[:, 0]] != pixels[found[:, 1]]).any(1)
         pairs, distances = np.concatenate([pairs, found[other]]), np.concatenate([distances, far[other]])
         within = split[pairs[:, 0]] == split[pairs[:, 1]]
         order = np.lexsort((distances, within))[:MOST_PAIRS]

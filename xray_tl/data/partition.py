@@ -16,12 +16,12 @@ ROUNDS = 5
 """How often groups are gone through, at most."""
 
 
-def groups_of(patient: Sequence[str], contents: NDArray[np.int64]) -> Groups:
-    """Return a group an image [N]: images share one if they share a patient or their content.
+def groups_of(patient: Sequence[str], pixels: NDArray[np.int64]) -> Groups:
+    """Return a group an image [N]: images share one if they share a patient or their pixels.
 
     Args:
         patient: The patient of each image; empty where not known.
-        contents: Hash of each image's content [N, 4].
+        pixels: Hash of each image [N, 4].
     """
     parent = np.arange(len(patient))
 
@@ -33,7 +33,7 @@ def groups_of(patient: Sequence[str], contents: NDArray[np.int64]) -> Groups:
 
     first: dict[object, int] = {}
     for index, name in enumerate(patient):
-        keys: list[object] = [contents[index].tobytes()]
+        keys: list[object] = [pixels[index].tobytes()]
         if name:
             keys.append(name)
         for key in keys:

@@ -103,7 +103,7 @@ class Collection:
             RunError: A file has changed or gone since the data set was opened.
         """
         if self.films.image is not None:
-            return np.asarray(self.films.image if rows is None else self.films.image[rows])
+            return self.films.image.read(rows)
         paths = self.listing.table["path"]
         chosen = paths if rows is None else paths.iloc[rows]
         size = self.reading.size
@@ -172,7 +172,7 @@ def open_collection(config: RadiographDataConfig) -> Collection:
             films = films.take(np.flatnonzero(films.readable))
         listing, more = _without(listing, damaged, config)
         listing, skipped = _with_patients(listing, films, config), skipped | more
-    groups = groups_of(listing.table["patient"].tolist(), films.contents)
+    groups = groups_of(listing.table["patient"].tolist(), films.pixels)
     given = _stored_split(listing, config) or listing.table["split"].tolist()
     own = config.seed if config.train_seed is None else config.train_seed
     fractions = (config.val_fraction, config.test_fraction)
@@ -263,7 +263,7 @@ def leaks(collection: Collection) -> dict[str, list[tuple[str, str]]]:
     """Return pairs of images in different splits that are copies of each other, or of one patient."""
     table, split = collection.listing.table, collection.split
     keys = {
-        "images": [row.tobytes() for row in collection.films.contents],
+        "images": [row.tobytes() for row in collection.films.pixels],
         "patients": table["patient"].tolist(),
     }
     found: dict[str, list[tuple[str, str]]] = {}
