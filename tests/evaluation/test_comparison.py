@@ -52,6 +52,20 @@ def test_every_pair_has_a_verdict_and_the_text_shows_them() -> None:
     json.dumps(done.as_json(), allow_nan=False)
 
 
+def test_other_metrics_have_the_bootstraps_interval_beside_the_jackknifes() -> None:
+    assert not compare(STUDY, METRICS["auroc"]).resampled
+    assert not compare(STUDY, METRICS["accuracy"], readers="fixed").resampled
+    done = compare(STUDY, METRICS["accuracy"])
+    text, found = format_comparison(done, Terms(metric="accuracy")), done.as_json()
+    assert text.count("bootstrap") == 2
+    for row, estimate in zip(found["pairs"], done.analysis.pairs.values(), strict=True):
+        low, high = row["bootstrap"]
+        assert low < estimate.value < high
+        assert 0.8 < (high - low) / (estimate.upper - estimate.lower) < 1.6  # it errs on the wide side
+    assert found["pairs"][0]["holds_for"] == "new readers and new cases"
+    assert all(len(row["bootstrap"]) == 2 for row in found["treatments"])
+
+
 def test_a_lower_loss_is_the_better_one() -> None:
     better = simulate((0.6, 0.95), STRUCTURES["LL"], 5, 60, 60, np.random.default_rng(1))
     probability = 1 / (1 + np.exp(0.8 - 1.5 * better.rating))

@@ -1,11 +1,17 @@
-"""One run against another."""
+"""One run, and one against another."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from tests.evaluation.oracle import auroc, delong_covariance
-from xray_tl.evaluation.two_runs import delong_test, mcnemar_test, wilson
+from xray_tl.evaluation import two_runs
+from xray_tl.evaluation.covariance import METRICS
+from xray_tl.evaluation.mrmc import mrmc
+from xray_tl.evaluation.readings import Readings
+from xray_tl.evaluation.two_runs import Flags, delong_test, mcnemar_test, wilson
 
 TRUTH = np.arange(40) % 2 == 0
 GENERATOR = np.random.default_rng(1)
@@ -34,3 +40,43 @@ def test_mcnemars_test_is_a_sign_test_of_the_cases_that_differ() -> None:
 def test_wilsons_interval_is_the_published_one() -> None:
     """81 of 263: Newcombe 1998, table I, method 3."""
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def _study(readers: int = 1, **options: object) -> Readings:
+    rating = (
+        np.random.default_rng(2).normal(size=(2, readers, 40)) + np.array([1.5, 0.5])[:, None, None] * TRUTH
+    )
+    names = tuple(f"reader {index}" for index in range(readers))
+    return replace(Readings(("a", "b"), names, TRUTH, rating), **options)
+
+
+@pytest.mark.parametrize(
+    ("metric", "among"), [("accuracy", TRUTH | ~TRUTH), ("sensitivity", TRUTH), ("specificity", ~TRUTH)]
+)
+def test_proportions_of_one_reader_are_judged_by_exact_methods(metric: str, among: Flags) -> None:
+    study = _study()
+    found = mrmc(study, METRICS[metric], level=0.9)
+    right = ((study.rating[:, 0] >= 0) == TRUTH)[:, among]
+    for name, hits in zip(study.treatments, right, strict=True):
+        arm = found.arms[name]
+        assert (arm.lower, arm.upper) == wilson(int(hits.sum()), len(hits), 0.9)
+        assert arm.value == pytest.approx(hits.mean())
+    assert found.pairs["a", "b"].p == mcnemar_test(right[0], right[1])
+
+
+def test_more_readers_and_cases_that_vary_together_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    several = (_study(readers=2), _study(unit=np.arange(40) // 4), _study(stratum=np.arange(40) // 20))
+    found = [_said(study) for study in several]
+    monkeypatch.setattr(two_runs, "AMONG", {})
+    assert [_said(study) for study in several] == found
+
+
+def _said(study: Readings) -> list[tuple[float, ...]]:
+    found = mrmc(study, METRICS["accuracy"])
+    return [(arm.lower, arm.upper) for arm in found.arms.values()] + [(found.pairs["a", "b"].p,)]
+
+
+def test_auroc_of_one_reader_is_delongs_test() -> None:
+    study = _study()
+    pair = mrmc(study).pairs["a", "b"]
+    assert (pair.value, pair.se, pair.p) == pytest.approx(delong_test(TRUTH, *study.rating[:, 0]), rel=1e-12)

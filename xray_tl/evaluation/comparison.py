@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.covariance import METRICS, Metric
+from xray_tl.evaluation.bootstrap import TwoWayBootstrap
+from xray_tl.evaluation.covariance import AUROC, METRICS, Metric
 from xray_tl.evaluation.estimates import LEVEL
 from xray_tl.evaluation.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
 from xray_tl.evaluation.readings import PATIENT, STRATA, Readings
@@ -31,6 +32,8 @@ class Comparison:
         components: Mean squares and error covariances of each pair, in the terms of Obuchowski & Rockette.
         margin: Largest difference that still counts as equivalent.
         level: Of the intervals.
+        resampled: Intervals of treatments and pairs by the two-way bootstrap, beside the jackknife's; none of
+            AUROC, nor where readers or cases are fixed.
     """
 
     computed: Cells
@@ -40,11 +43,21 @@ class Comparison:
     components: dict[Pair, dict[str, float]]
     margin: float
     level: float
+    resampled: dict[tuple[str, ...], tuple[float, float]]
 
     @property
     def readings(self) -> Readings:
         """Return the study."""
         return self.computed.readings
+
+    def _named(self, terms: Terms) -> Terms:
+        """Name what was sampled: patients, where cases are of fewer."""
+        return replace(terms, case="patient") if self.readings.patients < self.readings.cases else terms
+
+    def scope(self, terms: Terms) -> str:
+        """Say what the differences hold for, or the treatments where there are none."""
+        found = self.analysis.pairs or self.analysis.arms
+        return scope_text(next(iter(found.values())), self._named(terms))
 
     def as_json(self) -> dict[str, Any]:
         """Return every number, at full precision; what is not finite is None."""
@@ -58,12 +71,15 @@ class Comparison:
                 "verdict": self.verdicts[pair].kind,
                 "better": self.verdicts[pair].better,
                 "need": asdict(need) if (need := self.verdicts[pair].need) else None,
+                "holds_for": scope_text(estimate, self._named(Terms())),
+                "bootstrap": self.resampled.get(pair),
                 "obuchowski_rockette": self.components[pair],
             }
             for pair, estimate in self.analysis.pairs.items()
         ]
         treatments = [
-            {"treatment": name, **asdict(estimate)} for name, estimate in self.analysis.arms.items()
+            {"treatment": name, **asdict(estimate), "bootstrap": self.resampled.get((name,))}
+            for name, estimate in self.analysis.arms.items()
         ]
         for row in treatments:
             del row["p"]
@@ -99,7 +115,12 @@ def compare(
     analysis = computed.analyse(readers, cases, level)
     judged = verdicts(analysis.pairs, margin, 1 - level, higher_is_better=metric.higher_is_better)
     components = {pair: two_treatment_table(computed, *pair) for pair in analysis.pairs}
-    return Comparison(computed, metric, analysis, judged, components, margin, level)
+    resampled: dict[tuple[str, ...], tuple[float, float]] = {}
+    if metric is not AUROC and (readers, cases) == ("random", "random"):
+        drawn = TwoWayBootstrap(readings, metric, seed=0)
+        contrasts = [{name: 1.0} for name in analysis.arms] + [{a: 1.0, b: -1.0} for a, b in analysis.pairs]
+        resampled = {tuple(weights): drawn.contrast(weights, level)[1:] for weights in contrasts}
+    return Comparison(computed, metric, analysis, judged, components, margin, level, resampled)
 
 
 def read_scores(path: Path) -> Readings:
@@ -147,6 +168,7 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
             "SE": f"{estimate.se:.4f}",
             "df": _df(estimate.df),
             terms.interval: interval_text(estimate.lower, estimate.upper, digits),
+            **_bootstrap(done, (name,), digits),
         }
         for name, estimate in done.analysis.arms.items()
     )
@@ -160,6 +182,7 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
                 "SE": f"{estimate.se:.4f}",
                 "df": _df(estimate.df),
                 terms.interval: interval_text(estimate.lower, estimate.upper, digits),
+                **_bootstrap(done, (first, second), digits),
                 "p": p_text(estimate.p).removeprefix("p = ").removeprefix("p "),
                 "Holm": p_text(done.verdicts[first, second].p).removeprefix("p = ").removeprefix("p "),
                 "verdict": done.verdicts[first, second].kind,
@@ -171,10 +194,14 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
             verdict_text(pair, estimate, done.verdicts[pair], terms, done.margin)
             for pair, estimate in done.analysis.pairs.items()
         ]
-        any_pair = next(iter(done.analysis.pairs.values()))
-        sampled = replace(terms, case="patient") if study.patients < study.cases else terms
-        lines.append(f"Holds for {scope_text(any_pair, sampled)}.")
+        lines.append(f"Holds for {done.scope(terms)}.")
     return "\n".join(lines)
+
+
+def _bootstrap(done: Comparison, contrast: tuple[str, ...], digits: int) -> dict[str, str]:
+    """Return the column of the other interval, where there is one."""
+    found = done.resampled.get(contrast)
+    return {} if found is None else {"bootstrap": interval_text(*found, digits)}
 
 
 def _of_whom(study: Readings, positive: int) -> str:

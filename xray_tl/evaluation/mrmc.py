@@ -28,6 +28,7 @@ from xray_tl.errors import InputError
 from xray_tl.evaluation.covariance import AUROC, Metric, mean_covariance, mean_value
 from xray_tl.evaluation.estimates import LEVEL, Estimate, estimate
 from xray_tl.evaluation.readings import Readings
+from xray_tl.evaluation.two_runs import with_exact
 
 Array = NDArray[np.float64]
 Sampling = Literal["random", "fixed"]
@@ -41,11 +42,13 @@ class Cells:
         readings: The study.
         value: theta [T, R]; NaN where a reader did not use a treatment.
         covariance: Over new cases [T, R, T, R].
+        metric: Which.
     """
 
     readings: Readings
     value: Array
     covariance: Array
+    metric: Metric
 
     def contrast(
         self,
@@ -80,7 +83,8 @@ class Cells:
         over_cases = np.einsum("i,irjs,j->rs", factor, block, factor)
         is_difference = bool(np.isclose(factor.sum(), 0))
         random = (readers == "random" and len(common) > 1, cases == "random")
-        return estimate(value, over_cases, self.readings.cases, random, level, is_difference)
+        found = estimate(value, over_cases, self.readings.cases, random, level, is_difference)
+        return with_exact(found, self.readings, self.metric, weights, level)
 
     def analyse(
         self, readers: Sampling = "random", cases: Sampling = "random", level: float = LEVEL
@@ -132,7 +136,7 @@ def cells(readings: Readings, metric: Metric = AUROC) -> Cells:
     covariance[np.ix_(read.ravel(), read.ravel())] = mean_covariance(
         metric.influence, truth, rating, strata, readings.units
     )
-    return Cells(readings, value, covariance.reshape(shape))
+    return Cells(readings, value, covariance.reshape(shape), metric)
 
 
 def mrmc(
@@ -144,7 +148,8 @@ def mrmc(
 ) -> Analysis:
     """Analyse a study: per-treatment and per-pair estimates; see `Cells.analyse`.
 
-    With one reader there is the variance over cases alone.
+    With one reader there is the variance over cases alone: of AUROC that is DeLong's test; proportions are
+    judged by exact methods (`two_runs`).
     """
     return cells(readings, metric).analyse(readers, cases, level)
 

@@ -1,16 +1,30 @@
-"""One trained run against another on the same cases; nothing about training either again. No torch."""
+"""One trained run, or one against another on the same cases; nothing about training either again. No torch.
+
+Of AUROC the analysis of one reader is DeLong's test; proportions have exact methods of their own.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
-from xray_tl.evaluation.covariance import auroc, delong
-from xray_tl.evaluation.estimates import LEVEL
+from xray_tl.evaluation.covariance import Metric, auroc, delong
+from xray_tl.evaluation.estimates import LEVEL, Estimate
+from xray_tl.evaluation.readings import Readings
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+
+AMONG: dict[str, Callable[[Flags], Flags]] = {
+    "accuracy": np.ones_like,
+    "sensitivity": np.asarray,
+    "specificity": np.logical_not,
+}
+"""Metrics that are proportions, and the cases of which."""
 
 
 def delong_test(truth: Flags, first: Array, second: Array) -> tuple[float, float, float]:
@@ -39,3 +53,31 @@ def wilson(hits: int, of: int, level: float = LEVEL) -> tuple[float, float]:
     """Return the score interval of a proportion (Wilson 1927)."""
     interval = binomtest(hits, of).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def with_exact(
+    estimate: Estimate, readings: Readings, metric: Metric, weights: Mapping[str, float], level: float
+) -> Estimate:
+    """Return an estimate with Wilson's interval, or McNemar's p, where it is of one reader's proportions.
+
+    The interval of a difference stays as it is. So does everything of cases that are not independent, or are
+    averaged over targets or folds.
+
+    Args:
+        estimate: A contrast.
+        readings: The study.
+        metric: What was estimated.
+        weights: Treatment -> factor.
+        level: Of the interval.
+    """
+    independent = len(readings.strata) == 1 and readings.patients == len(readings.truth)
+    known = list(weights.values()) in ([1], [1, -1])
+    if estimate.readers > 1 or not (known and estimate.random_cases and independent and metric.name in AMONG):
+        return estimate
+    rows = [readings.treatments.index(name) for name in weights]
+    reader = np.flatnonzero(readings.read[rows].all(0))[0]
+    right = ((readings.rating[rows, reader] >= 0) == readings.truth)[:, AMONG[metric.name](readings.truth)]
+    if len(weights) == 2:
+        return replace(estimate, p=mcnemar_test(*right))
+    lower, upper = wilson(int(right.sum()), right.size, level)
+    return replace(estimate, lower=lower, upper=upper)

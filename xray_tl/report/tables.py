@@ -9,6 +9,7 @@ from xray_tl.evaluation.analysis import StudyAnalysis
 from xray_tl.evaluation.ceiling import detectability
 from xray_tl.evaluation.scores import split_of
 from xray_tl.evaluation.study import Arm, Run
+from xray_tl.evaluation.verdict import Pair
 from xray_tl.evaluation.wording import interval_text, p_text
 
 
@@ -55,11 +56,20 @@ def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
                 "p_equivalent": verdict.p_equivalent,
                 "verdict": verdict.kind,
                 "better": verdict.better,
+                "holds_for_new": _holds_for_new(done, pair),
                 "seeds_needed": need.readers if need else None,
                 "images_needed": need.cases if need else None,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _holds_for_new(done: StudyAnalysis, pair: Pair) -> str:
+    """Name what a pair's verdict generalises over."""
+    study, estimate = done.comparison.readings, done.comparison.analysis.pairs[pair]
+    varied = all(arm.varies_training_sets for arm in done.arms if arm.label in pair)
+    seeds = ["training sets" if varied else "seeds"] if estimate.random_readers else []
+    return ", ".join([*seeds, "patients" if study.patients < study.cases else "images"])
 
 
 def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
@@ -113,7 +123,7 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of differences as the page shows it."""
     needed = ["seeds needed", "images needed"]
-    head = ["first", "second", "difference", "95 % CI", "p", "p (Holm)", *needed, "verdict"]
+    head = ["first", "second", "difference", "95 % CI", "p", "p (Holm)", *needed, "verdict", "holds for new"]
     rows = []
     for row in pairs_table(done).to_dict("records"):
         verdict = str(row["verdict"])
@@ -131,6 +141,7 @@ def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                 *(p_text(row[key]).removeprefix("p = ").removeprefix("p ") for key in ("p", "p_holm")),
                 *(needed if verdict == "undecided" else ["", ""]),
                 verdict,
+                str(row["holds_for_new"]),
             ]
         )
     return head, rows
