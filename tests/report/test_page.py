@@ -56,6 +56,7 @@ def test_tables_and_figures_lie_beside_it(sweep: Path) -> None:
     assert (arms["auroc_lower"] < arms["auroc"]).all()
     assert (arms["auroc"] < arms["auroc_upper"]).all()
     assert set(pairs["verdict"]) <= {"better", "equivalent", "undecided"}
+    assert set(pairs["holds_for_new"]) == {"seeds, images"}
     for name in ("auroc", "differences", "curves", "roc", "reliability"):
         assert (sweep / PARTS / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (sweep / PARTS / f"{name}.svg").read_text()
@@ -113,6 +114,20 @@ def test_a_run_that_was_killed_is_named(tmp_path: Path) -> None:
     assert (
         "killed has no record.json: it was killed, or is still running" in write_report(tmp_path).read_text()
     )
+
+
+def test_runs_of_different_versions_are_told(tmp_path: Path) -> None:
+    for seed in range(2):
+        for mode in ("finetune", "frozen"):
+            write_scored(tmp_path, 2.0, seed, mode=mode, environment={"torch": f"2.{seed}", "threads": 2})
+    write_report(tmp_path)
+    assert "torch 2.0 and 2.1, threads 2." in (tmp_path / "report.html").read_text()
+    write_scored(tmp_path, 1.0, 0, model="vgg16")
+    write_report(tmp_path)
+    pairs = pd.read_csv(tmp_path / PARTS / "differences.csv").set_index(["first", "second"])
+    seeds_alone = pairs.index.map(lambda pair: any("vgg16" in name for name in pair))
+    assert set(pairs["holds_for_new"][seeds_alone]) == {"images"}
+    assert set(pairs["holds_for_new"][~seeds_alone]) == {"seeds, images"}
 
 
 def test_what_an_audit_found_is_shown(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         command=_command(done.study.folder),
         folder=str(done.study.folder),
         problems=done.problems,
-        environment=first.get("environment", {}),
+        environment=_environment(done),
         runs=len(done.study.runs),
         complete=int((done.study.runs["status"] == "complete").sum()),
         parts=PARTS,
@@ -193,6 +193,16 @@ def _provenance(done: StudyAnalysis) -> Table:
             ]
         )
     return Table(head, rows)
+
+
+def _environment(done: StudyAnalysis) -> dict[str, str]:
+    """Return what the runs were made with; what differs between them stands side by side."""
+    values: dict[str, list[str]] = {}
+    for run in (run for arm in done.arms for run in arm.runs):
+        for key, value in (run.record.get("environment") or {}).items():
+            if value is not None and str(value) not in values.setdefault(key, []):
+                values[key].append(str(value))
+    return {key: " and ".join(found) for key, found in values.items()}
 
 
 def _command(folder: Path) -> str:
