@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 from safetensors import SafetensorError
 
-from xray_tl.cache import Arrays, cache_folder, remember
+from xray_tl.cache import Arrays, ForNow, cache_folder, remember
 from xray_tl.errors import InputError
 
 IDENTITY = {"a": 1, "b": ["x"]}
@@ -51,6 +51,20 @@ def test_made_once_and_the_same_when_read(cache: Path) -> None:
         np.testing.assert_array_equal(first[name], second[name])
         assert first[name].dtype == second[name].dtype
     assert cache in entry(cache).parents
+    assert isinstance(first["x"], np.memmap), "what was made takes no memory"
+
+
+def test_what_holds_for_now_alone_is_not_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Arrays:
+        raise ForNow({"x": np.ones(2)})
+
+    for _ in range(2):  # nor in the way of what is made later, or where nothing can be kept
+        assert remember("kind", IDENTITY, make)["x"].tolist() == [1, 1]
+        assert not list(cache.rglob("*.safetensors"))
+        (cache.parent / "file").touch()
+        monkeypatch.setenv("XRAY_TL_CACHE", str(cache.parent / "file"))
+    monkeypatch.setenv("XRAY_TL_CACHE", str(cache))
+    assert remember("kind", IDENTITY, Maker())["n"].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("other", [{"a": 2, "b": ["x"]}, {"a": 1, "b": ["x"], "c": None}])

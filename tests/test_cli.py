@@ -179,7 +179,7 @@ def test_a_study_is_a_sweep_that_ends_with_a_report(subprocess_env: Env, tmp_pat
     page = (tmp_path / "out" / "report.html").read_text()
     assert "data:image/png;base64," in page
     assert "<h3>E. " in page
-    assert "Shift low_dose, the finding&#39;s detectability kept: AUROC" in page
+    assert "Shift low_dose, the finding&#39;s detectability kept: shifted minus test images, AUROC" in page
     assert (tmp_path / "out" / "auroc.png").is_file()
     assert "image_statistics" in done.stdout
 

@@ -43,6 +43,14 @@ _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "?"}
 """safetensors' names of the types that are kept."""
 
 
+class ForNow(Exception):  # noqa: N818  (no error)
+    """What was made holds for the moment alone: `remember` returns it and does not keep it."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        super().__init__()
+        self.arrays = arrays
+
+
 def cache_folder() -> Path:
     """Return the folder of everything that is kept between runs."""
     chosen = os.environ.get("XRAY_TL_CACHE")
@@ -59,12 +67,19 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
     Args:
         kind: What they are: a folder in the cache.
         identity: All that they follow from, as JSON values; its hash is the key.
-        make: Makes them.
+        make: Makes them; raises `ForNow` with arrays that are not to be kept.
 
     Raises:
         InputError: `XRAY_TL_CACHE_GB` is no size.
     """
     limit()  # a wrong one is said before anything is computed
+    try:
+        return _kept_or_made(kind, identity, make)
+    except ForNow as passing:
+        return passing.arrays
+
+
+def _kept_or_made(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     path = cache_folder() / kind / f"{key}.safetensors"
     try:

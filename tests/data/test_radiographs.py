@@ -160,6 +160,22 @@ def test_files_that_cannot_be_used_stop_or_are_counted(tmp_path: Path) -> None:
     assert np.array_equal(found.images(), open_collection(_config(root, on_error="skip")).images())
 
 
+def test_a_lack_of_memory_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_classes(tmp_path / "films", 20)
+    (root / "normal" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+
+    def out_of_memory(path: str, reading: decoding.Reading) -> decoding.Read:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "read_fitted", out_of_memory)
+        with pytest.raises(
+            InputError, match=r"21 of 21 files cannot be used: .*: it does not fit into memory"
+        ):
+            open_collection(_config(root))
+    assert len(open_collection(_config(root, on_error="skip")).split) == 20
+
+
 def test_own_splits_keep_patients_and_copies_together(tmp_path: Path) -> None:
     root = write_classes(tmp_path / "films", 40, per_patient=2)
     copied = sorted((root / "normal").iterdir())[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xray_tl.cache import Arrays, remember
+from xray_tl.cache import Arrays, ForNow, remember
 
 
 def hash_contents(paths: Sequence[str]) -> NDArray[np.int64]:
@@ -26,21 +26,10 @@ def hash_contents(paths: Sequence[str]) -> NDArray[np.int64]:
         with ThreadPoolExecutor() as pool:
             contents = np.stack(list(pool.map(_content, paths)))
         if not contents.any(1).all():
-            raise _UnreadNow(contents)
+            raise ForNow({"sha256": contents})
         return {"sha256": contents}
 
-    try:
-        return remember("contents", identity, compute)["sha256"]
-    except _UnreadNow as unread:
-        return unread.contents
-
-
-class _UnreadNow(Exception):  # noqa: N818  (no error: nothing is kept)
-    """A file could not be read just now, which is nothing to remember."""
-
-    def __init__(self, contents: NDArray[np.int64]) -> None:
-        super().__init__()
-        self.contents = contents
+    return remember("contents", identity, compute)["sha256"]
 
 
 def _stat(path: str) -> tuple[int, int, int]:

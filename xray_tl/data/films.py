@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from xray_tl.cache import Arrays, remember
+from xray_tl.cache import Arrays, ForNow, remember
 from xray_tl.config import DataConfig, RadiographDataConfig
 from xray_tl.data.contents import hash_contents
 from xray_tl.data.decode import Grey, UnreadableError, fit_film, inside, read_film
@@ -38,6 +38,7 @@ FACTS = 2
 LIBRARIES = ("pillow", "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
 FEW = 24
 """So many files are decoded faster here than processes start."""
+NO_MEMORY = "it does not fit into memory"
 MODES = ("grey", "colour", "MONOCHROME1", "MONOCHROME2")
 
 
@@ -175,7 +176,7 @@ def try_reading(path: str, reading: Reading) -> Read | str:
     except UnreadableError as error:
         return str(error)
     except MemoryError:
-        return "it does not fit into memory"
+        return NO_MEMORY
 
 
 def _decode(paths: Sequence[str], reading: Reading, workers: int | None, *, keep: bool) -> Arrays:
@@ -203,7 +204,10 @@ def _decode(paths: Sequence[str], reading: Reading, workers: int | None, *, keep
             found["pixels"][index] = pixels
             if keep:
                 found["image"][index] = read.image
-    return found | {"notes": _packed(notes)}
+    found["notes"] = _packed(notes)
+    if NO_MEMORY in notes:  # another time there may be more
+        raise ForNow(found)
+    return found
 
 
 def _no_facts(count: int) -> Arrays:

@@ -172,7 +172,8 @@ def _gap(done: StudyAnalysis) -> Iterator[str]:
     for shift in done.shifts.get(arm.label, ()):
         best = "" if shift.ceiling != shift.ceiling else f"; the best possible there is {shift.ceiling:.3f}"
         kept = ", the finding's detectability kept" if iso else ""
-        yield f"Shift {shift.name.removeprefix('shift=')}{kept}: {_difference(shift.drop, arm)}{best}."
+        name = shift.name.removeprefix("shift=")
+        yield f"Shift {name}{kept}: shifted minus test images, {_difference(shift.drop, arm)}{best}."
     few, many = (interval_width(estimate, cases).half for cases in (200, 2000))
     yield f"Size of the test set: the interval is ± {few:.3f} with 200 images, ± {many:.3f} with 2000."
     if done.ceiling == done.ceiling:
