@@ -57,11 +57,24 @@ def test_a_sweep_without_ceiling_or_floors_is_drawn_too(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial-*"))
 
 
-def test_a_learning_curve_shows_its_floors_once(tmp_path: Path) -> None:
-    known = {"floors": FLOORS, "ceiling": CEILING}
-    for seed in range(2):
-        write_scored(tmp_path, 1.0, seed, data_hash="400 images", **known)
-    write_scored(tmp_path, 1.0, 0, options={"data.n_train": 100}, data_hash="100 images", **known)
-    labels = [label.get_text() for label in draw_auroc(collect(tmp_path)).axes[0].get_yticklabels()]
+def test_a_learning_curve_shows_the_floors_of_its_best_arm_alone(tmp_path: Path) -> None:
+    for count, area in ((100, 0.6), (400, 0.7)):
+        floors = {"majority": FLOORS["majority"], "image_statistics": {"auroc": area, "accuracy": 0.55}}
+        metrics = {"test": {"auroc": area + 0.1}}
+        for seed in range(1 if count == 400 else 2):
+            write_scored(
+                tmp_path,
+                1.0,
+                seed,
+                options={"data.n_train": count},
+                data_hash=f"{count} images",
+                floors=floors,
+                ceiling=CEILING,
+                metrics=metrics,
+            )
+    axes = draw_auroc(collect(tmp_path)).axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels[:2] == ["majority", "image statistics"]
     assert len(labels) == 4
+    squares = [float(np.asarray(line.get_xdata())[0]) for line in axes.lines if line.get_marker() == "s"]
+    assert squares == [0.5, 0.7]

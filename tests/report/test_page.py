@@ -1,6 +1,7 @@
 """The report of a sweep."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from xray_tl.data.atlas import write_atlas
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.evaluation.study import Study, atlas_path
 from xray_tl.files import write_text
+from xray_tl.report import page as report_page
 from xray_tl.report.figures import draw_auroc
 from xray_tl.report.page import PARTS, write_report
 from xray_tl.report.style import inline_svg
@@ -114,6 +116,18 @@ def test_a_run_that_was_killed_is_named(tmp_path: Path) -> None:
     assert (
         "killed has no record.json: it was killed, or is still running" in write_report(tmp_path).read_text()
     )
+
+
+def test_of_many_pairs_those_of_the_best_arm_lie_open(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(sweep, tmp_path / "sweep")
+    assert "<details" not in (sweep / "report.html").read_text()
+    monkeypatch.setattr(report_page, "MOST_DIFFERENCES", 2)
+    text = write_report(folder).read_text()
+    leading, all_ = re.findall(r'<(?:div|details) class="pairs">(.*?)</tbody>', text, re.DOTALL)
+    assert (leading.count("<tr>"), all_.count("<tr>")) == (1 + 3, 1 + 6)
+    assert "<summary>All 6 pairs</summary>" in all_
 
 
 def test_runs_of_different_versions_are_told(tmp_path: Path) -> None:

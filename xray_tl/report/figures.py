@@ -87,7 +87,7 @@ def draw_differences(
         axes.axvline(0, color=SOFT, linewidth=0.8, linestyle=":")
         axes.set_yticks(range(len(pairs)), [f"{a} vs {b}" for a, b in reversed(list(pairs))], fontsize=8)
         axes.set_ylim(-0.6, len(pairs) - 0.4)
-        axes.set_xlabel("difference of test AUROC, 95 % interval")
+        axes.set_xlabel("difference of test AUROC")
     return figure
 
 
@@ -115,9 +115,10 @@ def draw_learning_curve(points: Mapping[str, Sequence[tuple[int, Estimate]]], ce
 
 
 def _main_data(complete: pd.DataFrame) -> pd.DataFrame:
-    """Keep, of each test set, the runs on the data that most of them share: a learning curve has many."""
-    counts = complete.groupby(["test_set", "data_hash"], dropna=False).size().sort_values(ascending=False)
-    main = dict(reversed(counts.index))
+    """Keep, of each test set, the runs on the data of its best arm: a learning curve has many."""
+    means = complete.groupby([*ARM, *APART], dropna=False)["test_auroc"].transform("mean")
+    best = complete.loc[means.sort_values(ascending=False, kind="stable").index].drop_duplicates("test_set")
+    main = dict(zip(best["test_set"], best["data_hash"], strict=True))
     return complete[complete["test_set"].map(main) == complete["data_hash"]]
 
 

@@ -30,7 +30,7 @@ PARTS = "report"
 MOST_CURVES = 8
 """Arms that one figure of curves shows, at most: the best."""
 MOST_DIFFERENCES = 15
-"""Pairs that one figure shows, at most: else those of the best arm."""
+"""Pairs that one figure or open table shows, at most: else those of the best arm."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,13 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
     )
     template = environment.get_template("report.html.j2")
     first = done.arms[0].runs[0].record
+    pairs = Table(*tables.shown_pairs(done))
     return template.render(
         title=done.study.folder.resolve().name,
         answer=answer.sentences(done),
         arms=Table(*tables.shown_arms(done)),
-        pairs=Table(*tables.shown_pairs(done)),
+        pairs=pairs,
+        leading=Table(pairs.head, [row for row in pairs.rows if done.arms[0].label in row[:2]]),
         confusion=Table(*tables.shown_confusion(done)),
         targets=Table(*tables.shown_targets(done)),
         metric=answer.metric(done),
