@@ -77,17 +77,32 @@ def draw_differences(
     pairs: Mapping[tuple[str, str], Estimate], kinds: Mapping[tuple[str, str], str]
 ) -> Figure:
     """Draw each pair's difference with its interval, decided ones in ink."""
+    named = {f"{a} vs {b}": estimate for (a, b), estimate in pairs.items()}
+    colors = [SOFT if kinds[pair] == "undecided" else ARMS[0] for pair in pairs]
+    figure = _draw_intervals(named, colors, "difference of test AUROC")
+    figure.axes[0].axvline(0, color=SOFT, linewidth=0.8, linestyle=":")
+    return figure
+
+
+def draw_estimates(arms: Mapping[str, Estimate], ceiling: float) -> Figure:
+    """Draw each arm's mean with its interval, under the ceiling if that is known."""
+    figure = _draw_intervals(arms, [ARMS[0]] * len(arms), "test AUROC")
+    if not np.isnan(ceiling):
+        figure.axes[0].axvline(ceiling, color=CEILING, linewidth=1.2)
+    return figure
+
+
+def _draw_intervals(estimates: Mapping[str, Estimate], colors: Sequence[str], label: str) -> Figure:
+    """Draw estimates with their intervals, from the top."""
     with figure_style():
-        figure = Figure(figsize=(7.5, 0.9 + 0.33 * len(pairs)), layout="constrained")
+        figure = Figure(figsize=(7.5, 0.9 + 0.33 * len(estimates)), layout="constrained")
         axes = figure.subplots()
-        for row, (pair, estimate) in enumerate(reversed(list(pairs.items()))):
-            color = SOFT if kinds[pair] == "undecided" else ARMS[0]
+        for row, (estimate, color) in enumerate(zip(estimates.values(), colors, strict=True)):
             axes.plot([estimate.lower, estimate.upper], [row, row], color=color, linewidth=2)
             axes.plot(estimate.value, row, "o", color=color, markersize=5)
-        axes.axvline(0, color=SOFT, linewidth=0.8, linestyle=":")
-        axes.set_yticks(range(len(pairs)), [f"{a} vs {b}" for a, b in reversed(list(pairs))], fontsize=8)
-        axes.set_ylim(-0.6, len(pairs) - 0.4)
-        axes.set_xlabel("difference of test AUROC")
+        axes.set_yticks(range(len(estimates)), list(estimates), fontsize=8)
+        axes.set_ylim(len(estimates) - 0.4, -0.6)
+        axes.set_xlabel(label)
     return figure
 
 

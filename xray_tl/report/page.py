@@ -22,7 +22,7 @@ from xray_tl.evaluation.wording import interval_text
 from xray_tl.files import write_text
 from xray_tl.report import answer, board, curves, figures, tables, thumbnails
 from xray_tl.report.style import inline_svg, write_figure
-from xray_tl.report.tasks import tasks
+from xray_tl.report.tasks import compared, selected, tasks
 
 REPORT = "report.html"
 PARTS = "report"
@@ -81,11 +81,16 @@ def _draw(done: StudyAnalysis) -> dict[str, Figure]:
             [best.only(target, target) for target in best.targets] if several else shown
         ),
     }
+    kinds = {pair: verdict.kind for pair, verdict in done.comparison.verdicts.items()}
     if analysis.pairs:
-        kinds = {pair: verdict.kind for pair, verdict in done.comparison.verdicts.items()}
         all_ = len(analysis.pairs) <= MOST_DIFFERENCES
         pairs = {pair: found for pair, found in analysis.pairs.items() if all_ or best.label in pair}
         drawn["differences"] = figures.draw_differences(pairs, kinds)
+    chosen = {arm.label: analysis.arms[arm.label] for arm in selected(done).values()}
+    drawn["task_a"] = figures.draw_estimates(chosen, done.ceiling)
+    for name, asked in compared(done).items():
+        if asked:
+            drawn[name] = figures.draw_differences({pair: analysis.pairs[pair] for pair in asked}, kinds)
     if done.learning:
         drawn["learning_curve"] = figures.draw_learning_curve(done.learning, done.ceiling)
     return drawn

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from xray_tl.evaluation.analysis import N_TRAIN, Interaction, StudyAnalysis
 from xray_tl.evaluation.estimates import Estimate
@@ -18,6 +19,10 @@ from xray_tl.report.tables import efficiency
 TERMS = Terms(reader="seed", case="image")
 REMEDIES = ("augment.", "model.head_dropout", "optim.weight_decay", N_TRAIN)
 """Options that the original report proposed against the gap, or what their names begin with."""
+DIFFERENCES = "Difference of test AUROC, first minus second, with its 95 % interval; grey: undecided."
+
+Name = Mapping[str, str]
+"""An arm's model, mode and weights."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Task:
         original: What the original report found.
         supported: Whether its data could support that.
         figure: Name of a figure that belongs to it, or empty.
+        caption: What that shows.
     """
 
     letter: str
@@ -39,6 +45,7 @@ class Task:
     original: str
     supported: str
     figure: str = ""
+    caption: str = ""
 
 
 def tasks(done: StudyAnalysis, latency: dict[str, float]) -> list[Task]:
@@ -56,20 +63,26 @@ def tasks(done: StudyAnalysis, latency: dict[str, float]) -> list[Task]:
             "Inference takes 578 ms with ResNet50 and 617 ms with VGG16.",
             "No: one figure each, without batch, hardware or repeats. VGG16 needs 3.8 times the "
             "multiply-adds of ResNet50 at 224 px; a difference of 7 % measures something else.",
+            "task_a",
+            "Test AUROC of each backbone's best arm on validation images, 95 % interval; red: the ceiling.",
         ),
         Task(
             "B",
             "Fine-tuning: everything trains",
-            tuple(_between_models(done, "finetune")),
+            tuple(_verdicts(done, "task_b")),
             "Test accuracy 54.5 % with ResNet50, 46.0 % with VGG16.",
             "No: one run each on about 200 images, p = 0.09; neither differs from chance.",
+            "task_b",
+            DIFFERENCES,
         ),
         Task(
             "C",
             "Fixed feature extraction: only the head trains",
-            tuple(_between_models(done, "frozen")),
+            tuple(_verdicts(done, "task_c")),
             "Test accuracy 50.0 % with ResNet50, 54.0 % with VGG16.",
             "No: p = 0.42; neither differs from chance.",
+            "task_c",
+            DIFFERENCES,
         ),
         Task(
             "D",
@@ -78,6 +91,8 @@ def tasks(done: StudyAnalysis, latency: dict[str, float]) -> list[Task]:
             "ResNet50 reaches 93.0 % fine-tuned and 55.5 % frozen.",
             "Of those two runs, yes; of the two methods, no: the same fine-tuned configuration stands at "
             "54.5 % and 85.0 % elsewhere in the report, and no seed is named.",
+            "task_d",
+            DIFFERENCES,
         ),
         Task(
             "E",
@@ -86,20 +101,35 @@ def tasks(done: StudyAnalysis, latency: dict[str, float]) -> list[Task]:
             "Training accuracy 85.5 %, test accuracy 85.0 %; blamed on overfitting, distribution shift, "
             "data-set size and architecture.",
             "No: the gap is 0.5 points with a standard error of 2.5. None of the causes was tested.",
-            "learning_curve" if done.learning else "",
+            "learning_curve",
+            "Test AUROC over the number of training images, 95 % intervals.",
         ),
     ]
 
 
-def _selection(done: StudyAnalysis, latency: dict[str, float]) -> Iterator[str]:
+def selected(done: StudyAnalysis) -> dict[str, Arm]:
+    """Return each backbone's arm of best validation AUROC (task A)."""
     by_model: dict[str, list[Arm]] = {}
     for arm in done.arms:
         by_model.setdefault(arm.name["model"], []).append(arm)
-    for model, arms in by_model.items():
-        arm = max(arms, key=lambda arm: arm.validation)
+    return {model: max(arms, key=lambda arm: arm.validation) for model, arms in by_model.items()}
+
+
+def compared(done: StudyAnalysis) -> dict[str, list[Pair]]:
+    """Return the pairs that tasks B to D ask for, by the names of their figures."""
+    return {
+        "task_b": _asked(done, partial(_other_model, "finetune")),
+        "task_c": _asked(done, partial(_other_model, "frozen")),
+        "task_d": _asked(done, _other_mode),
+    }
+
+
+def _selection(done: StudyAnalysis, latency: dict[str, float]) -> Iterator[str]:
+    for model, arm in selected(done).items():
+        among = sum(other.name["model"] == model for other in done.arms)
         estimate = done.comparison.analysis.arms[arm.label]
         ms = f"; {latency[model]:.0f} ms for one image" if model in latency else ""
-        chosen = f"best of {len(arms)} arms on validation images" if len(arms) > 1 else "its only arm"
+        chosen = f"best of {among} arms on validation images" if among > 1 else "its only arm"
         seconds = arm.mean("fit_s")
         cost = f"{seconds:.{0 if seconds >= 10 else 1}f} s"
         what = "its head, features kept" if arm.name["mode"] == "frozen" else "it"
@@ -110,37 +140,34 @@ def _selection(done: StudyAnalysis, latency: dict[str, float]) -> Iterator[str]:
         )
 
 
-def _between_models(done: StudyAnalysis, mode: str) -> Iterator[str]:
-    yield from _verdicts(
-        done,
-        lambda first, second: (
-            first["mode"] == second["mode"] == mode
-            and first["weights"] == second["weights"]
-            and first["model"] != second["model"]
-        ),
-    )
+def _other_model(mode: str, first: Name, second: Name) -> bool:
+    same = first["mode"] == second["mode"] == mode and first["weights"] == second["weights"]
+    return same and first["model"] != second["model"]
+
+
+def _other_mode(first: Name, second: Name) -> bool:
+    same = all(first[key] == second[key] for key in ("model", "weights"))
+    return same and {first["mode"], second["mode"]} == {"finetune", "frozen"}
 
 
 def _between_modes(done: StudyAnalysis) -> Iterator[str]:
-    yield from _verdicts(
-        done,
-        lambda first, second: (
-            {first["mode"], second["mode"]} == {"finetune", "frozen"}
-            and all(first[key] == second[key] for key in ("model", "weights"))
-        ),
-    )
+    yield from _verdicts(done, "task_d")
     for found in done.interactions:
         if set(found.modes) == {"finetune", "frozen"}:
             yield _interaction(found)
 
 
-def _verdicts(done: StudyAnalysis, asked: Callable[[dict[str, str], dict[str, str]], bool]) -> Iterator[str]:
-    """Say what is found of the pairs asked for: of plain arms where there are any, else of all."""
+def _verdicts(done: StudyAnalysis, task: str) -> Iterator[str]:
+    for pair in compared(done)[task]:
+        yield _verdict(done, pair)
+
+
+def _asked(done: StudyAnalysis, asked: Callable[[Name, Name], bool]) -> list[Pair]:
+    """Return the pairs asked for: of plain arms where there are any, else of all."""
     arms = {arm.label: arm for arm in done.arms}
     found = [(a, b) for a, b in done.comparison.verdicts if asked(arms[a].name, arms[b].name)]
     plain = [(a, b) for a, b in found if not arms[a].options and not arms[b].options]
-    for pair in plain or found:
-        yield _verdict(done, pair)
+    return plain or found
 
 
 def _verdict(done: StudyAnalysis, pair: Pair) -> str:
