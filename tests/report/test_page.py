@@ -59,7 +59,7 @@ def test_tables_and_figures_lie_beside_it(sweep: Path) -> None:
     assert (arms["auroc"] < arms["auroc_upper"]).all()
     assert set(pairs["verdict"]) <= {"better", "equivalent", "undecided"}
     assert set(pairs["holds_for_new"]) == {"seeds, images"}
-    for name in ("auroc", "differences", "curves", "roc", "reliability"):
+    for name in ("auroc", "differences", "curves", "roc", "reliability", *(f"task_{k}" for k in "abcd")):
         assert (sweep / PARTS / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (sweep / PARTS / f"{name}.svg").read_text()
     assert not list(sweep.rglob("*.partial-*"))

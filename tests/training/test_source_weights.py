@@ -223,6 +223,7 @@ def test_a_run_stands_on_them(cache: Path, tiny: Callable[..., DictConfig], tmp_
         "source": "source",
         "name": "budget small, seed 0",
         "sha256": tensors_sha256(load_file(file)),
+        "image_size": None,
     }
 
 
