@@ -210,3 +210,9 @@ def test_shrinking_does_not_alias() -> None:
     stripes = np.tile(np.array([0, 1], dtype=np.float32), (256, 128))
     small = fit_film(stripes, 32, "stretch", "range")
     assert np.abs(small - 0.5).max() < 0.02
+
+
+def test_where_a_padded_side_falls_on_a_tie_stays() -> None:
+    """1600 x 1075 at 224 pixels: 150.5 in real numbers; what is kept of such films follows from it."""
+    fitted = fit_film(np.ones((1600, 1075), dtype=np.float32), 224, "pad", "range")
+    assert (fitted.max(0) > 0).sum() == round(1075 * (224 / 1600)) == 151

@@ -98,7 +98,8 @@ def inside(image: Grey, shape: Iterable[int]) -> Grey:
     """Return the part of a padded image [S, S] that a film of a shape (height, width) takes."""
     size = len(image)
     sides = [int(side) for side in shape]
-    height, width = (max(1, round(side * size / max(sides))) for side in sides)
+    scale = size / max(sides)  # in this order: a tie rounded the other way is another image
+    height, width = (max(1, round(side * scale)) for side in sides)
     top, left = (size - height) // 2, (size - width) // 2
     return image[top : top + height, left : left + width]
 
