@@ -15,7 +15,8 @@ import pytest
 from filelock import FileLock
 from safetensors import SafetensorError
 
-from xray_tl.cache import Arrays, ForNow, cache_folder, remember
+from xray_tl import cache as cache_module
+from xray_tl.cache import Arrays, cache_folder, remember
 from xray_tl.errors import InputError
 
 IDENTITY = {"a": 1, "b": ["x"]}
@@ -54,17 +55,35 @@ def test_made_once_and_the_same_when_read(cache: Path) -> None:
     assert isinstance(first["x"], np.memmap), "what was made takes no memory"
 
 
-def test_what_holds_for_now_alone_is_not_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def make() -> Arrays:
-        raise ForNow({"x": np.ones(2)})
+def test_what_holds_for_now_alone_is_not_kept(cache: Path) -> None:
+    make = Maker()
+    for calls in (1, 2):
+        assert remember("kind", IDENTITY, make, lambda made: made["n"][0] > 0)["n"].tolist() == [0, 1, 2, 3]
+        assert make.calls == calls
+    assert not list(cache.rglob("*.safetensors"))
 
-    for _ in range(2):  # nor in the way of what is made later, or where nothing can be kept
-        assert remember("kind", IDENTITY, make)["x"].tolist() == [1, 1]
-        assert not list(cache.rglob("*.safetensors"))
-        (cache.parent / "file").touch()
-        monkeypatch.setenv("XRAY_TL_CACHE", str(cache.parent / "file"))
-    monkeypatch.setenv("XRAY_TL_CACHE", str(cache))
-    assert remember("kind", IDENTITY, Maker())["n"].tolist() == [0, 1, 2, 3]
+
+def test_an_entry_is_hashed_once_a_process_unless_it_changes(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+    sha256 = cache_module._sha256
+
+    def counted(arrays: Arrays) -> str:
+        hashed.append(1)
+        return sha256(arrays)
+
+    remember("kind", IDENTITY, Maker())
+    monkeypatch.setattr(cache_module, "_sha256", counted)
+    for _ in range(3):
+        remember("kind", IDENTITY, Maker())
+    assert len(hashed) == 1
+    content = bytearray(entry(cache).read_bytes())
+    content[-1] ^= 1
+    entry(cache).write_bytes(content)
+    make = Maker()
+    remember("kind", IDENTITY, make)
+    assert make.calls == 1
 
 
 @pytest.mark.parametrize("other", [{"a": 2, "b": ["x"]}, {"a": 1, "b": ["x"], "c": None}])

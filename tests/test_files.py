@@ -35,11 +35,11 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path, error: Exception) -> No
 
 def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
     check_writable(tmp_path / "new" / "scores.csv", "output")
+    assert not list(tmp_path.iterdir()), "nothing is left of the trial"
     (tmp_path / "file").touch()
-    assert not list((tmp_path / "new").iterdir())
     for path, why in (
         (tmp_path, "it is a folder"),
-        (tmp_path / "file" / "scores.csv", r"(File exists|Not a directory)"),
+        (tmp_path / "file" / "scores.csv", "Not a directory"),
     ):
         with pytest.raises(InputError, match=rf"^output={path} cannot be written: {why}$"):
             check_writable(path, "output")

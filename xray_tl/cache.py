@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +36,14 @@ Arrays = dict[str, NDArray[Any]]
 _LEFT_S = 3600.0
 """What is half-written for longer than this was left by a process that was killed."""
 
+_checked: dict[Path, tuple[int, int, int]] = {}
+"""Entries whose hash this process has checked, and their files' state: large ones take seconds to hash."""
+
 _unwritable: set[Path] = set()
 """Folders that were said to be so."""
 
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "?"}
 """safetensors' names of the types that are kept."""
-
-
-class ForNow(Exception):  # noqa: N818  (no error)
-    """What was made holds for the moment alone: `remember` returns it and does not keep it."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        super().__init__()
-        self.arrays = arrays
 
 
 def cache_folder() -> Path:
@@ -59,7 +54,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xray_tl"
 
 
-def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+def remember(
+    kind: str,
+    identity: Mapping[str, Any],
+    make: Callable[[], Arrays],
+    worth_keeping: Callable[[Arrays], bool] = lambda _: True,
+) -> Arrays:
     """Return the arrays that `make` makes, from the cache if they were made before.
 
     While one process makes them, others that ask for the same wait for it.
@@ -67,21 +67,14 @@ def remember(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays])
     Args:
         kind: What they are: a folder in the cache.
         identity: All that they follow from, as JSON values; its hash is the key.
-        make: Makes them; raises `ForNow` with arrays that are not to be kept.
+        make: Makes them.
+        worth_keeping: Whether what was made holds for longer than now.
 
     Raises:
         InputError: `XRAY_TL_CACHE_GB` is no size.
     """
     limit()  # a wrong one is said before anything is computed
-    try:
-        return _kept_or_made(kind, identity, make)
-    except ForNow as passing:
-        return passing.arrays
-
-
-def _kept_or_made(kind: str, identity: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    path = cache_folder() / kind / f"{key}.safetensors"
+    path = _entry(kind, identity)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = _acquire(path)
@@ -93,10 +86,11 @@ def _kept_or_made(kind: str, identity: Mapping[str, Any], make: Callable[[], Arr
     try:
         kept = _read(path)
         if kept is not None:
-            with contextlib.suppress(OSError):  # a folder that can only be read
-                os.utime(path)
+            _touch(path)
             return kept
         made = make()
+        if not worth_keeping(made):
+            return made
         try:
             _write(path, made)
             _trim(path)
@@ -106,6 +100,32 @@ def _kept_or_made(kind: str, identity: Mapping[str, Any], make: Callable[[], Arr
         return made
     finally:
         lock.release()
+
+
+def refresh(kind: str, identities: Iterable[Mapping[str, Any]]) -> None:
+    """Note that entries are about to be used, so that making one of them does not remove another."""
+    for identity in identities:
+        _touch(_entry(kind, identity))
+
+
+def _entry(kind: str, identity: Mapping[str, Any]) -> Path:
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / kind / f"{key}.safetensors"
+
+
+def _touch(path: Path) -> None:
+    """Note that an entry is used; it stays as checked as it was."""
+    with contextlib.suppress(OSError):  # there is none, or a folder that can only be read
+        checked = _checked.get(path) == _state(path)
+        os.utime(path)
+        if checked:
+            _checked[path] = _state(path)
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """Return what changes with a file's content."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _acquire(path: Path) -> FileLock:
@@ -133,6 +153,7 @@ def _read(path: Path) -> Arrays | None:
     Processes that read the same file share its pages, and what is written to an array stays in its process.
     """
     try:
+        state = _state(path)
         arrays, stated = _map(path)
     except FileNotFoundError:
         return None
@@ -142,9 +163,12 @@ def _read(path: Path) -> Arrays | None:
     except (ValueError, KeyError, TypeError, OSError) as error:
         log.warning("%s is corrupt (%s): it is made again", path, error)
         return None
+    if _checked.get(path) == state:
+        return arrays
     if stated != _sha256(arrays):
         log.warning("%s is corrupt (its hash differs): it is made again", path)
         return None
+    _checked[path] = state
     return arrays
 
 

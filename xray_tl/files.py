@@ -23,7 +23,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         RunError: No space is left on the device.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(path)
+    partial = path.with_name(f"{path.name}{_MARK}{os.getpid()}")
     try:
         yield partial
         partial.chmod(0o666 & ~_umask())  # safetensors lets nobody else read what it writes
@@ -50,16 +50,14 @@ def check_writable(path: Path, option: str) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = _beside(path)
+        place = path.parent
+        while not place.exists():  # folders on the way are made when there is something to write
+            place = place.parent
+        partial = place / f"{_MARK}{os.getpid()}"
         partial.touch()
         partial.unlink()
     except OSError as error:
         raise InputError(f"{option}={path} cannot be written: {error.strerror or error}") from error
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}{_MARK}{os.getpid()}")
 
 
 def remove_partials(folder: Path) -> None:

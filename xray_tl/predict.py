@@ -36,9 +36,9 @@ def main(cfg: DictConfig) -> None:
 
         keep_large_blocks()
         paths = list_input(Path(chosen.input))
-        scorer = open_scorer(Path(chosen.run), chosen.trainer)
         if chosen.output is not None:
             check_writable(Path(chosen.output), "output")
+        scorer = open_scorer(Path(chosen.run), chosen.trainer)
         table = score(scorer, paths, chosen.batch_size, chosen.num_workers)
         text = table.to_csv(index=False)
         if chosen.output is None:

@@ -101,7 +101,7 @@ def test_a_covariate_that_gives_the_label_away_is_found_and_kept(tmp_path: Path)
         found = [finding for finding in audit(collection) if finding.text.startswith("covariates (age")]
         assert [finding.serious for finding in found] == [serious]
     kept = collection.split_table()
-    assert kept.columns.tolist() == ["name", "split", "patient", "content", "age", "ward"]
+    assert kept.columns.tolist() == ["name", "split", "patient", "content", "pixels", "age", "ward"]
     assert set(kept["ward"]) == {"intensive", "clinic"}
 
 

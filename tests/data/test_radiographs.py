@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tests.data.radiograph_files import films, write_classes, write_dicom, write_jpeg, write_png8, write_png16
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data import films as decoding
-from xray_tl.data import mapped, radiographs
+from xray_tl.data import processes
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.radiographs import open_collection
 from xray_tl.errors import InputError
@@ -91,56 +90,10 @@ def test_many_files_are_decoded_in_processes_to_the_same_pixels(
 ) -> None:
     root = write_classes(tmp_path / "films", 12)
     here = open_collection(_config(root)).images()
-    monkeypatch.setattr(decoding, "FEW", 4)
+    monkeypatch.setattr(processes, "FEW", 4)
     monkeypatch.setattr(decoding, "_facts", _facts_elsewhere)
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "other"))
     assert np.array_equal(open_collection(_config(root, num_workers=2)).images(), here)
-
-
-def _same_images(one: XrayDataModule, other: XrayDataModule) -> None:
-    for split in ("train", "val", "test"):
-        pair = [next(data.image_batches(split, 100)) for data in (one, other)]
-        assert torch.equal(pair[0].image, pair[1].image)
-        assert torch.equal(pair[0].truth, pair[1].truth)
-
-
-def test_too_many_for_memory_are_decoded_once_and_read_from_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = write_classes(tmp_path / "films", 24)
-    (root / "normal" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")  # rows and blocks differ by one
-    kept = XrayDataModule(_config(root, on_error="skip"), seed=0)
-    monkeypatch.setattr(mapped, "BLOCK", 5)
-    limited = XrayDataModule(_config(root, on_error="skip", memory_limit_gb=1e-6), seed=0)
-    assert not limited.in_memory
-    assert len(list((tmp_path / "cache" / "films").glob("*.safetensors"))) == 1 + 5
-    for module in (decoding, radiographs):
-        monkeypatch.setattr(module, "try_reading", None)  # nothing is decoded from here on
-    _same_images(kept, limited)
-    epochs = [torch.cat([batch.image for batch in limited.train_dataloader()]) for _ in range(2)]
-    assert torch.equal(*epochs)
-    assert open_collection(_config(root, on_error="skip", memory_limit_gb=1e-6)).images().shape == (
-        24,
-        32,
-        32,
-    )
-
-
-@pytest.mark.parametrize("cache", ["small", "unusable"])
-def test_too_many_for_memory_and_cache_are_decoded_when_they_are_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
-) -> None:
-    root = write_classes(tmp_path / "films", 24)
-    kept = XrayDataModule(_config(root), seed=0)
-    if cache == "small":
-        monkeypatch.setenv("XRAY_TL_CACHE_GB", "1e-6")
-    else:
-        (tmp_path / "file").touch()
-        monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "file"))
-    limited = XrayDataModule(_config(root, memory_limit_gb=1e-6), seed=0)
-    assert limited.collection is not None
-    assert limited.collection.films.image is None
-    _same_images(kept, limited)
 
 
 def test_files_that_cannot_be_used_stop_or_are_counted(tmp_path: Path) -> None:
@@ -158,22 +111,6 @@ def test_files_that_cannot_be_used_stop_or_are_counted(tmp_path: Path) -> None:
     assert len(found.split) == 20
     assert set(found.skipped) == {"normal/cut.png", "opacity/empty.png"}
     assert np.array_equal(found.images(), open_collection(_config(root, on_error="skip")).images())
-
-
-def test_a_lack_of_memory_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = write_classes(tmp_path / "films", 20)
-    (root / "normal" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-
-    def out_of_memory(path: str, reading: decoding.Reading) -> decoding.Read:
-        raise MemoryError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(decoding, "read_fitted", out_of_memory)
-        with pytest.raises(
-            InputError, match=r"21 of 21 files cannot be used: .*: it does not fit into memory"
-        ):
-            open_collection(_config(root))
-    assert len(open_collection(_config(root, on_error="skip")).split) == 20
 
 
 def test_own_splits_keep_patients_and_copies_together(tmp_path: Path) -> None:

@@ -203,6 +203,13 @@ def test_a_run_is_evaluated_on_other_films_read_as_its_own(
     assert scores[name] == pytest.approx(alone, abs=1e-4), "at 32 px, as the run's own"
     with pytest.raises(InputError, match=r"are training or validation images of .*data\.split_file="):
         evaluate_on(root, "data.seed=5")
+    for path in root.rglob("*.png"):
+        copy = tmp_path / "copies" / path.relative_to(root).with_suffix(".tif")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as image:
+            image.save(copy)
+    with pytest.raises(InputError, match=r"are training or validation images of"):
+        evaluate_on(tmp_path / "copies", "data.test_fraction=1")
     with pytest.raises(
         InputError, match=r"the run predicts opacity .* these images have normal .* turns them around"
     ):

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from xray_tl.cache import Arrays, remember
 from xray_tl.config import DataConfig, SyntheticDataConfig
 from xray_tl.data.allocator import keep_large_blocks
-from xray_tl.data.films import cores
+from xray_tl.data.processes import cores
 from xray_tl.data.radiographs import RadiographSource
 from xray_tl.data.rng import SPLITS
 from xray_tl.data.sources import open_data

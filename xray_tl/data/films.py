@@ -5,28 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from xray_tl.cache import Arrays, ForNow, remember
+from xray_tl.cache import Arrays, refresh, remember
 from xray_tl.config import DataConfig, RadiographDataConfig
 from xray_tl.data.contents import hash_contents
 from xray_tl.data.decode import Grey, UnreadableError, fit_film, inside, read_film
-from xray_tl.data.mapped import MappedImages, block_length, can_be_kept, gigabytes_of, is_held
+from xray_tl.data.mapped import BLOCK, MappedImages, block_length, can_be_kept, gigabytes_of, is_held
+from xray_tl.data.processes import FEW, mapping
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +33,6 @@ FACTS = 2
 """Version of what is kept beside the images: raise it whenever that changes."""
 
 LIBRARIES = ("pillow", "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
-FEW = 24
-"""So many files are decoded faster here than processes start."""
 NO_MEMORY = "it does not fit into memory"
 MODES = ("grey", "colour", "MONOCHROME1", "MONOCHROME2")
 
@@ -99,7 +94,8 @@ class Films:
 def open_films(paths: Sequence[str], reading: Reading, workers: int | None, memory_gb: float) -> Films:
     """Decode files, or take what was decoded before.
 
-    The images stay in the cache's files, whatever they take; where these cannot hold them, in memory.
+    Images lie in blocks, mapped from the cache's files, or in memory where the cache cannot be used; where
+    neither can hold them all, there are none.
 
     Args:
         paths: The files.
@@ -108,38 +104,46 @@ def open_films(paths: Sequence[str], reading: Reading, workers: int | None, memo
         memory_gb: What the images may take of memory.
     """
     contents = hash_contents(paths)
+    there = (contents != 0).any(axis=1)  # else a file cannot be read now: that may pass, and is not kept
     gigabytes = gigabytes_of(len(paths), reading.size)
     keep = can_be_kept(gigabytes, memory_gb)
+    length = block_length(reading.size) if keep else BLOCK
+    starts = range(0, len(paths), length)
+    blocks = [(start + np.flatnonzero(there[start : start + length])).tolist() for start in starts]
+    blocks = [rows for rows in blocks if rows]
+    refresh("films", (_block_identity(contents[rows], reading, keep=keep) for rows in blocks))
     facts = _no_facts(len(paths))
     notes = [""] * len(paths)
     images: list[NDArray[np.float32]] = []
-    there = contents.any(1)  # else a file could not be read now: that may pass, and is not kept
+    with Decoding(reading, workers, len(paths)) as decoding:
+        for rows in blocks:
+            decode = partial(decoding.decode, [paths[row] for row in rows], keep=keep)
+            block = remember("films", _block_identity(contents[rows], reading, keep=keep), decode)
+            for place, note in enumerate(_unpacked(block["notes"])):
+                notes[rows[place]] = note
+                if note == NO_MEMORY:  # there may be more now
+                    notes[rows[place]] = decoding.decode_into(block, place, paths[rows[place]])
+            for name, values in facts.items():
+                values[rows] = block[name]
+            keep = keep and is_held(block["image"], gigabytes, memory_gb)
+            if keep:
+                images.append(block["image"])
     for row in np.flatnonzero(~there).tolist():
         read = try_reading(paths[row], reading)
         notes[row] = read if isinstance(read, str) else "it could not be read a moment ago"
-    present, length = np.flatnonzero(there), block_length(reading.size)
-    for start in range(0, len(present), length):
-        rows = present[start : start + length]
-        identity = {
-            **decoder_identity(reading),
-            "facts": FACTS,
-            "contents": hashlib.sha256(contents[rows].tobytes()).hexdigest(),
-            "kept": keep,
-        }
-        decode = partial(_decode, [paths[row] for row in rows], reading, workers, keep=keep)
-        block = remember("films", identity, decode)
-        for name, values in facts.items():
-            values[rows] = block[name]
-        for row, note in zip(rows, _unpacked(block["notes"]), strict=True):
-            notes[row] = note
-        keep = keep and is_held(block["image"], gigabytes, memory_gb)
-        if keep:
-            images.append(block["image"])
-    place = np.cumsum(there) - 1
     constant = ~facts["pixels"].any(1)
     facts["pixels"][constant] = contents[constant]
-    kept = MappedImages(images, place) if keep and images else None
+    kept = MappedImages(images, np.cumsum(there) - 1) if keep and images else None
     return Films(contents=contents, notes=tuple(notes), image=kept, **facts)
+
+
+def _block_identity(contents: NDArray[np.int64], reading: Reading, *, keep: bool) -> dict[str, Any]:
+    return {
+        **decoder_identity(reading),
+        "facts": FACTS,
+        "contents": hashlib.sha256(contents.tobytes()).hexdigest(),
+        "kept": keep,
+    }
 
 
 def decoder_identity(reading: Reading) -> dict[str, Any]:
@@ -179,35 +183,58 @@ def try_reading(path: str, reading: Reading) -> Read | str:
         return NO_MEMORY
 
 
-def _decode(paths: Sequence[str], reading: Reading, workers: int | None, *, keep: bool) -> Arrays:
-    log.info("decoding %d files", len(paths))
-    count = len(paths)
-    found = _no_facts(count)
-    if keep:
-        found["image"] = np.zeros((count, reading.size, reading.size), dtype=np.float32)
-    notes: list[str] = []
-    bar = tqdm(total=count, unit="file", desc="decoding", disable=not sys.stderr.isatty() or count <= FEW)
-    with bar, mapping(count, workers) as do:
-        for index, facts in enumerate(do(partial(_facts, keep=keep), paths, [reading] * count)):
-            bar.update()
-            if isinstance(facts, str):
-                notes.append(facts)
-                continue
-            read, pixels = facts
-            notes.append(read.patient)
-            found["readable"][index] = True
-            found["shape"][index], found["bits"][index], found["mode"][index] = (
-                read.shape,
-                read.bits,
-                read.mode,
-            )
-            found["pixels"][index] = pixels
-            if keep:
-                found["image"][index] = read.image
-    found["notes"] = _packed(notes)
-    if NO_MEMORY in notes:  # another time there may be more
-        raise ForNow(found)
-    return found
+class Decoding:
+    """Decodes files, in processes that start with the first of them and end with its context.
+
+    Args:
+        reading: How files are read.
+        workers: Processes; `None`: one a core.
+        count: How many files there are, which few are worth processes.
+    """
+
+    def __init__(self, reading: Reading, workers: int | None, count: int) -> None:
+        self._reading, self._workers, self._count = reading, workers, count
+        self._open = ExitStack()
+        self._map: Any = None
+
+    def __enter__(self) -> Self:
+        """Start nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes."""
+        self._open.close()
+
+    def decode(self, paths: Sequence[str], *, keep: bool) -> Arrays:
+        """Decode files: what is known of each, and their images if those are kept."""
+        log.info("decoding %d files", len(paths))
+        if self._map is None:
+            self._map = self._open.enter_context(mapping(self._count, self._workers))
+        found = _no_facts(len(paths))
+        if keep:
+            found["image"] = np.zeros((len(paths), self._reading.size, self._reading.size), dtype=np.float32)
+        few = not sys.stderr.isatty() or len(paths) <= FEW
+        read = self._map(partial(_facts, keep=keep), paths, [self._reading] * len(paths))
+        bar = tqdm(read, total=len(paths), unit="file", desc="decoding", disable=few)
+        notes = [_enter(facts, found, place) for place, facts in enumerate(bar)]
+        return found | {"notes": _packed(notes)}
+
+    def decode_into(self, block: Arrays, place: int, path: str) -> str:
+        """Decode one file again, in this process, into its place of a block; return its note."""
+        return _enter(_facts(path, self._reading, keep="image" in block), block, place)
+
+
+def _enter(facts: tuple[Read, NDArray[np.int64]] | str, block: Arrays, place: int) -> str:
+    """Put what is known of a file into its place of a block; return its note."""
+    if isinstance(facts, str):
+        return facts
+    read, pixels = facts
+    values = {"readable": True, "shape": read.shape, "bits": read.bits, "mode": read.mode, "pixels": pixels}
+    for name, value in values.items():
+        block[name][place] = value
+    if "image" in block:
+        block["image"][place] = read.image
+    return read.patient
 
 
 def _no_facts(count: int) -> Arrays:
@@ -219,40 +246,6 @@ def _no_facts(count: int) -> Arrays:
         "mode": np.zeros(count, dtype=np.int64),
         "pixels": np.zeros((count, 4), dtype=np.int64),
     }
-
-
-def cores() -> int:
-    """Count the cores that this process may use: its share of them, where jobs run side by side."""
-    present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = os.environ.get("OMP_NUM_THREADS", "")
-    return min(present, int(share)) if share.isdecimal() and int(share) else present
-
-
-@contextmanager
-def mapping(count: int, workers: int | None) -> Iterator[Any]:
-    """Give a `map` that works in processes of its own, or in this one where there is little to do."""
-    wanted = cores() if workers is None else workers
-    if count <= FEW or wanted < 2:
-        yield map
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(wanted, context, initializer=_end_with_parent)
-    try:
-        yield partial(pool.map, chunksize=8)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Leave no process behind, however the one that started it ends."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _facts(path: str, reading: Reading, *, keep: bool) -> tuple[Read, NDArray[np.int64]] | str:

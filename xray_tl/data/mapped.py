@@ -11,10 +11,12 @@ from xray_tl.cache import limit
 
 Images = NDArray[np.float32]
 
-BLOCK = 1024
-"""Images of a block, at most: so many are decoded again if one changes, or decoding is interrupted."""
+BLOCK = 8192
+"""Images of a block, at most: so many are decoded again if one changes. Each block keeps a file open."""
 BLOCK_BYTES = 2**29
 """Size of a block, at most: it lies in memory while it is made."""
+HEADROOM = 0.9
+"""Share of the cache that one data set may take: the rest is for what is computed of it."""
 
 
 class MappedImages:
@@ -61,7 +63,7 @@ def block_length(size: int) -> int:
 
 def can_be_kept(gigabytes: float, memory_gb: float) -> bool:
     """Tell whether images can be kept: in memory, or in the cache where they are mapped from."""
-    return gigabytes <= max(memory_gb, limit() / 1e9)
+    return gigabytes <= max(memory_gb, HEADROOM * limit() / 1e9)
 
 
 def is_held(block: Images, gigabytes: float, memory_gb: float) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xray_tl.cache import Arrays, remember
+from xray_tl.cache import Arrays, refresh, remember
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.decode import fit_film
 from xray_tl.data.films import Films, Reading, decoder_identity, hash_of
@@ -68,10 +68,11 @@ def open_medmnist(config: RadiographDataConfig, reading: Reading) -> Films:
         raise too_large
     facts = remember("films", identity | {"part": "facts"}, partial(_facts, stored))
     blocks, length = [], block_length(reading.size)
-    for start in range(0, count, length):
-        part = slice(start, min(start + length, count))
-        fit = partial(_fit, stored, reading, part)
-        block = remember("films", identity | {"part": [part.start, part.stop]}, fit)["image"]
+    parts = [(start, min(start + length, count)) for start in range(0, count, length)]
+    refresh("films", (identity | {"part": list(part)} for part in parts))
+    for part in parts:
+        fit = partial(_fit, stored, reading, slice(*part))
+        block = remember("films", identity | {"part": list(part)}, fit)["image"]
         if not is_held(block, gigabytes, config.memory_limit_gb):
             raise too_large
         blocks.append(block)

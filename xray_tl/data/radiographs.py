@@ -142,11 +142,14 @@ class Collection:
         return digest.hexdigest()
 
     def split_table(self) -> pd.DataFrame:
-        """Return name, split, patient, the content's hash, which renaming keeps, and covariates."""
-        content = [row.tobytes().hex()[:16] for row in self.films.contents]
-        table = self.listing.table.assign(split=list(self.split), content=content)
+        """Return name, split, patient, hashes of file and pixels, which renaming keeps, and covariates."""
+        content, pixels = (
+            [row.tobytes().hex()[:16] for row in hashes]
+            for hashes in (self.films.contents, self.films.pixels)
+        )
+        table = self.listing.table.assign(split=list(self.split), content=content, pixels=pixels)
         covariates = [name for name in map(str, table) if name.startswith(COVARIATE)]
-        kept = table[["name", "split", "patient", "content", *covariates]]
+        kept = table[["name", "split", "patient", "content", "pixels", *covariates]]
         return kept.rename(columns=lambda name: name.removeprefix(COVARIATE))
 
 

@@ -163,7 +163,7 @@ def validate_radiographs(config: RadiographDataConfig) -> None:
         raise InputError(
             "data=medmnist has its own labels: data.labels, negative and patient_regex must be null"
         )
-    taken = sorted({"name", "split", "patient", "content"} & set(config.covariate_columns or ()))
+    taken = sorted({"name", "split", "patient", "content", "pixels"} & set(config.covariate_columns or ()))
     if taken:
         raise InputError(f"data.covariate_columns has {taken[0]}, which split.csv has already: rename it")
     if config.download and config.layout != "medmnist":

@@ -124,10 +124,11 @@ def _check_unseen(collection: Collection, run: Path) -> None:
     stored, now = pd.read_csv(place, dtype=str), collection.split_table()
     trained = stored["split"] != "test"
     of_test = now["split"] == "test"
+    image = "pixels" if "pixels" in stored else "content"  # earlier runs know copies by their files alone
     # an exact copy on both sides of the run's own split was warned of then
-    seen = (set(stored["content"][trained]) - set(stored["content"][~trained])) & set(now["content"][of_test])
+    seen = (set(stored[image][trained]) - set(stored[image][~trained])) & set(now[image][of_test])
     patients = set(stored["patient"][trained].dropna()) & (set(now["patient"][of_test]) - {""})
-    if patients and not set(now["content"][of_test]) <= set(stored["content"]):
+    if patients and not set(now[image][of_test]) <= set(stored[image]):
         log.warning("%d patients of these test images have the names of patients trained on", len(patients))
     if seen:
         raise InputError(

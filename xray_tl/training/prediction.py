@@ -16,7 +16,8 @@ import torch
 from tqdm import tqdm
 
 from xray_tl.config import TrainerConfig, WeightsConfig, typed
-from xray_tl.data.films import MODES, Read, Reading, mapping, reading_of, try_reading
+from xray_tl.data.films import MODES, Read, Reading, reading_of, try_reading
+from xray_tl.data.processes import mapping
 from xray_tl.data.splits import Targets
 from xray_tl.errors import InputError
 from xray_tl.models.fold import folded

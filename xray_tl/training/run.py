@@ -95,8 +95,8 @@ def _check_unchanged(cfg: DictConfig, complete: Record, folder: Path) -> None:
     now = XrayDataModule(settings.data, seed=settings.seed).data_hash()
     if now != complete["data_hash"]:
         raise FolderError(
-            f"{folder} is complete, but the images or labels of data.root={settings.data.root}, or the "
-            "libraries that decode them, have changed since: choose another folder (hydra.run.dir, "
+            f"{folder} is complete, but the images or labels of data.root={settings.data.root}, their split "
+            "or the libraries that decode them have changed since: choose another folder (hydra.run.dir, "
             "hydra.sweep.dir)"
         )
 
