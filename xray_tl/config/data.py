@@ -182,8 +182,8 @@ class RadiographDataConfig:
         on_error: A file that cannot be used: `stop`, or `skip` it, count it and name it.
         on_leak: A patient or an image on both sides of a given split: `stop`, or `warn`.
         batch_size: Images a training step, at most.
-        num_workers: Processes that decode; `None`: one a core, or a job's share of them. What is decoded needs
-            none.
+        num_workers: Processes that decode; `None`: one a core, or a job's share of them. What lies decoded in
+            the cache needs none.
         memory_limit_gb: The images are kept in memory up to this size, GB; a larger set is read from the
             cache, as far as `XRAY_TL_CACHE_GB` holds it, else decoded in every epoch.
     """

@@ -118,13 +118,6 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         problems.append(f"not compared, since tested on other images: {left}")
     test = readings(arms)
     comparison = compare(test, AUROC, margin=margin)
-    comparison = replace(
-        comparison,
-        analysis=replace(
-            comparison.analysis,
-            arms={label: found.within(0, 1) for label, found in comparison.analysis.arms.items()},
-        ),
-    )
     problems += _cautions(arms, comparison)
     return StudyAnalysis(
         study,
@@ -170,12 +163,11 @@ def _measures(arms: list[Arm], comparison: Comparison) -> pd.DataFrame:
     for name, column, metric in MEASURES:
         computed = cells(readings(arms, column=column), metric)
         for arm in arms:
-            found = computed.contrast({arm.label: 1}).within(0, np.inf if name == "nll" else 1)
+            found = computed.contrast({arm.label: 1})
             rows.append((arm.label, name, found.value, found.lower, found.upper))
     resampled = TwoWayBootstrap(readings(arms, column="probability"), ECE, seed=0, resamples=ECE_RESAMPLES)
     for arm in arms:
-        value, lower, upper = resampled.contrast({arm.label: 1})
-        rows.append((arm.label, "ece", value, max(lower, 0.0), min(upper, 1.0)))
+        rows.append((arm.label, "ece", *resampled.contrast({arm.label: 1})))
     return pd.DataFrame(rows, columns=["arm", "metric", "value", "lower", "upper"])
 
 
@@ -184,7 +176,7 @@ def _by_target(arms: list[Arm]) -> pd.DataFrame:
     for target in arms[0].targets if len(arms[0].targets) > 1 else []:
         computed = cells(readings([arm.only(target) for arm in arms]))
         for arm in arms:
-            found = computed.contrast({arm.label: 1}).within(0, 1)
+            found = computed.contrast({arm.label: 1})
             rows.append((arm.label, target, found.value, found.lower, found.upper))
     return pd.DataFrame(rows, columns=["arm", "target", "value", "lower", "upper"])
 

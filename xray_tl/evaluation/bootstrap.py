@@ -17,6 +17,9 @@ from xray_tl.evaluation.readings import Readings
 
 Array = NDArray[np.float64]
 
+Units = NDArray[np.int64] | list[NDArray[np.int64]]
+"""Places of single cases, or of every patient's cases."""
+
 RESAMPLES = 1000
 
 
@@ -35,6 +38,7 @@ class TwoWayBootstrap:
 
     def __init__(self, readings: Readings, metric: Metric, seed: int, resamples: int = RESAMPLES) -> None:
         self.readings = readings
+        self.metric = metric
         generator = np.random.default_rng(seed)
         read, truth, strata = readings.read, readings.truth, readings.strata
         rating = readings.rating[read]
@@ -44,7 +48,7 @@ class TwoWayBootstrap:
         groups = _groups(readings)
         for draw in range(resamples):
             chosen = np.concatenate(
-                [rows[place] for rows in groups for place in generator.integers(0, len(rows), len(rows))]
+                [_drawn(units, generator.integers(0, len(units), len(units))) for units in groups]
             )
             drawn = [chosen]
             if readings.stratum is not None:
@@ -58,7 +62,7 @@ class TwoWayBootstrap:
         """Return a contrast's value and its interval, over readers who used all its treatments.
 
         The interval is the basic one (Davison & Hinkley, Bootstrap Methods, 1997, eq. 5.6), which takes off
-        what resampling adds: of calibration errors more than there is.
+        what resampling adds: of calibration errors more than there is. It ends where the metric does.
 
         Raises:
             InputError: No reader used all of them.
@@ -75,13 +79,21 @@ class TwoWayBootstrap:
         tail = (1 - level) / 2
         low, high = np.quantile(drawn, (tail, 1 - tail))
         value = float((factor @ self.observed[np.ix_(rows, common)]).mean())
-        return value, float(2 * value - high), float(2 * value - low)
+        least, most = self.metric.bounds(factor)
+        return value, max(float(2 * value - high), least), min(float(2 * value - low), most)
 
 
-def _groups(readings: Readings) -> list[list[NDArray[np.int64]]]:
+def _drawn(units: Units, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of the units drawn."""
+    if isinstance(units, np.ndarray):
+        return units[chosen]
+    return np.concatenate([units[place] for place in chosen])
+
+
+def _groups(readings: Readings) -> list[Units]:
     """Return what is drawn, as places in the study: positive and negative cases, or patients of any class."""
     everywhere, truth = np.arange(len(readings.truth)), readings.truth
     if readings.patients == len(truth):
-        return [list(everywhere[truth][:, None]), list(everywhere[~truth][:, None])]
+        return [everywhere[truth], everywhere[~truth]]
     order = np.argsort(readings.units, kind="stable")
     return [np.split(order, np.cumsum(np.bincount(readings.units))[:-1])]

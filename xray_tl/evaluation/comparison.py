@@ -54,13 +54,13 @@ class Comparison:
         """Name what was sampled: patients, where cases are of fewer."""
         return replace(terms, case="patient") if self.readings.patients < self.readings.cases else terms
 
-    def scope(self, terms: Terms) -> str:
-        """Say what the differences hold for, or the treatments where there are none."""
-        found = self.analysis.pairs or self.analysis.arms
-        return scope_text(next(iter(found.values())), self._named(terms))
+    def scopes(self, terms: Terms) -> dict[Pair, str]:
+        """Say what each difference holds for: those without a common reader more hold for fewer."""
+        return {pair: scope_text(found, self._named(terms)) for pair, found in self.analysis.pairs.items()}
 
     def as_json(self) -> dict[str, Any]:
         """Return every number, at full precision; what is not finite is None."""
+        scopes = self.scopes(Terms())
         pairs = [
             {
                 "first": pair[0],
@@ -71,7 +71,7 @@ class Comparison:
                 "verdict": self.verdicts[pair].kind,
                 "better": self.verdicts[pair].better,
                 "need": asdict(need) if (need := self.verdicts[pair].need) else None,
-                "holds_for": scope_text(estimate, self._named(Terms())),
+                "holds_for": scopes[pair],
                 "bootstrap": self.resampled.get(pair),
                 "obuchowski_rockette": self.components[pair],
             }
@@ -194,8 +194,17 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
             verdict_text(pair, estimate, done.verdicts[pair], terms, done.margin)
             for pair, estimate in done.analysis.pairs.items()
         ]
-        lines.append(f"Holds for {done.scope(terms)}.")
+        lines += _holds_for(done.scopes(terms))
+    if any(estimate.judged_by != "t" for estimate in done.analysis.arms.values()):
+        lines.append(f"With one {terms.reader} an interval is Wilson's, and p McNemar's of a difference.")
     return "\n".join(lines)
+
+
+def _holds_for(scopes: dict[Pair, str]) -> list[str]:
+    """Say what the differences hold for: once where all hold for the same."""
+    if len(set(scopes.values())) == 1:
+        return [f"Holds for {next(iter(scopes.values()))}."]
+    return [f"{first} - {second} holds for {scope}." for (first, second), scope in scopes.items()]
 
 
 def _bootstrap(done: Comparison, contrast: tuple[str, ...], digits: int) -> dict[str, str]:

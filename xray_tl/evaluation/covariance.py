@@ -38,6 +38,8 @@ class Metric:
             case out does not give it, so that only a bootstrap does.
         higher_is_better: Whether a larger value is the better one.
         of_probabilities: Whether ratings must be probabilities.
+        largest: The largest value there is; the smallest is 0.
+        hits: (truth, rating) -> whether each case that counts is a hit [K, M]; `None` if it is no proportion.
     """
 
     name: str
@@ -45,6 +47,12 @@ class Metric:
     influence: Callable[[Truth, Array], Array] | None
     higher_is_better: bool = True
     of_probabilities: bool = False
+    largest: float = 1.0
+    hits: Callable[[Truth, Array], Truth] | None = None
+
+    def bounds(self, factor: Array) -> tuple[float, float]:
+        """Return the smallest and the largest value of a contrast with these factors [K]."""
+        return self.largest * float(factor.clip(max=0).sum()), self.largest * float(factor.clip(min=0).sum())
 
 
 def auroc(truth: Truth, rating: Array) -> Array:
@@ -144,8 +152,9 @@ def _mean(
     among: Callable[[Truth], Truth] = _everywhere,
     *,
     loss: bool = False,
+    largest: float = 1.0,
 ) -> Metric:
-    """Make a metric that is the mean over some cases of what is computed for each.
+    """Make a metric that is the mean over some cases of what is computed for each: a loss, or a proportion.
 
     Its influences give the covariance of the jackknife (Efron 1982): leaving out one of n of N cases moves a
     mean by its distance to it over n - 1.
@@ -161,7 +170,10 @@ def _mean(
         scale = np.sqrt((len(truth) - 1) / len(truth)) / (chosen.sum() - 1)
         return np.asarray(np.where(chosen, scale * moved, 0.0))
 
-    return Metric(name, value, influence, not loss, loss)
+    def hits(truth: Truth, rating: Array) -> Truth:
+        return np.asarray(each(truth, rating)[:, among(truth)] > 0)
+
+    return Metric(name, value, influence, not loss, loss, largest, None if loss else hits)
 
 
 AUROC = Metric("auroc", auroc, delong_influence)
@@ -169,7 +181,7 @@ ACCURACY = _mean("accuracy", _right)
 SENSITIVITY = _mean("sensitivity", _right, lambda truth: truth)
 SPECIFICITY = _mean("specificity", _right, lambda truth: ~truth)
 BRIER = _mean("brier", _squared_error, loss=True)
-NLL = _mean("nll", _log_loss, loss=True)
+NLL = _mean("nll", _log_loss, loss=True, largest=-float(np.log(PROBABILITY_FLOOR)))
 ECE = Metric("ece", _ece, None, higher_is_better=False, of_probabilities=True)
 METRICS = {metric.name: metric for metric in (AUROC, ACCURACY, SENSITIVITY, SPECIFICITY, BRIER, NLL, ECE)}
 """Name -> metric."""

@@ -6,6 +6,7 @@ The formulas stand in `mrmc`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,7 @@ class Estimate:
         components: Variance components.
         random_readers: Whether it holds for new readers; with one reader it never does.
         random_cases: Whether it holds for new cases.
+        judged_by: What gives the interval or, of a difference, p.
     """
 
     value: float
@@ -67,6 +69,7 @@ class Estimate:
     components: Components
     random_readers: bool
     random_cases: bool
+    judged_by: Literal["t", "Wilson", "McNemar"] = "t"
 
     def within(self, low: float, high: float) -> Estimate:
         """Return it with an interval that ends where the metric does."""

@@ -28,7 +28,7 @@ from xray_tl.errors import InputError
 from xray_tl.evaluation.covariance import AUROC, Metric, mean_covariance, mean_value
 from xray_tl.evaluation.estimates import LEVEL, Estimate, estimate
 from xray_tl.evaluation.readings import Readings
-from xray_tl.evaluation.two_runs import with_exact
+from xray_tl.evaluation.two_runs import as_proportion
 
 Array = NDArray[np.float64]
 Sampling = Literal["random", "fixed"]
@@ -59,6 +59,8 @@ class Cells:
     ) -> Estimate:
         """Estimate sum_i l_i theta_i over the readers who used every treatment i.
 
+        Its interval ends where the metric does.
+
         Args:
             weights: Treatment -> l.
             readers: Whether the readers are a sample; one reader never is.
@@ -84,7 +86,8 @@ class Cells:
         is_difference = bool(np.isclose(factor.sum(), 0))
         random = (readers == "random" and len(common) > 1, cases == "random")
         found = estimate(value, over_cases, self.readings.cases, random, level, is_difference)
-        return with_exact(found, self.readings, self.metric, weights, level)
+        found = found.within(*self.metric.bounds(factor))
+        return as_proportion(found, self.readings, self.metric, weights, level)
 
     def analyse(
         self, readers: Sampling = "random", cases: Sampling = "random", level: float = LEVEL
@@ -149,7 +152,7 @@ def mrmc(
     """Analyse a study: per-treatment and per-pair estimates; see `Cells.analyse`.
 
     With one reader there is the variance over cases alone: of AUROC that is DeLong's test; proportions are
-    judged by exact methods (`two_runs`).
+    judged by methods of their own (`two_runs`).
     """
     return cells(readings, metric).analyse(readers, cases, level)
 

@@ -1,11 +1,11 @@
 """One trained run, or one against another on the same cases; nothing about training either again. No torch.
 
-Of AUROC the analysis of one reader is DeLong's test; proportions have exact methods of their own.
+Of AUROC the analysis of one reader is DeLong's test; proportions have methods of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,13 +18,6 @@ from xray_tl.evaluation.readings import Readings
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-AMONG: dict[str, Callable[[Flags], Flags]] = {
-    "accuracy": np.ones_like,
-    "sensitivity": np.asarray,
-    "specificity": np.logical_not,
-}
-"""Metrics that are proportions, and the cases of which."""
 
 
 def delong_test(truth: Flags, first: Array, second: Array) -> tuple[float, float, float]:
@@ -55,13 +48,13 @@ def wilson(hits: int, of: int, level: float = LEVEL) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def with_exact(
+def as_proportion(
     estimate: Estimate, readings: Readings, metric: Metric, weights: Mapping[str, float], level: float
 ) -> Estimate:
     """Return an estimate with Wilson's interval, or McNemar's p, where it is of one reader's proportions.
 
-    The interval of a difference stays as it is. So does everything of cases that are not independent, or are
-    averaged over targets or folds.
+    The interval of a difference stays the jackknife's: near the ends it and p may disagree. Cases that are
+    not independent, or are averaged over targets or folds, keep their interval and p.
 
     Args:
         estimate: A contrast.
@@ -72,12 +65,13 @@ def with_exact(
     """
     independent = len(readings.strata) == 1 and readings.patients == len(readings.truth)
     known = list(weights.values()) in ([1], [1, -1])
-    if estimate.readers > 1 or not (known and estimate.random_cases and independent and metric.name in AMONG):
+    alone = estimate.readers == 1 and estimate.random_cases
+    if metric.hits is None or not (known and alone and independent):
         return estimate
     rows = [readings.treatments.index(name) for name in weights]
     reader = np.flatnonzero(readings.read[rows].all(0))[0]
-    right = ((readings.rating[rows, reader] >= 0) == readings.truth)[:, AMONG[metric.name](readings.truth)]
+    hits = metric.hits(readings.truth, readings.rating[rows, reader])
     if len(weights) == 2:
-        return replace(estimate, p=mcnemar_test(*right))
-    lower, upper = wilson(int(right.sum()), right.size, level)
-    return replace(estimate, lower=lower, upper=upper)
+        return replace(estimate, p=mcnemar_test(*hits), judged_by="McNemar")
+    lower, upper = wilson(int(hits.sum()), hits.size, level)
+    return replace(estimate, lower=lower, upper=upper, judged_by="Wilson")
