@@ -34,7 +34,7 @@ class BenchTable(Callback):
         self.measured: list[dict[str, Any]] = []
         self.refused: list[str] = []
 
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Keep a backbone's figures, or why there are none."""
         result = job_return._return_value
         if job_return.status == JobStatus.COMPLETED and isinstance(result, dict):
@@ -42,7 +42,7 @@ class BenchTable(Callback):
         else:
             self.refused.append(str(result))
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra's signature)
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Write the table as CSV and JSON, print it, and draw the sweep's arms against latency."""
         with clean_exit():
             if self.measured:

@@ -39,7 +39,7 @@ class SweepSummary(Callback):
         self.failed: list[str] = []
         self.progress = Progress(None)
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra's signature)
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Count the jobs, and start processes for them if they are to run side by side."""
         global workers
         at_once = 1
@@ -51,7 +51,7 @@ class SweepSummary(Callback):
         self.progress = Progress(count_jobs(config), at_once)
         compose_once(GlobalHydra.instance().config_loader())
 
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Note a job that failed: it returned why, or let an exception out."""
         if workers is not None and job_return.status == JobStatus.COMPLETED:
             return  # it was queued
@@ -59,7 +59,7 @@ class SweepSummary(Callback):
         failure = str(job_return._return_value) if wrong else None
         self._ended(Path(config.hydra.runtime.output_dir).name, failure)
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra's signature)
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Summarise the sweep; name the jobs that failed and leave with exit code 1 if there are any."""
         folder = Path(config.hydra.sweep.dir)
         if workers is not None:

@@ -1,6 +1,7 @@
 """Tables from outside, and what is made of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from xray_tl.errors import InputError
 from xray_tl.evaluation.comparison import compare, format_comparison, metric_named, read_scores
 from xray_tl.evaluation.covariance import METRICS
+from xray_tl.evaluation.readings import Readings
 from xray_tl.evaluation.simulation import STRUCTURES, simulate
 from xray_tl.evaluation.wording import Terms
 
@@ -64,6 +66,45 @@ def test_other_metrics_have_the_bootstraps_interval_beside_the_jackknifes() -> N
         assert 0.8 < (high - low) / (estimate.upper - estimate.lower) < 1.6  # it errs on the wide side
     assert found["pairs"][0]["holds_for"] == "new readers and new cases"
     assert all(len(row["bootstrap"]) == 2 for row in found["treatments"])
+
+
+def test_what_differences_hold_for_is_said_once_or_of_each() -> None:
+    once = format_comparison(compare(STUDY, METRICS["auroc"]), Terms())
+    assert once.count("olds for") == 1
+    assert once.endswith("Holds for new readers and new cases.")
+    rating = STUDY.rating.copy()
+    rating[2, 1:] = np.nan
+    uneven = compare(replace(STUDY, rating=rating), METRICS["auroc"])
+    assert uneven.as_json()["pairs"][1]["holds_for"] == "these readers alone and new cases"
+    each = format_comparison(uneven, Terms()).splitlines()[-3:]
+    assert each[0] == "arm 0 - arm 1 holds for new readers and new cases."
+    assert each[1] == "arm 0 - arm 2 holds for these readers alone and new cases."
+
+
+def test_methods_for_one_readers_proportions_are_named() -> None:
+    one = replace(STUDY, readers=STUDY.readers[:1], rating=STUDY.rating[:, :1])
+    said = "With one reader an interval is Wilson's, and p McNemar's of a difference."
+    for study, metric, times in ((one, "accuracy", 1), (one, "auroc", 0), (STUDY, "accuracy", 0)):
+        assert format_comparison(compare(study, METRICS[metric]), Terms()).count(said) == times
+
+
+@pytest.mark.parametrize("name", ["auroc", "specificity", "brier"])
+def test_intervals_end_where_the_metric_does(name: str) -> None:
+    """A treatment that errs in one case of one reader, and one that does nothing else."""
+    truth = np.arange(12) % 2 == 0
+    sure = np.where(truth, 1.0, -1.0) * np.ones((2, 3, 1))
+    sure[1] *= -1
+    sure[:, 0, 1] *= -1
+    study = Readings(("a", "b"), ("0", "1", "2"), truth, (sure + 1) / 2 if name == "brier" else sure)
+    done = compare(study, METRICS[name])
+    ends = [
+        *((estimate.lower, estimate.upper) for estimate in done.analysis.arms.values()),
+        *(found for contrast, found in done.resampled.items() if len(contrast) == 1),
+    ]
+    assert all(0 <= low <= high <= 1 for low, high in ends)
+    assert any(end in (0, 1) for interval in ends for end in interval), "else the check above shows nothing"
+    (pair,) = done.analysis.pairs.values()
+    assert -1 <= pair.lower <= pair.upper <= 1
 
 
 def test_a_lower_loss_is_the_better_one() -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -167,7 +166,7 @@ def test_parallel_jobs_wait_for_the_one_that_trains(
     trained: list[int] = []
     started = threading.Event()
 
-    def slowly(*_: Any) -> tuple[dict[str, torch.Tensor], dict[str, float]]:  # noqa: ANN401
+    def slowly(*_: object) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
         started.set()
         time.sleep(0.3)
         trained.append(1)

@@ -49,7 +49,7 @@ SCHEMAS: dict[str, type] = {
 
 def register_schemas() -> None:
     """Put every schema into Hydra's store, as `/schema/<name>` for the files under `conf/`."""
-    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # see there
+    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # it has none; why, `_itself` says
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(group="schema", name=name, node=schema)

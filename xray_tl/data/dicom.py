@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xray_tl.data.decode import LARGEST, Film, UnreadableError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 EXTRA = 'install the extra: pip install "xray-tl[dicom]"'
 
@@ -50,7 +53,7 @@ def read_dicom(path: Path) -> Film:
             raise UnreadableError(f"it is damaged ({_line(error)})") from error
 
 
-def _pixels(dataset: Any) -> NDArray[Any]:  # noqa: ANN401  (pydicom's data set)
+def _pixels(dataset: Dataset) -> NDArray[Any]:
     try:
         return np.asarray(dataset.pixel_array)
     except Exception as error:
@@ -58,7 +61,7 @@ def _pixels(dataset: Any) -> NDArray[Any]:  # noqa: ANN401  (pydicom's data set)
         raise UnreadableError(f"its transfer syntax {name} cannot be decoded ({_line(error)})") from error
 
 
-def _check(dataset: Any) -> None:  # noqa: ANN401  (pydicom's data set)
+def _check(dataset: Dataset) -> None:
     if "PixelData" not in dataset:
         raise UnreadableError("it has no pixels")
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
@@ -72,7 +75,7 @@ def _check(dataset: Any) -> None:  # noqa: ANN401  (pydicom's data set)
         raise UnreadableError(f"{columns} x {rows} pixels: at most {LARGEST:,} are allowed")
 
 
-def _presented(dataset: Any, stored: NDArray[Any]) -> NDArray[np.float32]:  # noqa: ANN401
+def _presented(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.float32]:
     from pydicom.pixels.processing import apply_modality_lut
 
     padding = _padding(dataset, stored)
@@ -93,7 +96,7 @@ def _presented(dataset: Any, stored: NDArray[Any]) -> NDArray[np.float32]:  # no
     return (1 - grey if inverted else grey).astype(np.float32)
 
 
-def _padding(dataset: Any, stored: NDArray[Any]) -> NDArray[np.bool_] | None:  # noqa: ANN401
+def _padding(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
     """Return which pixels are padding, PS3.3 C.7.5.1.1.2: no part of the film."""
     value = dataset.get("PixelPaddingValue")
     if value is None:
@@ -103,7 +106,7 @@ def _padding(dataset: Any, stored: NDArray[Any]) -> NDArray[np.bool_] | None:  #
     return (stored >= low) & (stored <= high)
 
 
-def _looked_up(item: Any, values: NDArray[Any]) -> NDArray[np.float64]:  # noqa: ANN401
+def _looked_up(item: Dataset, values: NDArray[Any]) -> NDArray[np.float64]:
     """Apply a VOI LUT, PS3.3 C.11.2.1.1, to [0, 1]; pydicom 3.0 looks up in the output's few bits."""
     length, first, bits = (int(number) for number in item.LUTDescriptor)
     length = length or 2**16
@@ -115,7 +118,7 @@ def _looked_up(item: Any, values: NDArray[Any]) -> NDArray[np.float64]:  # noqa:
     return table[np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)]
 
 
-def _windowed(dataset: Any, values: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ANN401
+def _windowed(dataset: Dataset, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Apply the first window, PS3.3 C.11.2.1.2, to [0, 1]."""
     center, width = (_first(dataset[name].value) for name in ("WindowCenter", "WindowWidth"))
     function = str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR").upper()
@@ -126,7 +129,7 @@ def _windowed(dataset: Any, values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((values - (center - 0.5)) / max(width - 1, 1e-12) + 0.5)
 
 
-def _possible(dataset: Any) -> tuple[float, float]:  # noqa: ANN401
+def _possible(dataset: Dataset) -> tuple[float, float]:
     """Return the lowest and highest value that the stored bits allow, after modality LUT or rescaling."""
     if dataset.get("ModalityLUTSequence"):
         return 0, 2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1

@@ -88,7 +88,7 @@ def build_backbone(
         provenance = replace(provenance, image_size=trunk.image_size)
         if image_size != trunk.image_size:
             log.info(
-                "%s of %s were trained on images of %d pixels a side: data.image_size=%d",
+                "%s of %s are made for images of %d pixels a side: data.image_size=%d",
                 provenance.name,
                 model.name,
                 trunk.image_size,

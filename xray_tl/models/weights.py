@@ -35,7 +35,7 @@ class Provenance:
         name: The weights' published name, the budget, the seed, or the file's name.
         sha256: Hash of the trunk's tensors as loaded, before the stem is converted, and of how images are
             normalised for them, where that is not as the backbone's own.
-        image_size: Pixels a side of the images that published weights were trained on.
+        image_size: Pixels a side of the images that published weights are made for.
     """
 
     source: str

@@ -79,14 +79,14 @@ def draw_differences(
     """Draw each pair's difference with its interval, decided ones in ink."""
     named = {f"{a} vs {b}": estimate for (a, b), estimate in pairs.items()}
     colors = [SOFT if kinds[pair] == "undecided" else ARMS[0] for pair in pairs]
-    figure = _draw_intervals(named, colors, "difference of test AUROC")
+    figure = _draw_intervals(named, colors, "difference of test AUROC, 95 % interval")
     figure.axes[0].axvline(0, color=SOFT, linewidth=0.8, linestyle=":")
     return figure
 
 
 def draw_estimates(arms: Mapping[str, Estimate], ceiling: float) -> Figure:
     """Draw each arm's mean with its interval, under the ceiling if that is known."""
-    figure = _draw_intervals(arms, [ARMS[0]] * len(arms), "test AUROC")
+    figure = _draw_intervals(arms, [ARMS[0]] * len(arms), "test AUROC, 95 % interval")
     if not np.isnan(ceiling):
         figure.axes[0].axvline(ceiling, color=CEILING, linewidth=1.2)
     return figure

@@ -35,7 +35,7 @@ class Task:
         answer: Sentences from this study; empty where it has no arms for the question.
         original: What the original report found.
         supported: Whether its data could support that.
-        figure: Name of a figure that belongs to it, or empty.
+        figure: Name of the figure that belongs to it.
         caption: What that shows.
     """
 
@@ -44,8 +44,8 @@ class Task:
     answer: tuple[str, ...]
     original: str
     supported: str
-    figure: str = ""
-    caption: str = ""
+    figure: str
+    caption: str
 
 
 def tasks(done: StudyAnalysis, latency: dict[str, float]) -> list[Task]:
