@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from xray_tl.config import conf_dir, register_schemas
+from xray_tl.config import SCHEMAS, conf_dir, register_schemas
 from xray_tl.identity import register_resolvers
 
 register_schemas()
@@ -36,6 +36,24 @@ def compose_config(*overrides: str, name: str = "config") -> DictConfig:
     """Compose a configuration as the command line would."""
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         return compose(name, overrides=list(overrides))
+
+
+def option_names() -> set[str]:
+    """Name every option of a run, on data sets of every kind."""
+    schemas = [(str(name), str(name)) for name in OmegaConf.structured(SCHEMAS["config"]) if name != "data"]
+    names = set()
+    for group, schema in (*schemas, ("data", "data_synthetic"), ("data", "data_radiographs")):
+        own = _leaves(OmegaConf.structured(SCHEMAS[schema]), f"{group}.") if schema in SCHEMAS else [group]
+        names.update(own)
+    return names
+
+
+def _leaves(cfg: DictConfig, prefix: str) -> list[str]:
+    names = []
+    for key in cfg:
+        name, value = f"{prefix}{key}", cfg._get_node(key)
+        names += _leaves(value, f"{name}.") if isinstance(value, DictConfig) else [name]
+    return names
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from tests.conftest import compose_config
-from xray_tl.config import SCHEMAS, conf_dir, typed
+from tests.conftest import compose_config, option_names
+from xray_tl.config import conf_dir, typed
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.errors import InputError
@@ -125,22 +125,8 @@ def test_modes_in_registry_and_config_are_the_same() -> None:
     assert policy_names() == files
 
 
-def _leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
-    keys = []
-    for key in cfg:
-        name = f"{prefix}{key}"
-        value = cfg._get_node(key)
-        keys += _leaves(value, f"{name}.") if isinstance(value, DictConfig) else [name]
-    return keys
-
-
 def test_every_option_is_either_part_of_the_result_or_cosmetic() -> None:
-    groups = {"model", "mode", "weights", "augment", "optim", "tune", "trainer", "logger"}
-    schemas = [(name, SCHEMAS[name]) for name in groups]
-    schemas += [("data", SCHEMAS[f"data_{kind}"]) for kind in ("synthetic", "radiographs")]
-    leaves = {"seed", "feature_cache", "shifts"}
-    for group, schema in schemas:
-        leaves |= set(_leaves(OmegaConf.structured(schema), f"{group}."))
+    leaves = option_names()
     listed = (*CHANGES_RESULT, *OPTIONAL, *COSMETIC)
     assert len(set(listed)) == len(listed)
     for leaf in leaves:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig
+from safetensors.torch import save_file
 
-from xray_tl.config import typed
-from xray_tl.errors import RunError
+from xray_tl.config import TrainerConfig, typed
+from xray_tl.errors import InputError, RunError
 from xray_tl.models.freeze import frozen_sha256
 from xray_tl.models.stages import Backbone
 from xray_tl.training import assembly
@@ -60,3 +61,26 @@ def test_a_sweep_hashes_a_shared_trunk_once_a_job_and_notices_what_moves_between
     assert run(tiny("mode=frozen", "data.seed=1", "seed=2"), tmp_path / "next")["frozen"] == other, (
         "made anew"
     )
+
+
+def test_jobs_that_source_weights_are_not_made_alike_for_share_no_trunk(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a job gets may not follow from the job before it."""
+    assembly._untouched.clear()
+    trunk = assembly.assemble(typed(tiny("mode=frozen"))).task.classifier.backbone.net.state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in trunk.items()}, tmp_path / "x.safetensors")
+    made_in: list[str] = []
+
+    def made(model: object, weights: object, trainer: TrainerConfig, image_size: int) -> Path:
+        made_in.append(trainer.precision)
+        return tmp_path / "x.safetensors"
+
+    monkeypatch.setattr(assembly, "source_weights", made)
+    for precision in ("32", "32", "bf16"):
+        assembly.assemble(typed(tiny("mode=frozen", "weights=source", f"trainer.precision={precision}")))
+    assert made_in == ["32", "bf16"]
+    with pytest.raises(InputError, match=r"the source task trains on data\.finding=mass itself"):
+        assembly.assemble(
+            typed(tiny("mode=frozen", "weights=source", "trainer.precision=bf16", "data.finding=mass"))
+        )

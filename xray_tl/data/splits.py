@@ -90,7 +90,9 @@ class KeptSplit(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Pick a batch."""
-        rows = torch.as_tensor(indices, device=self.batch.case.device)
+        rows, home = torch.as_tensor(indices), self.batch.case.device
+        if home.type == "cuda":  # from pinned memory the host need not wait until the copy is done
+            rows = rows.pin_memory().to(home, non_blocking=True)
         return Batch(*(column[rows] for column in self.batch))
 
 

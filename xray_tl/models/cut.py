@@ -29,10 +29,12 @@ class Halves:
     Attributes:
         before: Images -> what crosses the boundary [B, ...]; nothing in it trains.
         after: What crosses the boundary -> features [B, D].
+        code: What `before` computes, step by step: where the boundary lies. Empty of a whole network.
     """
 
     before: nn.Module
     after: nn.Module
+    code: str = ""
 
 
 def cut(net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> Halves:
@@ -69,7 +71,7 @@ def cut(net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> Halves
     for node in graph.nodes:
         if node not in frozen:
             copies[node] = after.node_copy(node, copies.__getitem__)
-    return Halves(GraphModule(net, before), GraphModule(net, after))
+    return Halves(GraphModule(net, before), GraphModule(net, after), str(before))
 
 
 class _Kinds:

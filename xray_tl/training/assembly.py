@@ -141,6 +141,8 @@ def _backbone(settings: Settings) -> tuple[Loaded, FreezePolicy]:
             *(asdict(node) for node in (settings.model, settings.weights)),
             settings.data.image_size,
             settings.trainer.accelerator,
+            settings.trainer.precision,  # of source weights that are made
+            _finding(settings) in FINDINGS,  # for which none are
         ]
     )
     kept = _untouched.pop(made_from, None)
@@ -172,8 +174,12 @@ def _build(settings: Settings) -> tuple[Backbone, Provenance]:
     return build_backbone(settings.model, settings.weights, settings.data.image_size, source)
 
 
+def _finding(settings: Settings) -> str | None:
+    return settings.data.finding if isinstance(settings.data, SyntheticDataConfig) else None
+
+
 def _make_source(settings: Settings) -> Path:
-    finding = settings.data.finding if isinstance(settings.data, SyntheticDataConfig) else None
+    finding = _finding(settings)
     if finding in FINDINGS:
         raise InputError(
             f"weights={settings.weights.source}: the source task trains on data.finding={finding} itself; "

@@ -64,6 +64,7 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
     settings, checkpoint = typed(stored), read_checkpoint(run / BEST)
     if record["time"]["feature_cache"] == "off":  # to the last bit as it was recorded
         settings = replace(settings, feature_cache="off")
+    other_data = any(text.lstrip("+").startswith(("data", *DATA_GROUPS)) for text in overrides)
     alone = checkpoint["holds_all"]
     if alone:  # the source weights need not be there any more
         settings = replace(settings, weights=WeightsConfig(source="random"))
@@ -76,12 +77,13 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
             check_provenance(checkpoint, parts.provenance.sha256, run / BEST)
         load_weights(parts.task, checkpoint, run / BEST)
         trainer = build_trainer(settings.trainer, parts.device, run, None, [])  # sets what is deterministic
-        FeatureCache(parts, ("test",)).enter(parts.task.policy.most_open)
+        features = FeatureCache(parts, ("test",), of_whole=not other_data)
+        features.enter(parts.task.policy.most_open)
         parts.data.setup("test")
         test = predictions.predict(trainer, parts.task, parts.data, "test")
     thresholds = record["threshold"] if isinstance(record["threshold"], list) else [record["threshold"]]
     metrics = predictions.metrics({"test": test}, parts.data.targets, thresholds)
-    if not any(text.lstrip("+").startswith(("data", *DATA_GROUPS)) for text in overrides):
+    if not other_data:
         return _compare(record, metrics["test"], run)
     ideal = ideal_logits(parts.data, {"test": test})
     ceiling = describe_ceiling(test, ideal)

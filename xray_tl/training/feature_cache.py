@@ -15,6 +15,7 @@ import numpy as np
 import timm
 import torch
 import torchvision
+from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from xray_tl.cache import Arrays, remember
@@ -65,10 +66,18 @@ class FeatureCache:
         parts: The run; its backbone as it will be used, weights loaded, BatchNorm statistics settled.
         splits: Which of `train`, `val` and `test` the run needs.
         frozen: Hash of the tensors that never train, where it is known.
+        of_whole: Whether a set that splits are drawn from passes as a whole, for other splits of it too.
     """
 
-    def __init__(self, parts: Parts, splits: Iterable[str] = SPLITS, frozen: str | None = None) -> None:
-        self.parts, self.splits, self._frozen = parts, tuple(splits), frozen
+    def __init__(
+        self,
+        parts: Parts,
+        splits: Iterable[str] = SPLITS,
+        frozen: str | None = None,
+        *,
+        of_whole: bool = True,
+    ) -> None:
+        self.parts, self.splits, self._frozen, self._of_whole = parts, tuple(splits), frozen, of_whole
         self._entered: int | None = None
         self._used = self._missed = False
         self._whole: Any = None  # what crosses of all images that splits are drawn from, while it is needed
@@ -108,50 +117,51 @@ class FeatureCache:
 
     def _worth_it(self, open_stages: int) -> Halves | None:
         """Cut the backbone if what crosses the boundary is worth keeping; say why if it is not."""
-        parts = self.parts
-        backbone, limit = parts.task.classifier.backbone, parts.data.config.memory_limit_gb
-        if parts.settings.feature_cache == "off":
+        settings, backbone = self.parts.settings, self.parts.task.classifier.backbone
+        if settings.feature_cache == "off":
             log.info("feature cache off: feature_cache=off")
             return None
-        if parts.settings.augment.active:
-            log.info("feature cache off: augment=%s makes new images", parts.settings.augment.name)
+        if settings.augment.active:
+            log.info("feature cache off: augment=%s makes new images", settings.augment.name)
             return None
         if open_stages == backbone.num_stages:
             log.debug("feature cache off: the whole backbone trains")
-            return None
-        if open_stages and not parts.data.in_memory:
-            log.info("feature cache off: the images exceed data.memory_limit_gb=%g", limit)
             return None
         try:
             halves = backbone.cut(open_stages)
         except CannotCutError as reason:
             log.info(
                 "feature cache off, the images pass the whole backbone: %s cannot be cut: %s",
-                parts.settings.model.name,
+                settings.model.name,
                 reason,
             )
             return None
-        if not open_stages:  # a whole trunk's features are small, and serve every seed, mode and arm
-            gigabytes = 4e-9 * backbone.num_features * sum(parts.data.sizes.values())
-            if gigabytes > limit:
-                log.info("feature cache off: %.2g GB exceed data.memory_limit_gb=%g", gigabytes, limit)
-            return halves if gigabytes <= limit else None
-        if not self._agree(halves):
+        return halves if self._pays(halves, open_stages) else None
+
+    def _pays(self, halves: Halves, open_stages: int) -> bool:
+        """Weigh what keeping takes against what it saves, and say both where that decides."""
+        data, backbone = self.parts.data, self.parts.task.classifier.backbone
+        limit = data.config.memory_limit_gb
+        if not open_stages and 4e-9 * backbone.num_features * sum(data.sizes.values()) <= limit:
+            return True  # a whole trunk's features are small, and serve every seed, mode and arm
+        balance = self._weigh(halves, open_stages)
+        fits = data.in_memory and balance.gigabytes <= limit
+        kept = bool(open_stages) and fits and balance.saves_s > balance.cost_s
+        if kept and not self._agree(halves):
             log.warning(
                 "feature cache off: %s is not the same cut in two as whole; this is a defect of xray_tl",
-                parts.settings.model.name,
+                self.parts.settings.model.name,
             )
-            return None
-        balance = self._weigh(halves, open_stages)
-        kept = balance.saves_s > balance.cost_s and balance.gigabytes <= limit
+            return False
         log.info(
-            "%s in front of %d open stages: %s (data.memory_limit_gb=%g)",
+            "%s in front of %d open stages: %s (data.memory_limit_gb=%g%s)",
             "kept" if kept else "feature cache off",
             open_stages,
             balance,
             limit,
+            "" if fits else " is too little",
         )
-        return halves if kept else None
+        return kept
 
     @torch.inference_mode()
     def _agree(self, halves: Halves) -> bool:
@@ -159,7 +169,7 @@ class FeatureCache:
         backbone, device = self.parts.task.classifier.backbone, self.parts.device
         modes = {module: module.training for module in backbone.modules()}
         backbone.eval()
-        image = next(self.parts.data.image_batches(self.splits[0], 3)).image[:1].to(device)
+        image = self.parts.data.sources[self.splits[0]].images(torch.arange(1)).to(device)
         whole = backbone(image)
         halved = halves.after(halves.before(backbone.normalise(image))).float()
         for module, mode in modes.items():
@@ -190,7 +200,7 @@ class FeatureCache:
     def _kept(self, split: str, trunk: str | None, open_stages: int, halves: Halves) -> Any:  # noqa: ANN401  (an array)
         data = self.parts.data
         last = open_stages == self.parts.task.policy.most_open
-        whole = data.whole() if last and "train" in self.splits else None
+        whole = data.whole() if last and self._of_whole else None
 
         def compute() -> Arrays:
             self._missed = True
@@ -201,11 +211,12 @@ class FeatureCache:
                 )
             if whole is None:
                 log.info("features of %d %s images", data.sizes[split], split)
-                return {"crossing": _compute(self.parts, data.image_batches(split, AT_ONCE), halves)}
+                images = data.image_batches(split, AT_ONCE)
+                return {"crossing": _compute(self.parts, images, data.sizes[split], halves)}
             log.info("features of %d images", len(whole))
-            return {"crossing": _compute(self.parts, _batches(whole), halves)}
+            return {"crossing": _compute(self.parts, _batches(whole), len(whole), halves)}
 
-        follows_from = identity(self.parts, split, trunk, open_stages)
+        follows_from = identity(self.parts, split, trunk) | {"boundary": [open_stages, halves.code]}
         if whole is None:
             return remember("features", follows_from, compute)["crossing"]
         if self._whole is None:
@@ -222,14 +233,13 @@ def _batches(whole: RadiographSource) -> Iterator[Batch]:
     return (images.__getitems__(batch) for batch in EvenBatches(range(len(whole)), len(whole), AT_ONCE))
 
 
-def identity(parts: Parts, split: str, trunk: str | None, where: int) -> dict[str, Any]:
-    """Return all that a split's values follow from.
+def identity(parts: Parts, split: str, trunk: str | None) -> dict[str, Any]:
+    """Return all that a split's values follow from, but where in the backbone they are.
 
     Args:
         parts: The run.
         split: `train`, `val` or `test`.
         trunk: Hash of the frozen tensors.
-        where: Which boundary of the backbone: how many stages, or layers, are meant.
     """
     model, data, backbone = parts.settings.model, parts.data, parts.task.classifier.backbone
     return {
@@ -237,7 +247,6 @@ def identity(parts: Parts, split: str, trunk: str | None, where: int) -> dict[st
         "libraries": [torch.__version__, torchvision.__version__, timm.__version__],
         "normalise": backbone.scale_and_shift(),
         "trunk": trunk,
-        "where": where,
         "model": [model.registry, model.name, model.stem, model.memory_format],
         "data": data.sources[split].identity(),
         "images": data.sizes[split],
@@ -247,13 +256,16 @@ def identity(parts: Parts, split: str, trunk: str | None, where: int) -> dict[st
 
 
 @torch.inference_mode()
-def _compute(parts: Parts, batches: Iterable[Batch], halves: Halves) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Pass images through the frozen part [N, ...]."""
+def _compute(parts: Parts, batches: Iterable[Batch], count: int, halves: Halves) -> NDArray[np.float32]:
+    """Pass N images through the frozen part [N, ...]."""
     backbone = parts.task.classifier.backbone.eval()
     before = folded(halves.before)
+    crossing, done = torch.empty(0), 0
     with parts.autocast():
-        rows = [
-            before(backbone.normalise(batch.image.to(parts.device))).float().cpu().contiguous()
-            for batch in batches
-        ]
-    return torch.cat(rows).numpy()
+        for batch in batches:
+            rows = before(backbone.normalise(batch.image.to(parts.device)))
+            if not done:
+                crossing = torch.empty(count, *rows.shape[1:])
+            crossing[done : done + len(rows)] = rows
+            done += len(rows)
+    return crossing.numpy()

@@ -38,8 +38,9 @@ def settle_batchnorm(parts: Parts) -> bool:
     if parts.settings.feature_cache == "off":
         settled = estimate()
     else:
-        follows_from = identity(parts, "train", parts.provenance.sha256, len(frozen))
-        settled = remember("batchnorm", {**follows_from, "estimated_from": BATCHNORM_IMAGES}, estimate)
+        follows_from = identity(parts, "train", parts.provenance.sha256)
+        follows_from |= {"layers": len(frozen), "estimated_from": BATCHNORM_IMAGES}
+        settled = remember("batchnorm", follows_from, estimate)
     for k, layer in enumerate(frozen):
         for name in _STATISTICS:
             getattr(layer, name).copy_(torch.from_numpy(settled[f"{name}.{k}"]))
