@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from xray_tl.cli import clean_exit
 from xray_tl.config import BenchConfig, conf_dir, register_schemas, typed_node
 from xray_tl.errors import InputError
 from xray_tl.files import write_text
+from xray_tl.identity import backbone_name
 from xray_tl.validation import check_values
 
 log = logging.getLogger(__name__)
@@ -86,10 +88,12 @@ def _measure(cfg: DictConfig) -> dict[str, Any]:
     effort = Effort(
         chosen.image_size, chosen.batch_size, chosen.latency_repeats, chosen.repeats, chosen.warm_up
     )
-    log.info("measuring %s", chosen.model.name)
-    return measure(chosen.model, effort, machine_for(device, precision)) | {
-        "image_size": chosen.image_size,
-        "batch_size": chosen.batch_size,
+    name = backbone_name(cfg)
+    log.info("measuring %s", name)
+    return {
+        "model": name,
+        **measure(chosen.model, effort, machine_for(device, precision)),
+        **asdict(effort),
         "environment": describe_environment(device, precision),
     }
 

@@ -151,9 +151,13 @@ def arm_hash(cfg: DictConfig) -> str:
 
 def arm(cfg: DictConfig) -> dict[str, str]:
     """Name the arm (treatment) that a run belongs to: backbone, freeze mode, weights as asked for."""
+    return {"model": backbone_name(cfg), "mode": str(cfg.mode.name), "weights": str(cfg.weights.source)}
+
+
+def backbone_name(cfg: DictConfig) -> str:
+    """Name a backbone: `resnet50`, or one of timm's `timm/resnet10t`."""
     registry, name = (str(OmegaConf.select(cfg, f"model.{key}")) for key in ("registry", "name"))
-    model = name if registry == name else f"{registry}/{name}"
-    return {"model": model, "mode": str(cfg.mode.name), "weights": str(cfg.weights.source)}
+    return name if registry == name else f"{registry}/{name}"
 
 
 def run_name(cfg: DictConfig) -> str:

@@ -17,18 +17,23 @@ from xray_tl.report.style import ARMS, CEILING, FAINT, figure_style
 
 TRADEOFF = "auroc_against_latency.png"
 
-_COLUMNS = {
+_INFERENCE = {
     "parameters_m": ("parameters, M", "{:.1f}"),
     "gmac": ("GMAC", "{:.2f}"),
     "latency_p50_ms": ("latency p50, ms", "{:.1f}"),
     "latency_p95_ms": ("p95", "{:.1f}"),
+    "latency_share": ("of limit", "{:.0%}"),
     "forward_images_s": ("images/s", "{:.1f}"),
     "forward_share": ("of limit", "{:.0%}"),
-    "train_finetune_images_s": ("finetune", "{:.1f}"),
-    "train_finetune_share": ("of limit ", "{:.0%}"),
-    "train_partial_images_s": ("partial (1)", "{:.1f}"),
-    "train_frozen_images_s": ("frozen", "{:.1f}"),
-    "train_finetune_peak_mb": ("peak, MB", "{:.0f}"),
+}
+_TRAINING = {
+    f"train_{mode}_{measure}": (title, form)
+    for mode, name in (("finetune", "finetune"), ("partial", "partial (1)"), ("frozen", "frozen"))
+    for measure, title, form in (
+        ("images_s", name, "{:.1f}"),
+        ("share", "of limit", "{:.0%}"),
+        ("peak_mb", "peak, MB", "{:.0f}"),
+    )
 }
 
 
@@ -39,17 +44,24 @@ def as_frame(measured: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def format_bench(frame: pd.DataFrame) -> str:
-    """Format the table for a terminal; below it what is the same in every row."""
-    text = pd.DataFrame({"model": frame["model"]})
-    for column, (title, form) in _COLUMNS.items():
-        text[title] = ["-" if pd.isna(value) else form.format(value) for value in frame[column]]
-    size, batch = frame["image_size"].iloc[0], frame["batch_size"].iloc[0]
+    """Format inference and training as two tables for a terminal; below them what all rows share."""
+    first = frame.iloc[0]
     return (
-        f"{text.to_string(index=False)}\n\n"
-        f"{size} px; latency of single images, the rest in batches of {batch}; training in images/s. "
-        f"Limit: {frame['gemm_gflops'].median():.0f} GFLOP/s, this machine's rate of a 2048 x 2048 matrix "
-        f"product. Generator: {frame['generator_images_s'].median():.0f} images/s."
+        f"{_table(frame, _INFERENCE)}\n\ntraining, images/s:\n{_table(frame, _TRAINING)}\n\n"
+        f"latency: median and 95th percentile of {first['latency_repeats']} passes after {first['warm_up']} "
+        f"warm-up passes, one image of {first['image_size']} px\n"
+        f"images/s: batches of {first['batch_size']}, median of {first['repeats']} after {first['warm_up']} "
+        f"warm-up batches; generator: {frame['generator_images_s'].median():.0f} images/s\n"
+        f"limit: {frame['gemm_gflops'].median():.0f} GFLOP/s, this machine's rate of a 2048 x 2048 matrix "
+        f"product"
     )
+
+
+def _table(frame: pd.DataFrame, columns: Mapping[str, tuple[str, str]]) -> str:
+    text = frame[["model"]].copy()
+    for column, (_, form) in columns.items():
+        text[column] = ["-" if pd.isna(value) else form.format(value) for value in frame[column]]
+    return text.to_string(index=False, header=["model", *(title for title, _ in columns.values())])
 
 
 def write_tradeoff(frame: pd.DataFrame, sweep: Path, folder: Path) -> Path:
