@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from pathlib import Path
 
 import lightning
 import torch
@@ -27,10 +28,10 @@ Pair = tuple[Tensor, Tensor]
 class Classifier(lightning.LightningModule):
     """A torchvision network with one logit."""
 
-    def __init__(self, model: str, mode: str) -> None:
+    def __init__(self, model: str, mode: str, weights: Path | None) -> None:
         super().__init__()
         self.mode = mode
-        self.net, self.trained = build(model, mode)
+        self.net, self.trained = build(model, mode, weights)
         self.auroc = nn.ModuleDict({"val": BinaryAUROC(), "test": BinaryAUROC()})
 
     def on_train_epoch_start(self) -> None:
@@ -85,7 +86,9 @@ def main() -> None:
                 num_sanity_val_steps=0,
                 callbacks=[ModelCheckpoint(folder, monitor="val_auroc", mode="max")],
             )
-            trainer.fit(Classifier(options.model, options.mode), loaders["train"], loaders["val"])
+            trainer.fit(
+                Classifier(options.model, options.mode, options.weights), loaders["train"], loaders["val"]
+            )
             trainer.test(dataloaders=loaders["test"], ckpt_path="best", verbose=False, weights_only=True)
         print(f"seed {seed}: test AUROC {float(trainer.callback_metrics['test_auroc']):.3f}")
 

@@ -8,6 +8,7 @@ The same radiographs, batches, epochs and optimizer as the project's run with th
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
 from sklearn.metrics import roc_auc_score
@@ -31,9 +32,11 @@ def load(split: str, count: int, size: int) -> tuple[Tensor, Tensor]:
     return (image - MEAN) / STD, torch.cat([part.label for part in drawn])[:, None].float()
 
 
-def build(model: str, mode: str) -> tuple[nn.Module, list[nn.Parameter]]:
+def build(model: str, mode: str, weights: Path | None = None) -> tuple[nn.Module, list[nn.Parameter]]:
     """Return a network with one logit, and what of it trains."""
     net = models.get_model(model, weights=None)
+    if weights is not None:
+        net.load_state_dict(torch.load(weights, weights_only=True))
     if isinstance(net, models.VGG):
         net.classifier[6] = head = nn.Linear(4096, 1)
         last = [*net.classifier[3].parameters()]
@@ -72,6 +75,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mode", default="frozen", choices=["frozen", "partial", "finetune"])
     for name, value in {"image-size": 128, "train": 800, "val": 200, "test": 400, "epochs": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--weights", type=Path, help="a state_dict of the whole network")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=5)
     return parser.parse_args()
@@ -85,7 +89,7 @@ def main() -> None:
     data = {split: load(split, count, options.image_size) for split, count in sizes.items()}
     for seed in range(options.seeds):
         torch.manual_seed(seed)
-        net, trained = build(options.model, options.mode)
+        net, trained = build(options.model, options.mode, options.weights)
         optimizer = torch.optim.AdamW(trained, lr=1e-3, fused=True)
         image, label = data["train"]
         best, best_state = -1.0, net.state_dict()

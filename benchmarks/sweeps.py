@@ -5,8 +5,9 @@
 
 Commands alternate, A B A B, each in a process of its own with an empty cache: rendering, imports and the
 project's tables and report are part of its time. A plain script that does the same for every seed is run with
-one seed and with none, and its time for five follows: VGG16 would take an hour a pair. Printed: seconds, each
-pair's ratio, the median, the machine's rate of a matrix product. Quiet the machine.
+one seed and with none, and its time for five follows: VGG16 would take an hour a pair. Where a trunk stays
+frozen both start from one file of weights, so that neither has BatchNorm statistics to find first. Printed:
+seconds, each pair's ratio, the median, the machine's rate of a matrix product. Quiet the machine.
 """
 
 from __future__ import annotations
@@ -20,45 +21,61 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
+from torchvision import models
+
 HERE = Path(__file__).resolve().parent
-OURS = (sys.executable, "-m", "xray_tl.train", "-m", "weights=random", "trainer=cpu", "logger=none")
+OURS = (sys.executable, "-m", "xray_tl.train", "-m", "trainer=cpu", "logger=none")
+RANDOM = (*OURS, "weights=random")
+WEIGHTS = "WEIGHTS"
+GIVEN = (*OURS, "weights=file", f"weights.path={WEIGHTS}")
 PLAIN = (sys.executable, str(HERE / "plain_torch.py"))
 LIGHTNING = (sys.executable, str(HERE / "plain_lightning.py"))
 SEEDS_5, SEEDS_50 = "seed=" + ",".join(map(str, range(5))), "seed=" + ",".join(map(str, range(50)))
 SMALL = ("data.image_size=64", "data.n_train=128", "data.n_val=50", "data.n_test=50", "trainer.max_epochs=2")
 PAIRS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "frozen-resnet50": (
-        (*OURS, "model=resnet50", "mode=frozen", SEEDS_5),
-        (*PLAIN, "--model", "resnet50", "--mode", "frozen"),
+        (*GIVEN, "model=resnet50", "mode=frozen", SEEDS_5),
+        (*PLAIN, "--model", "resnet50", "--mode", "frozen", "--weights", WEIGHTS),
     ),
     "frozen-vgg16": (
-        (*OURS, "model=vgg16", "mode=frozen", SEEDS_5),
-        (*PLAIN, "--model", "vgg16", "--mode", "frozen"),
+        (*GIVEN, "model=vgg16", "mode=frozen", SEEDS_5),
+        (*PLAIN, "--model", "vgg16", "--mode", "frozen", "--weights", WEIGHTS),
     ),
     "partial-resnet50": (
-        (*OURS, "model=resnet50", "mode=partial", "seed=0"),
-        (*PLAIN, "--model", "resnet50", "--mode", "partial", "--seeds", "1"),
+        (*GIVEN, "model=resnet50", "mode=partial", "seed=0"),
+        (*PLAIN, "--model", "resnet50", "--mode", "partial", "--seeds", "1", "--weights", WEIGHTS),
     ),
     "partial-resnet50-lightning": (
-        (*OURS, "model=resnet50", "mode=partial", "seed=0"),
-        (*LIGHTNING, "--model", "resnet50", "--mode", "partial", "--seeds", "1"),
+        (*GIVEN, "model=resnet50", "mode=partial", "seed=0"),
+        (*LIGHTNING, "--model", "resnet50", "--mode", "partial", "--seeds", "1", "--weights", WEIGHTS),
     ),
     "finetune-resnet50-lightning": (
-        (*OURS, "model=resnet50", "mode=finetune", "seed=0", "data.image_size=64", "data.n_train=400"),
+        (*RANDOM, "model=resnet50", "mode=finetune", "seed=0", "data.image_size=64", "data.n_train=400"),
         (*LIGHTNING, "--mode", "finetune", "--seeds", "1", "--image-size", "64", "--train", "400"),
     ),
     "parallel": (
-        (*OURS, "model=resnet50", "mode=finetune", "seed=0,1,2,3", *SMALL, "hydra/launcher=parallel"),
-        (*OURS, "model=resnet50", "mode=finetune", "seed=0,1,2,3", *SMALL),
+        (*RANDOM, "model=resnet50", "mode=finetune", "seed=0,1,2,3", *SMALL, "hydra/launcher=parallel"),
+        (*RANDOM, "model=resnet50", "mode=finetune", "seed=0,1,2,3", *SMALL),
     ),
     "seeds-5-to-50": (
-        (*OURS, "model=resnet50", "mode=frozen", SEEDS_5),
-        (*OURS, "model=resnet50", "mode=frozen", SEEDS_50),
+        (*RANDOM, "model=resnet50", "mode=frozen", SEEDS_5),
+        (*RANDOM, "model=resnet50", "mode=frozen", SEEDS_50),
     ),
 }
 """Name -> commands A and B; the ratio is B's time over A's."""
 FIVE_SEEDS = ("frozen-resnet50", "frozen-vgg16")
 """Pairs whose B takes the seeds one after the other, each like the first."""
+
+
+def write_weights(model: str, file: Path) -> None:
+    """Write the weights of a random network that has seen random images."""
+    torch.manual_seed(0)
+    net = models.get_model(model, weights=None)
+    net.train()
+    with torch.no_grad():
+        net(torch.randn(32, 3, 64, 64))
+    torch.save(net.state_dict(), file)
 
 
 def seconds(command: tuple[str, ...]) -> float:
@@ -92,12 +109,20 @@ def main() -> None:
     parser.add_argument("name", choices=PAIRS)
     parser.add_argument("--pairs", type=int, default=5)
     options = parser.parse_args()
-    a, b = PAIRS[options.name]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "weights.pt"
+        write_weights("vgg16" if "vgg16" in options.name else "resnet50", file)
+        time_pairs(options.name, options.pairs, file)
+
+
+def time_pairs(name: str, pairs: int, weights: Path) -> None:
+    """Run both commands in turn and print their times."""
+    a, b = (tuple(part.replace(WEIGHTS, str(weights)) for part in command) for command in PAIRS[name])
     ratios = []
-    time_b = seconds_for_five if options.name in FIVE_SEEDS else seconds
+    time_b = seconds_for_five if name in FIVE_SEEDS else seconds
     rate, load = gemm_rate(), os.getloadavg()[0]
-    print(f"{options.name}: load average before {load:.2f}, matrix product {rate:.0f} GFLOP/s", flush=True)
-    for _ in range(options.pairs):
+    print(f"{name}: load average before {load:.2f}, matrix product {rate:.0f} GFLOP/s", flush=True)
+    for _ in range(pairs):
         first, second = seconds(a), time_b(b)
         ratios.append(second / first)
         print(f"A {first:.1f} s, B {second:.1f} s, B/A {second / first:.2f}", flush=True)

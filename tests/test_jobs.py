@@ -1,24 +1,39 @@
-"""Jobs side by side: counted, told about, and none lost with another."""
+"""Jobs side by side: each on its own cores, told about, and none lost with another."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tests.conftest import compose_config
 from xray_tl import jobs
-from xray_tl.errors import InputError
-from xray_tl.jobs import Progress, Workers, count_jobs, jobs_at_once
+from xray_tl.data.processes import cores, own_cores
+from xray_tl.jobs import Workers
+from xray_tl.records import write_record
 
 SLOW_S = 30.0
 """How long a job takes that must not come to its end."""
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "formatters": {"simple": {"format": "%(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "simple"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}
+
+pinned = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(own_cores()) < 2, reason="needs two cores and a way to choose"
+)
 
 
 def stand_in(cfg: DictConfig, folder: Path, logging_config: dict[str, object]) -> str | None:
@@ -35,12 +50,12 @@ def stand_in(cfg: DictConfig, folder: Path, logging_config: dict[str, object]) -
 
 
 def stand_in_for_weights(
-    cfg: DictConfig, folder: Path, logging_config: dict[str, object], cores: int, share: int
+    cfg: DictConfig, folder: Path, logging_config: dict[str, object], present: list[int]
 ) -> str | None:
     """Note that weights were made, and what was there by then."""
     jobs_ended = sorted(path.name for path in folder.parent.glob("*.ended"))
     with (folder.parent / "made").open("a") as notes:
-        notes.write(f"{cfg.model.name} {cores} {share} {jobs_ended}\n")
+        notes.write(f"{cfg.model.name} {len(present)} {jobs_ended}\n")
     return "cannot be had" if cfg.model.name == "vgg16" else None
 
 
@@ -49,24 +64,45 @@ def note_end(cfg: DictConfig, folder: Path, logging_config: dict[str, object]) -
     folder.with_suffix(".ended").touch()
 
 
+def meet(cfg: DictConfig, folder: Path, logging_config: dict[str, object]) -> str | None:
+    """Tell of the cores of this job, once the other one of its name runs too."""
+    if folder.name == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    folder.touch()
+    start = time.monotonic()
+    while len(list(folder.parent.glob(f"{folder.stem}.*"))) < 2:
+        assert time.monotonic() - start < SLOW_S
+        time.sleep(0.02)
+    return json.dumps([own_cores(), cores(), os.environ["OMP_NUM_THREADS"], os.getpid()])
+
+
+def do_all(workers: Workers) -> dict[str, str | None]:
+    """Do the jobs of a pool; return what each gave back."""
+    ended: dict[str, str | None] = {}
+    workers.wait(lambda name, failure: ended.update({name: failure}))
+    return ended
+
+
 def test_weights_that_jobs_would_wait_for_are_made_first_on_all_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(jobs, "_work", note_end)
     monkeypatch.setattr(jobs, "_make_weights", stand_in_for_weights)
-    monkeypatch.setattr(jobs, "_cores", lambda: 6)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("MKL_NUM_THREADS", "1")
+    monkeypatch.setattr(jobs, "own_cores", lambda: list(range(6)))
     workers = Workers(2)
     arms = [("vgg16", "source"), ("resnet50", "auto"), ("resnet50", "auto"), ("resnet18", "random")]
-    for number, (model, source) in enumerate(arms):
+    done, refused = ("densenet121", "source"), ("vgg13", "source")
+    for number, (model, source) in enumerate([*arms, done, refused]):
         cfg = {"model": {"name": model}, "weights": {"source": source}, "trainer": {}, "seed": number}
         workers.submit(OmegaConf.create(cfg), tmp_path / f"{number}", {})
-    ended: dict[str, str | None] = {}
+    for number in (1, 4):
+        write_record(tmp_path / f"{number}", {"status": "complete"})
+    (tmp_path / "5").mkdir()
+    (tmp_path / "5" / "record.json").write_text("{")
     workers.prepare()
-    workers.wait(lambda name, failure: ended.update({name: failure}))
-    assert ended == dict.fromkeys("0123"), "what cannot be made is for its own job to say"
-    assert (tmp_path / "made").read_text() == "vgg16 6 3 []\nresnet50 6 3 []\n"
+    assert do_all(workers) == dict.fromkeys("012345"), "what cannot be made is for its own job to say"
+    made = (tmp_path / "made").read_text()
+    assert made == "vgg16 6 []\nresnet50 6 []\n", "none for jobs that have nothing to do"
 
 
 def test_the_first_job_of_every_arm_and_data_set_comes_first() -> None:
@@ -90,14 +126,11 @@ def test_the_first_job_of_every_arm_and_data_set_comes_first() -> None:
 
 def test_a_killed_process_costs_its_own_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "_work", stand_in)
-    monkeypatch.setattr(jobs, "_cores", lambda: 6)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("MKL_NUM_THREADS", "1")
+    monkeypatch.setattr(jobs, "own_cores", lambda: list(range(6)))
     workers = Workers(2)
     for name in ("killed", "good", "refused", "broken", "also good", "threads"):
         workers.submit(OmegaConf.create(), Path(name), {})
-    ended: dict[str, str | None] = {}
-    workers.wait(lambda name, failure: ended.update({name: failure}))
+    ended = do_all(workers)
     assert ended["good"] is None
     assert ended["also good"] is None
     assert "was killed, out of memory perhaps" in str(ended["killed"])
@@ -108,8 +141,6 @@ def test_a_killed_process_costs_its_own_job(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_ctrl_c_stops_every_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(jobs, "_work", stand_in)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("MKL_NUM_THREADS", "1")
     workers = Workers(1)
     for name in ("good", str(tmp_path / "slow"), "also good"):
         workers.submit(OmegaConf.create(), Path(name), {})
@@ -150,68 +181,93 @@ def test_a_terminated_sweep_leaves_no_process(tmp_path: Path, subprocess_env: di
 
 
 @pytest.mark.parametrize(
-    ("params", "task"),
+    ("present", "at_once", "expected"),
     [
-        ({}, ["seed=0,1,2", "mode=frozen"]),
-        ({"arm": "a,b", "seed": "0,1,2"}, ["study=quick"]),
-        ({"arm": "a,b", "seed": "0,1,2"}, ["seed=5", "data.d0=range(10,30,10)"]),
-        (None, []),
+        ([0, 1], 2, [[0], [1]]),
+        ([2, 3, 8, 9], 2, [[2, 3], [8, 9]]),
+        (list(range(7)), 3, [[0, 1], [2, 3], [4, 5, 6]]),
+        ([0, 1], 4, [[0], [1]]),
+        ([5], 1, [[5]]),
     ],
 )
-def test_jobs_are_counted_as_hydra_makes_them(params: dict[str, str] | None, task: list[str]) -> None:
-    target = f"{BasicSweeper.__module__}.BasicSweeper"
-    config = OmegaConf.create(
-        {"hydra": {"sweeper": {"_target_": target, "params": params}, "overrides": {"task": task}}}
-    )
-    lines = [f"{key}={value}" for key, value in (params or {}).items()] + task
-    (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(lines), None)
-    assert count_jobs(config) == len(batch)
-    config.hydra.sweeper._target_ = "another.Sweeper"
-    assert count_jobs(config) is None
-
-
-def test_a_glob_is_not_counted_and_does_not_stop_the_sweep() -> None:
-    target = f"{BasicSweeper.__module__}.BasicSweeper"
-    sweep = {"sweeper": {"_target_": target, "params": None}, "overrides": {"task": ["mode=glob(*)"]}}
-    assert count_jobs(OmegaConf.create({"hydra": sweep})) is None
-
-
-def test_progress_names_done_failed_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter((0.0, 60.0, 120.0, 180.0, 240.0))
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
-    progress = Progress(4, at_once=2)
-    assert progress.job_ended(failed=False) == "sweep: 1 of 4 jobs done, 2 running, about 3 min left"
-    second = "sweep: 2 of 4 jobs done, 1 of them failed, 2 running, about 2 min left"
-    assert progress.job_ended(failed=True) == second
-    third = "sweep: 3 of 4 jobs done, 1 of them failed, 1 running, about 60 s left"
-    assert progress.job_ended(failed=False) == third
-    assert progress.job_ended(failed=False) == "sweep: 4 of 4 jobs done, 1 of them failed"
-    clock = iter((0.0, 0.1, 60.0))
-    resumed = Progress(4)
-    assert resumed.job_ended(failed=False) == "sweep: 1 of 4 jobs done", "it was complete already"
-    assert resumed.job_ended(failed=False) == "sweep: 2 of 4 jobs done, about 2 min left"
-    clock = iter((0.0, 60.0, 60.3))
-    together = Progress(10, at_once=2)
-    together.job_ended(failed=False)
-    assert together.job_ended(failed=False) == ("sweep: 2 of 10 jobs done, 2 running, about 4 min left")
-    clock = iter((0.0, 60.0))
-    assert Progress(None).job_ended(failed=False) == "sweep: 1 of ? jobs done"
-
-
-@pytest.mark.parametrize(
-    ("cores", "memory", "accelerated", "expected"),
-    [(1, 64, False, 1), (2, 24, False, 2), (16, 24, False, 6), (4, 2, False, 1), (16, 512, True, 1)],
-)
-def test_auto_is_one_job_a_core_as_far_as_memory_lasts(
-    monkeypatch: pytest.MonkeyPatch, cores: int, memory: float, accelerated: bool, expected: int
+def test_cores_are_divided_among_neighbours_and_none_is_shared(
+    present: list[int], at_once: int, expected: list[list[int]]
 ) -> None:
-    for name, value in {"_cores": cores, "_memory_gb": memory, "_accelerated": accelerated}.items():
-        monkeypatch.setattr(jobs, name, lambda value=value: value)
-    assert jobs_at_once("auto") == expected
-    assert jobs_at_once(3) == 3
+    assert jobs.core_groups(present, at_once) == expected
 
 
-@pytest.mark.parametrize("asked", [0, -1, "many", 1.5])
-def test_a_wrong_number_of_jobs_is_refused(asked: int | str) -> None:
-    with pytest.raises(InputError, match=r"hydra\.callbacks\.summary\.jobs=.* auto or a number from 1"):
-        jobs_at_once(asked)
+@pinned
+def test_jobs_run_on_cores_of_their_own_which_a_replacement_takes_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second = own_cores()[:2]
+    monkeypatch.setattr(jobs, "_work", meet)
+    monkeypatch.setattr(jobs, "own_cores", lambda: [first, second])
+    environment, here = dict(os.environ), own_cores()
+    workers = Workers(2)
+    for name in ("before.a", "before.b", "killed", "after.a", "after.b"):
+        workers.submit(OmegaConf.create(), tmp_path / name, {})
+    ended = do_all(workers)
+    assert "was killed" in str(ended["killed"])
+    told = {name: json.loads(str(ended[name])) for name in ended if name != "killed"}
+    for when in ("before", "after"):
+        a, b = told[f"{when}.a"], told[f"{when}.b"]
+        assert sorted([a[0], b[0]]) == [[first], [second]]
+        assert (a[1:3], b[1:3]) == ([1, "1"], [1, "1"]), "threads and decoding processes follow"
+    assert len({pid for *_, pid in told.values()}) == 3, "one was replaced"
+    assert dict(os.environ) == environment, "the report has all cores"
+    assert own_cores() == here
+
+
+def test_a_process_that_finds_no_free_group_works_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(jobs, "TRIES", 2)
+    monkeypatch.setattr(jobs, "_held", [])
+    groups = [[0], [1, 2]]
+    assert [jobs._free_group(tmp_path, groups) for _ in range(3)] == [[0], [1, 2], [0]]
+    (tmp_path / "file").touch()
+    assert jobs._free_group(tmp_path / "file", groups) == [0], "there is no place for locks"
+
+
+@pinned
+def test_weights_are_made_on_all_cores_to_which_no_thread_keeps() -> None:
+    everywhere, group, threads = own_cores(), own_cores()[:1], torch.get_num_threads()
+    end = threading.Event()
+    jobs._pin(group)
+    try:
+        with jobs._on(everywhere):
+            assert own_cores() == everywhere
+            assert torch.get_num_threads() == len(everywhere)
+            started = threading.Thread(target=end.wait)
+            started.start()
+        assert own_cores() == group
+        assert sorted(os.sched_getaffinity(started.native_id or 0)) == group
+        assert torch.get_num_threads() == threads
+    finally:
+        end.set()
+        jobs._pin(everywhere)
+
+
+@pinned
+def test_a_job_has_the_threads_of_its_group_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    tiny: Callable[..., DictConfig],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """One that ends soon after its threads are set: its weights are not there."""
+    monkeypatch.setattr(jobs, "own_cores", lambda: own_cores()[:2])
+    workers = Workers(2)
+    cfg = tiny("trainer.threads=2", "weights=file", f"weights.path={tmp_path / 'nowhere'}")
+    workers.submit(cfg, tmp_path / "run", LOGGING)
+    assert "nowhere" in str(do_all(workers)["run"])
+    assert (
+        "run: trainer.threads=2, but jobs run side by side: this one gets its share, 1"
+        in capfd.readouterr().err
+    )
+
+
+def test_jobs_import_no_torch_before_a_process_knows_its_threads(subprocess_env: dict[str, str]) -> None:
+    code = "import sys, xray_tl.jobs; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=subprocess_env).returncode == 0

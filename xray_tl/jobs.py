@@ -1,8 +1,9 @@
 """Jobs of a sweep: one after the other in this process, or side by side in several; no torch.
 
 Hydra's own launcher hands out the jobs. With `hydra/launcher=parallel` they only queue here, for processes
-that do one job after another each, so that imports are paid once a process. A process that is killed costs
-its own job: another takes its place. Source weights that jobs would wait for are made first, on all cores.
+that do one job after another each, so that imports are paid once a process, on a group of cores of its own.
+A process that is killed costs its own job: another takes its place and its cores. Source weights that jobs
+would wait for are made first, on all cores.
 """
 
 from __future__ import annotations
@@ -14,26 +15,27 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, as_completed
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob
+from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 from pebble import ProcessExpired, ProcessPool
 
+from xray_tl.data.processes import cores, own_cores
 from xray_tl.errors import FolderError, InputError, RunError
 from xray_tl.identity import arm_hash
+from xray_tl.runfolder import claim
 
 log = logging.getLogger(__name__)
 
-MEMORY_PER_JOB_GB = 4.0
-"""What a fine-tuned VGG16 takes, the largest of the registered backbones' needs at 224 px."""
-
-SKIPPED_S = 1.0
-"""Jobs that end sooner after each other, before any other, were complete already: they say nothing."""
+TRIES = 200
+"""How often a process looks for a free group, 50 ms apart: what a killed job has started takes 5 s to end."""
 
 Report = Callable[[str, str | None], None]
 Job = tuple[DictConfig, Path, dict[str, Any]]
@@ -65,22 +67,27 @@ def do_job(cfg: DictConfig, folder: Path) -> str | None:
 
 
 class Workers:
-    """Processes that do jobs side by side, on threads of their own.
+    """Processes that do jobs side by side, each on a group of cores of its own.
 
     Args:
-        jobs: How many at once.
+        jobs: How many at once: no more than there are cores.
     """
 
     def __init__(self, jobs: int) -> None:
-        self._threads = threads = max(1, _cores() // jobs)
-        # Read when a process imports torch: more threads than cores make each step several times as long.
-        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
-        self._pool = ProcessPool(jobs, context=multiprocessing.get_context("spawn"))
+        groups = core_groups(own_cores(), jobs)
+        self._locks = TemporaryDirectory(prefix="xray_tl-", ignore_cleanup_errors=True)
+        self._pool = ProcessPool(
+            len(groups),
+            initializer=_take_group,
+            initargs=(Path(self._locks.name), groups),
+            context=multiprocessing.get_context("spawn"),
+        )
         self._queue: list[Job] = []
         atexit.register(self._stop)  # before the interpreter waits for its children
         # As Ctrl-C: no process is left behind.
         self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        log.info("%d jobs side by side, %d threads each", jobs, threads)
+        threads = " or ".join(map(str, sorted({len(group) for group in groups})))
+        log.info("%d jobs side by side, %s threads each", len(groups), threads)
 
     def submit(self, cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> None:
         """Queue a job."""
@@ -102,9 +109,7 @@ class Workers:
             self._stop()
             raise
         finally:
-            self._pool.close()  # type: ignore[no-untyped-call]
-            self._pool.join()
-            signal.signal(signal.SIGTERM, self._before)
+            self._close()
 
     def prepare(self) -> None:
         """Make the source weights that jobs would wait for, one backbone after the other on all cores.
@@ -112,24 +117,82 @@ class Workers:
         Raises:
             KeyboardInterrupt: All processes are stopped first; what was being made can go on.
         """
-        kinds = {
-            OmegaConf.to_yaml(OmegaConf.masked_copy(job[0], ["model", "weights", "trainer"])): job
-            for job in reversed(self._queue)
-            if OmegaConf.select(job[0], "weights.source") in ("auto", "source")
-        }
+        kinds: dict[str, Job] = {}
+        for job in self._queue:
+            kind = OmegaConf.to_yaml(OmegaConf.masked_copy(job[0], ["model", "weights", "trainer"]))
+            source = OmegaConf.select(job[0], "weights.source")
+            if kind not in kinds and source in ("auto", "source") and _will_train(job):
+                kinds[kind] = job
         try:
-            for job in reversed(kinds.values()):
-                failure = _failure(self._pool.schedule(_make_weights, args=(*job, _cores(), self._threads)))
+            for job in kinds.values():
+                failure = _failure(self._pool.schedule(_make_weights, args=(*job, own_cores())))
                 if failure is not None:  # its jobs will say so too
                     log.info("source weights of %s were not made first: %s", job[1].name, failure)
         except KeyboardInterrupt:
             self._stop()
-            self._pool.join()
-            signal.signal(signal.SIGTERM, self._before)
+            self._close()
             raise
 
     def _stop(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble types its pools only in part
+
+    def _close(self) -> None:
+        self._pool.close()  # type: ignore[no-untyped-call]
+        self._pool.join()
+        self._locks.cleanup()
+        signal.signal(signal.SIGTERM, self._before)
+
+
+def core_groups(present: list[int], jobs: int) -> list[list[int]]:
+    """Divide cores among jobs, and jobs no further than there are cores: neighbours, as evenly as can be."""
+    jobs = min(jobs, len(present))
+    ends = [len(present) * number // jobs for number in range(jobs + 1)]
+    return [present[first:end] for first, end in pairwise(ends)]
+
+
+_held: list[FileLock] = []
+"""What says that this process has its group of cores: the system lets go of it when the process dies."""
+
+
+def _take_group(folder: Path, groups: list[list[int]]) -> None:
+    """Hold a free group of cores, for this process and those that it starts."""
+    group = _free_group(folder, groups)
+    # Read when a process imports torch: more threads than cores make each step several times as long.
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(len(group))
+    _pin(group)
+
+
+def _free_group(folder: Path, groups: list[list[int]]) -> list[int]:
+    """Lock the first group that no process holds; where none can be locked, share a smallest one."""
+    for _ in range(TRIES):
+        for number, group in enumerate(groups):
+            lock = FileLock(folder / str(number), timeout=0)
+            with suppress(OSError, NotImplementedError):  # held, or a file system without locks
+                lock.acquire()
+                _held.append(lock)
+                return group
+        time.sleep(0.05)
+    return groups[0]
+
+
+def _pin(group: list[int]) -> None:
+    """Keep all threads of this process to these cores, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    threads = Path("/proc/self/task")
+    for thread in [int(entry.name) for entry in threads.iterdir()] if threads.is_dir() else [0]:
+        with suppress(OSError):  # it has ended, or the cores are taken away
+            os.sched_setaffinity(thread, group)
+
+
+def _will_train(job: Job) -> bool:
+    """Tell whether a job has something to do: its run is not complete, and its folder can be claimed."""
+    cfg, folder, _ = job
+    try:
+        with claim(folder, cfg) as complete:
+            return complete is None
+    except FolderError:  # the job will say so
+        return False
 
 
 def in_turn(jobs: list[Job]) -> list[Job]:
@@ -147,28 +210,42 @@ def in_turn(jobs: list[Job]) -> list[Job]:
 
 
 def _work(cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> str | None:
-    """Do one job in a process of its own."""
+    """Do one job in a process of its own, on no more threads than that has cores."""
     _set_up(logging_config, f"{folder.name}: ")
+    from xray_tl.training.device import limit_threads
+
+    limit_threads(cores())
     return do_job(cfg, folder)
 
 
 def _make_weights(
-    cfg: DictConfig, folder: Path, logging_config: dict[str, Any], cores: int, share: int
+    cfg: DictConfig, folder: Path, logging_config: dict[str, Any], present: list[int]
 ) -> str | None:
     """Make the source weights that a job asks for, if it does, while no other job runs."""
     _set_up(logging_config, "")
-    import torch
-
     from xray_tl.training.run import prepare
 
-    torch.set_num_threads(cores)
     try:
-        prepare(cfg)
+        with _on(present):
+            prepare(cfg)
     except (InputError, RunError) as error:
         return str(error)
-    finally:
-        torch.set_num_threads(share)
     return None
+
+
+@contextmanager
+def _on(present: list[int]) -> Iterator[None]:
+    """Compute on other cores than this process's group, a thread each."""
+    import torch
+
+    group, threads = own_cores(), torch.get_num_threads()
+    _pin(present)
+    torch.set_num_threads(len(present))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _pin(group)
 
 
 def _set_up(logging_config: dict[str, Any], prefix: str) -> None:
@@ -198,96 +275,3 @@ def _failure(future: Future[str | None]) -> str | None:
             )
         return f"its process ended with exit code {code}"
     return f"{type(error).__name__}: {error}"
-
-
-def jobs_at_once(asked: int | str) -> int:
-    """Return how many jobs run side by side: as asked, or for `auto` one a core as far as memory lasts.
-
-    On an accelerator `auto` is one: what several would take of its memory is not known.
-
-    Raises:
-        InputError: It is neither `auto` nor a number from 1.
-    """
-    if asked == "auto":
-        if _accelerated():
-            return 1
-        return max(1, min(_cores(), int(_memory_gb() // MEMORY_PER_JOB_GB)))
-    if isinstance(asked, int) and asked >= 1:
-        return asked
-    raise InputError(f"hydra.callbacks.summary.jobs={asked} is not valid: choose auto or a number from 1")
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _accelerated() -> bool:
-    import torch
-
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
-def _memory_gb() -> float:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (AttributeError, ValueError, OSError):  # not on this system
-        return MEMORY_PER_JOB_GB
-
-
-def count_jobs(config: DictConfig) -> int | None:
-    """Return how many jobs a sweep has; `None` where that shows only as it goes."""
-    sweeper = config.hydra.sweeper
-    if not str(sweeper.get("_target_")).endswith("BasicSweeper"):
-        return None
-    lines = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-    values = {}
-    for override in OverridesParser.create().parse_overrides([*lines, *config.hydra.overrides.task]):
-        if isinstance(override.value(), Glob):  # Hydra alone knows what it stands for
-            return None
-        sweep = override.is_discrete_sweep()
-        values[override.get_key_element()] = len(list(override.sweep_string_iterator())) if sweep else 1
-    total = 1
-    for count in values.values():
-        total *= count
-    return total
-
-
-class Progress:
-    """Says after each job how far a sweep is, and how much time is left.
-
-    Args:
-        total: How many jobs there are, if it is known.
-        at_once: How many of them run side by side.
-    """
-
-    def __init__(self, total: int | None, at_once: int = 1) -> None:
-        self.total, self.at_once = total, at_once
-        self.done, self.failed = 0, 0
-        self._worked = 0
-        self._start = self._last = time.monotonic()
-
-    def job_ended(self, *, failed: bool) -> str:
-        """Count a job; return the line to show."""
-        now = time.monotonic()
-        self.done += 1
-        self.failed += failed
-        self._worked += bool(self._worked) or now - self._last >= SKIPPED_S
-        self._last = now
-        parts = [f"{self.done} of {self.total or '?'} jobs done"]
-        if self.failed:
-            parts.append(f"{self.failed} of them failed")
-        if self.total and self.total > self.done:
-            left = self.total - self.done
-            if self.at_once > 1:
-                parts.append(f"{min(left, self.at_once)} running")
-            if self._worked:
-                parts.append(f"about {_span((now - self._start) / self._worked * left)} left")
-        return "sweep: " + ", ".join(parts)
-
-
-def _span(seconds: float) -> str:
-    """Round a time to what a reader needs: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 from xray_tl.cli import INTERRUPTED
 from xray_tl.errors import InputError, RunError
 from xray_tl.identity import UNNAMED, run_name
-from xray_tl.jobs import Progress, Workers, count_jobs, jobs_at_once
+from xray_tl.jobs import Workers
+from xray_tl.progress import Progress, count_jobs, jobs_at_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,14 +41,14 @@ class SweepSummary(Callback):
         self.progress = Progress(None)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
-        """Count the jobs, and start processes for them if they are to run side by side."""
+        """Count the jobs, and start processes for them unless they run one by one in this one."""
         global workers
         at_once = 1
         try:
             at_once = jobs_at_once(self.jobs)
         except InputError as error:
             sys.exit(f"error: {error}")
-        workers = Workers(at_once) if at_once > 1 else None
+        workers = Workers(at_once) if self.jobs != 1 else None  # a job that is killed costs itself
         self.progress = Progress(count_jobs(config), at_once)
         compose_once(GlobalHydra.instance().config_loader())
 

@@ -94,7 +94,8 @@ class TrainerConfig:
         early_stopping: Stop after this many epochs without a better validation AUROC; `None` never does.
         reestimate_batchnorm: Re-estimate the statistics of trained BatchNorm layers on the training images
             before evaluation.
-        threads: CPU threads; `None` leaves torch's choice.
+        threads: CPU threads, at most a job's share of the cores where jobs run side by side; `None` leaves
+            torch's choice.
         progress_bar: Show a progress bar where stderr is a terminal.
     """
 

@@ -15,9 +15,16 @@ FEW = 24
 """So many files are decoded faster here than processes start."""
 
 
+def own_cores() -> list[int]:
+    """Name the cores that this process may run on, by their numbers."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def cores() -> int:
     """Count the cores that this process may use: its share of them, where jobs run side by side."""
-    present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    present = len(own_cores())
     share = os.environ.get("OMP_NUM_THREADS", "")
     return min(present, int(share)) if share.isdecimal() and int(share) else present
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import subprocess
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,14 @@ import torch
 import xray_tl
 from xray_tl.config import TrainerConfig
 from xray_tl.errors import InputError
+
+log = logging.getLogger(__name__)
+
+_own: int | None = None
+"""The process's own number of CPU threads, while a run has another."""
+
+_share: int | None = None
+"""How many CPU threads a run may have at most, where jobs run side by side."""
 
 
 def choose_device(accelerator: str) -> torch.device:
@@ -50,10 +60,32 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
     return nullcontext()
 
 
+def limit_threads(share: int) -> None:
+    """Let no run of this process have more CPU threads than its share."""
+    global _share
+    _share = share
+
+
 def set_threads(config: TrainerConfig) -> None:
-    """Set the number of CPU threads, where the configuration does."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    """Set the CPU threads that are configured, a share of the cores at most; else the process's own again."""
+    global _own
+    if config.threads is None:
+        if _own is not None:
+            torch.set_num_threads(_own)
+        _own = None
+        return
+    if _own is None:
+        _own = torch.get_num_threads()
+    threads = min(config.threads, _share or config.threads)
+    if threads < config.threads:
+        _warn_of_share(config.threads, threads)
+    torch.set_num_threads(threads)
+
+
+@cache
+def _warn_of_share(asked: int, share: int) -> None:
+    """Say once a process that a run gets fewer threads than it asks for."""
+    log.warning("trainer.threads=%d, but jobs run side by side: this one gets its share, %d", asked, share)
 
 
 def describe_environment(device: torch.device, precision: str) -> dict[str, Any]:
