@@ -5,7 +5,10 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +19,10 @@ from filelock import FileLock
 from safetensors import SafetensorError
 
 from xray_tl import cache as cache_module
-from xray_tl.cache import Arrays, cache_folder, remember
+from xray_tl.cache import KINDS, Arrays, cache_folder, remember
 from xray_tl.errors import InputError
 
+ROOT = Path(__file__).resolve().parents[1]
 IDENTITY = {"a": 1, "b": ["x"]}
 
 
@@ -39,14 +43,29 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "own"
 
 
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Note the names of the arrays that are hashed from here on."""
+    names: list[list[str]] = []
+    sha256 = cache_module._sha256
+
+    def noted(arrays: Arrays) -> str:
+        names.append(list(arrays))
+        return sha256(arrays)
+
+    monkeypatch.setattr(cache_module, "_sha256", noted)
+    return names
+
+
 def entry(cache: Path) -> Path:
-    (path,) = (cache / "kind").glob("*.safetensors")
+    (path,) = (cache / "films").glob("*.safetensors")
     return path
 
 
 def test_made_once_and_the_same_when_read(cache: Path) -> None:
     make = Maker()
-    first, second = remember("kind", IDENTITY, make), remember("kind", dict(reversed(IDENTITY.items())), make)
+    first = remember("films", IDENTITY, make)
+    second = remember("films", dict(reversed(IDENTITY.items())), make)
     assert make.calls == 1
     for name in ("x", "n"):
         np.testing.assert_array_equal(first[name], second[name])
@@ -58,40 +77,54 @@ def test_made_once_and_the_same_when_read(cache: Path) -> None:
 def test_what_holds_for_now_alone_is_not_kept(cache: Path) -> None:
     make = Maker()
     for calls in (1, 2):
-        assert remember("kind", IDENTITY, make, lambda made: made["n"][0] > 0)["n"].tolist() == [0, 1, 2, 3]
+        assert remember("films", IDENTITY, make, lambda made: made["n"][0] > 0)["n"].tolist() == [0, 1, 2, 3]
         assert make.calls == calls
     assert not list(cache.rglob("*.safetensors"))
 
 
-def test_an_entry_is_hashed_once_a_process_unless_it_changes(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hashed: list[int] = []
-    sha256 = cache_module._sha256
-
-    def counted(arrays: Arrays) -> str:
-        hashed.append(1)
-        return sha256(arrays)
-
-    remember("kind", IDENTITY, Maker())
-    monkeypatch.setattr(cache_module, "_sha256", counted)
+def test_an_entry_is_hashed_once_a_process_unless_it_changes(cache: Path, hashed: list[list[str]]) -> None:
+    remember("films", IDENTITY, Maker())
+    hashed.clear()
     for _ in range(3):
-        remember("kind", IDENTITY, Maker())
+        remember("films", IDENTITY, Maker())
     assert len(hashed) == 1
     content = bytearray(entry(cache).read_bytes())
     content[-1] ^= 1
     entry(cache).write_bytes(content)
     make = Maker()
-    remember("kind", IDENTITY, make)
+    remember("films", IDENTITY, make)
     assert make.calls == 1
+
+
+def use(folder: str) -> None:
+    os.environ["XRAY_TL_CACHE"] = folder
+    make = Maker()
+    remember("films", IDENTITY, make)
+    assert make.calls == 0
+
+
+def test_use_by_another_process_does_not_have_an_entry_hashed_again(
+    cache: Path, hashed: list[list[str]]
+) -> None:
+    for _ in range(2):
+        remember("films", IDENTITY, Maker())
+    hashed.clear()
+    used = entry(cache).stat().st_atime_ns
+    other = multiprocessing.get_context("spawn").Process(target=use, args=(str(cache),))
+    other.start()
+    other.join()
+    assert other.exitcode == 0
+    assert entry(cache).stat().st_atime_ns > used
+    remember("films", IDENTITY, Maker())
+    assert not hashed
 
 
 @pytest.mark.parametrize("other", [{"a": 2, "b": ["x"]}, {"a": 1, "b": ["x"], "c": None}])
 def test_another_identity_is_another_entry(cache: Path, other: dict[str, object]) -> None:
     make = Maker()
-    remember("kind", IDENTITY, make)
-    remember("kind", other, make)
-    remember("other", IDENTITY, make)
+    remember("films", IDENTITY, make)
+    remember("films", other, make)
+    remember("features", IDENTITY, make)
     assert make.calls == 3
 
 
@@ -113,16 +146,16 @@ def empty(path: Path) -> None:
 def test_a_corrupt_entry_is_made_again_and_mentioned(
     cache: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    remember("kind", IDENTITY, Maker())
+    remember("films", IDENTITY, Maker())
     damage(entry(cache))
     make = Maker()
     with caplog.at_level(logging.WARNING):
-        again = remember("kind", IDENTITY, make)
+        again = remember("films", IDENTITY, make)
     assert make.calls == 1
     assert "is corrupt" in caplog.text
     assert str(entry(cache)) in caplog.text
     np.testing.assert_array_equal(again["x"], np.ones((2, 3)))
-    remember("kind", IDENTITY, make)
+    remember("films", IDENTITY, make)
     assert make.calls == 1, "it was written anew"
 
 
@@ -131,16 +164,17 @@ def test_a_cache_that_cannot_be_used_costs_a_warning(
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "file"))
-    made = remember("kind", IDENTITY, Maker(7.0))
-    remember("another", IDENTITY, Maker())
+    made = remember("films", IDENTITY, Maker(7.0))
+    remember("audit", IDENTITY, Maker())
     assert float(made["x"][0, 0]) == 7.0
-    assert caplog.text.count("cannot be written to, the run goes on without it") == 1
+    (warning,) = caplog.messages
+    assert "cannot be written to, the run goes on without it" in warning
 
 
 def test_a_cache_that_can_only_be_read_is_read(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    remember("kind", IDENTITY, Maker(3.0))
+    remember("films", IDENTITY, Maker(3.0))
 
     def refuse(self: FileLock) -> None:
         raise PermissionError("read-only file system")
@@ -149,21 +183,21 @@ def test_a_cache_that_can_only_be_read_is_read(
         FileLock, "acquire", refuse
     )  # the superuser, who runs tests in CI, may write anywhere
     make = Maker()
-    assert float(remember("kind", IDENTITY, make)["x"][0, 0]) == 3.0
+    assert float(remember("films", IDENTITY, make)["x"][0, 0]) == 3.0
     assert (make.calls, caplog.text) == (0, "")
 
 
 def test_what_was_read_stays_when_the_cache_is_emptied(cache: Path) -> None:
-    remember("kind", IDENTITY, Maker(5.0))
-    read = remember("kind", IDENTITY, Maker())
+    remember("films", IDENTITY, Maker(5.0))
+    read = remember("films", IDENTITY, Maker())
     shutil.rmtree(cache)
     np.testing.assert_array_equal(read["x"], np.full((2, 3), 5.0))
 
 
 def test_what_is_changed_in_memory_never_reaches_the_file(cache: Path) -> None:
-    remember("kind", IDENTITY, Maker(5.0))
-    remember("kind", IDENTITY, Maker())["x"][:] = 0
-    assert float(remember("kind", IDENTITY, Maker())["x"][0, 0]) == 5.0
+    remember("films", IDENTITY, Maker(5.0))
+    remember("films", IDENTITY, Maker())["x"][:] = 0
+    assert float(remember("films", IDENTITY, Maker())["x"][0, 0]) == 5.0
 
 
 def test_a_failure_while_making_leaves_nothing(cache: Path) -> None:
@@ -171,10 +205,10 @@ def test_a_failure_while_making_leaves_nothing(cache: Path) -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        remember("kind", IDENTITY, fail)
+        remember("films", IDENTITY, fail)
     assert not list(cache.rglob("*.safetensors*"))
     make = Maker()
-    remember("kind", IDENTITY, make)
+    remember("films", IDENTITY, make)
     assert make.calls == 1, "the lock was released"
 
 
@@ -186,7 +220,7 @@ def make_slowly(folder: str) -> None:
         time.sleep(0.3)
         return {"x": np.ones(2)}
 
-    assert remember("kind", IDENTITY, slow)["x"].shape == (2,)
+    assert remember("films", IDENTITY, slow)["x"].shape == (2,)
 
 
 def test_parallel_jobs_wait_for_the_one_that_makes_it(cache: Path) -> None:
@@ -204,14 +238,61 @@ def test_parallel_jobs_wait_for_the_one_that_makes_it(cache: Path) -> None:
 def test_the_limit_takes_what_was_not_used_for_longest(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     big = {"x": np.zeros(25_000)}  # 0.2 MB
     monkeypatch.setenv("XRAY_TL_CACHE_GB", "0.0005")
+    later = time.time() + 100  # later than the kernel, where that notes what is read
     for number in range(2):
-        remember("kind", {"number": number}, lambda: big)
-        os.utime(entry_of(cache, number), (number, number))
-    remember("kind", {"number": 0}, Maker())  # used again: now the younger one
-    remember("other", {"number": 2}, lambda: big)
+        remember("films", {"number": number}, lambda: big)
+        os.utime(entry_of(cache, number), (later + number, number))
+    monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * (later + 2)))
+    remember("films", {"number": 0}, Maker())  # used again: now the younger one
+    remember("features", {"number": 2}, lambda: big)
     assert entry_of(cache, 0).is_file()
     assert not entry_of(cache, 1).is_file()
     assert len(list(cache.glob("*/*.safetensors"))) == 2
+
+
+def test_an_entry_larger_than_the_limit_is_not_kept_and_removes_nothing(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XRAY_TL_CACHE_GB", "0.0005")
+    remember("films", {"number": 0}, Maker())
+    for number in (1, 2):
+        made = remember("films", {"number": number}, lambda: {"x": np.zeros(100_000)})
+        assert made["x"].shape == (100_000,)
+    assert list(cache.glob("*/*.safetensors")) == [entry_of(cache, 0)]
+    (warning,) = caplog.messages
+    assert "of 0.0008 GB is not kept, all together may take 0.0005 GB (XRAY_TL_CACHE_GB)" in warning
+
+
+def test_what_is_not_the_cache_s_stays(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("weights.safetensors", ".tmpAbCdEf", "model.partial-1"):
+        foreign = cache / "mine" / name
+        foreign.parent.mkdir(parents=True, exist_ok=True)
+        foreign.write_bytes(bytes(1000))
+        os.utime(foreign, (0, 0))
+    monkeypatch.setenv("XRAY_TL_CACHE_GB", "1e-6")
+    for number in range(3):
+        remember("films", {"number": number}, Maker())
+    assert len(list((cache / "mine").iterdir())) == 3
+    assert sum(path.stat().st_size for path in cache.glob("films/*.safetensors")) <= 1000
+
+
+def test_every_kind_is_known_and_an_unknown_one_is_refused(cache: Path) -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "xray_tl").rglob("*.py"))
+    assert {*re.findall(r'\bremember\(\s*"(\w+)"', code), "source"} == set(KINDS)
+    make = Maker()
+    with pytest.raises(ValueError, match="kind=mine is unknown: choose from audit, "):
+        remember("mine", IDENTITY, make)
+    assert make.calls == 0
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_clean_cache_removes_every_kind_and_nothing_else(cache: Path) -> None:
+    for kind in (*KINDS, "mine"):
+        (cache / kind).mkdir(parents=True)
+        (cache / kind / "x.safetensors").touch()
+    env = {**os.environ, "MAKEFLAGS": ""}  # of `make test XRAY_TL_CACHE=...`
+    subprocess.run(["make", "clean-cache"], cwd=ROOT, env=env, check=True, capture_output=True)
+    assert [path.name for path in cache.rglob("*")] == ["mine", "x.safetensors"]
 
 
 @pytest.mark.parametrize("limit", ["many", "0", "-1", "nan"])
@@ -221,13 +302,13 @@ def test_a_limit_that_is_no_size_is_refused_before_anything_is_made(
     monkeypatch.setenv("XRAY_TL_CACHE_GB", limit)
     make = Maker()
     with pytest.raises(InputError, match=rf"XRAY_TL_CACHE_GB={limit} is not valid: choose a size in GB"):
-        remember("kind", IDENTITY, make)
+        remember("films", IDENTITY, make)
     assert make.calls == 0
 
 
 def entry_of(cache: Path, number: int) -> Path:
     key = hashlib.sha256(json.dumps({"number": number}).encode()).hexdigest()
-    return cache / "kind" / f"{key}.safetensors"
+    return cache / "films" / f"{key}.safetensors"
 
 
 def test_the_folder_is_the_users_unless_stated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -251,40 +332,63 @@ def test_a_full_disk_costs_a_warning(
 
     monkeypatch.setattr("xray_tl.cache.save_file", full)
     make = Maker()
-    np.testing.assert_array_equal(remember("kind", IDENTITY, make)["x"], make()["x"])
+    np.testing.assert_array_equal(remember("films", IDENTITY, make)["x"], make()["x"])
     assert "no space left on the device" in caplog.text
     assert not list(cache.rglob("*.partial-*"))
 
 
 def test_what_a_killed_writer_left_is_removed_in_time(cache: Path) -> None:
-    old, new = cache / "kind" / ".tmpAbCdEf", cache / "kind" / "x.safetensors.partial-1"
+    old, new = cache / "films" / ".tmpAbCdEf", cache / "films" / "x.safetensors.partial-1"
     old.parent.mkdir(parents=True)
     for left in (old, new):
         left.touch()
     os.utime(old, (0, time.time() - 4000))
-    remember("kind", IDENTITY, Maker())
+    remember("films", IDENTITY, Maker())
     assert not old.exists()
     assert new.exists(), "its process may be writing still"
 
 
 def test_other_users_can_read_an_entry(cache: Path) -> None:
-    remember("kind", IDENTITY, Maker())
+    remember("films", IDENTITY, Maker())
     mask = os.umask(0)
     os.umask(mask)
     assert entry(cache).stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-def test_an_entry_that_may_not_be_read_is_not_called_corrupt(
+def test_a_cache_that_may_not_be_read_costs_a_warning(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def forbidden(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     make = Maker()
-    remember("kind", IDENTITY, make)
+    remember("films", IDENTITY, make)
     monkeypatch.setattr(np, "memmap", forbidden)
     monkeypatch.setattr(FileLock, "acquire", forbidden)
-    remember("kind", IDENTITY, make)
-    assert make.calls == 2
-    assert "cannot be read" in caplog.text
-    assert "corrupt" not in caplog.text
+    for number in range(3):
+        remember("films", IDENTITY, make)
+        remember("audit", {"number": number}, make)
+    assert make.calls == 1 + 6
+    (warning,) = caplog.messages
+    assert "cannot be read, the run goes on without it" in warning
+
+
+def test_a_spare_folder_is_shared_with_child_processes_and_goes_with_its_own(
+    subprocess_env: dict[str, str], tmp_path: Path
+) -> None:
+    show = "from xray_tl.cache import spare_folder; print(spare_folder())"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {show!r}], check=True)"
+    stays = "(spare_folder() / 'source').mkdir(parents=True)"
+    code = f"{show}; {stays}; sys.stdout.flush(); {child}; assert (spare_folder() / 'source').is_dir()"
+    env = {name: value for name, value in subprocess_env.items() if name != "XRAY_TL_SPARE"}
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}"],
+        env=env | {"TMPDIR": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    own, childs = done.stdout.splitlines()
+    assert own == childs
+    assert Path(own).parent == tmp_path
+    assert not Path(own).exists()

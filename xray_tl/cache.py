@@ -6,13 +6,17 @@ Whatever is in it can be made again: a cache that cannot be used costs time and 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
 import logging
 import math
 import os
+import shutil
+import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,21 @@ log = logging.getLogger(__name__)
 LIMIT_GB = 20.0
 """Size that the cache is held to, GB."""
 
+KINDS = (
+    "audit",
+    "batchnorm",
+    "contents",
+    "difficulty",
+    "features",
+    "films",
+    "floors",
+    "ideal",
+    "images",
+    "rates",
+    "source",
+)
+"""Folders in the cache. Others beside them are not its own and stay as they are."""
+
 Arrays = dict[str, NDArray[Any]]
 
 _LEFT_S = 3600.0
@@ -39,8 +58,14 @@ _LEFT_S = 3600.0
 _checked: dict[Path, tuple[int, int, int]] = {}
 """Entries whose hash this process has checked, and their files' state: large ones take seconds to hash."""
 
-_unwritable: set[Path] = set()
+_unusable: set[Path] = set()
 """Folders that were said to be so."""
+
+_too_large: set[Path] = set()
+"""Kinds, as folders, of which an entry was said to be so."""
+
+_SPARE = "XRAY_TL_SPARE"
+"""Tells the processes that this one starts where `spare_folder` is."""
 
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "?"}
 """safetensors' names of the types that are kept."""
@@ -54,6 +79,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xray_tl"
 
 
+def spare_folder() -> Path:
+    """Return where files go that the cache cannot take: it goes when this process ends.
+
+    Processes that this one starts from now on share it.
+    """
+    if _SPARE not in os.environ:
+        spare = Path(tempfile.gettempdir(), f"xray_tl-{uuid.uuid4().hex}")
+        atexit.register(shutil.rmtree, spare, ignore_errors=True)
+        os.environ[_SPARE] = str(spare)
+    return Path(os.environ[_SPARE])
+
+
 def remember(
     kind: str,
     identity: Mapping[str, Any],
@@ -65,7 +102,7 @@ def remember(
     While one process makes them, others that ask for the same wait for it.
 
     Args:
-        kind: What they are: a folder in the cache.
+        kind: What they are, one of `KINDS`.
         identity: All that they follow from, as JSON values; its hash is the key.
         make: Makes them.
         worth_keeping: Whether what was made holds for longer than now.
@@ -77,11 +114,11 @@ def remember(
     path = _entry(kind, identity)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(path)
+        lock = acquire(path.with_suffix(".lock"), path)
     except OSError as error:
         kept = _read(path)  # a folder that can only be read
         if kept is None:
-            _warn(error)
+            _warn("written to", error)
         return make() if kept is None else kept
     try:
         kept = _read(path)
@@ -89,14 +126,14 @@ def remember(
             _touch(path)
             return kept
         made = make()
-        if not worth_keeping(made):
+        if not worth_keeping(made) or _exceeds_limit(path, made):
             return made
         try:
             _write(path, made)
             _trim(path)
             return _map(path)[0]  # what was made need not stay in memory
         except (OSError, RunError, SafetensorError) as error:
-            _warn(error)
+            _warn("written to", error)
         return made
     finally:
         lock.release()
@@ -109,17 +146,16 @@ def refresh(kind: str, identities: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _entry(kind: str, identity: Mapping[str, Any]) -> Path:
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind} is unknown: choose from {', '.join(KINDS)}")
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return cache_folder() / kind / f"{key}.safetensors"
 
 
 def _touch(path: Path) -> None:
-    """Note that an entry is used; it stays as checked as it was."""
+    """Note in its time of access that an entry is used: any other change has it hashed again."""
     with contextlib.suppress(OSError):  # there is none, or a folder that can only be read
-        checked = _checked.get(path) == _state(path)
-        os.utime(path)
-        if checked:
-            _checked[path] = _state(path)
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def _state(path: Path) -> tuple[int, int, int]:
@@ -128,23 +164,37 @@ def _state(path: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _acquire(path: Path) -> FileLock:
-    """Hold an entry, waiting for a process that makes it."""
-    lock = FileLock(path.with_suffix(".lock"), timeout=0)
+def acquire(lock: Path, entry: Path) -> FileLock:
+    """Hold an entry of the cache by its lock file, waiting for a process that makes it."""
+    held = FileLock(lock, timeout=0)
     try:
-        lock.acquire()
+        held.acquire()
     except Timeout:
-        log.info("another process makes %s: waiting for it", path)
-        lock.acquire(timeout=-1)
-    return lock
+        log.info("another process makes %s: waiting for it", entry)
+        held.acquire(timeout=-1)
+    return held
 
 
-def _warn(error: Exception) -> None:
-    """Say, once a process, that the cache cannot be written to."""
+def _warn(used: str, error: Exception) -> None:
+    """Say, once a process, that the cache cannot be read or written to."""
     folder = cache_folder()
-    if folder not in _unwritable:
-        _unwritable.add(folder)
-        log.warning("the cache %s cannot be written to, the run goes on without it: %s", folder, error)
+    if folder not in _unusable:
+        _unusable.add(folder)
+        log.warning("the cache %s cannot be %s, the run goes on without it: %s", folder, used, error)
+
+
+def _exceeds_limit(path: Path, arrays: Arrays) -> bool:
+    """Tell whether an entry alone is larger than the cache may be; say so once a process and kind."""
+    size, most = sum(array.nbytes for array in arrays.values()), limit()
+    if size > most and path.parent not in _too_large:
+        _too_large.add(path.parent)
+        log.warning(
+            "%s: an entry of %.3g GB is not kept, all together may take %.3g GB (XRAY_TL_CACHE_GB)",
+            path.parent,
+            size / 1e9,
+            most / 1e9,
+        )
+    return size > most
 
 
 def _read(path: Path) -> Arrays | None:
@@ -155,12 +205,12 @@ def _read(path: Path) -> Arrays | None:
     try:
         state = _state(path)
         arrays, stated = _map(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except PermissionError as error:
-        log.warning("%s cannot be read: %s", path, error)
+    except OSError as error:
+        _warn("read", error)
         return None
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         log.warning("%s is corrupt (%s): it is made again", path, error)
         return None
     if _checked.get(path) == state:
@@ -197,14 +247,16 @@ def _trim(newest: Path) -> None:
     Source weights do not count: they take minutes to make.
     """
     most = limit()
-    for left in partials(cache_folder()):
+    folders = [cache_folder() / kind for kind in KINDS]
+    for left in (left for folder in folders for left in partials(folder)):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _LEFT_S:
                 left.unlink()
     entries = []
-    for path in cache_folder().glob("*/*.safetensors"):
+    for path in (path for folder in folders for path in folder.glob("*.safetensors")):
         with contextlib.suppress(FileNotFoundError):  # removed by another process
-            entries.append((path.stat().st_mtime, path.stat().st_size, path))
+            found = path.stat()
+            entries.append((found.st_atime_ns, found.st_size, path))
     total = sum(size for _, size, _ in entries)
     for _, size, path in sorted(entries):
         if total <= most:

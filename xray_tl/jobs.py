@@ -74,6 +74,9 @@ class Workers:
     """
 
     def __init__(self, jobs: int) -> None:
+        from xray_tl.cache import spare_folder
+
+        spare_folder()  # that the processes share it, and this one removes it
         groups = core_groups(own_cores(), jobs)
         self._locks = TemporaryDirectory(prefix="xray_tl-", ignore_cleanup_errors=True)
         self._pool = ProcessPool(

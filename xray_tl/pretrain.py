@@ -22,13 +22,14 @@ def main(cfg: DictConfig) -> None:
     with clean_exit("interrupted: the same command goes on with it"):
         from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig
         from xray_tl.training.device import set_threads
-        from xray_tl.training.source_weights import source_weights
+        from xray_tl.training.source_weights import refuse, source_weights
 
         check_values(cfg)
         trainer = typed_node(cfg.trainer, TrainerConfig)
         set_threads(trainer)
         weights = WeightsConfig(source="source", budget=cfg.budget, seed=cfg.seed)
-        print(source_weights(typed_node(cfg.model, ModelConfig), weights, trainer))
+        model = typed_node(cfg.model, ModelConfig)
+        print(source_weights(model, weights, trainer, instead=refuse))  # what is made for now would be gone
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Source weights: what is trained, that it is made once, and what becomes of an interrupted one."""
 
+import errno
 import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,12 +19,14 @@ from tests.conftest import compose_config
 from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig, typed
 from xray_tl.data.source import FINDINGS, SourceTask
 from xray_tl.errors import InputError, RunError
+from xray_tl.files import atomic_path
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.weights import tensors_sha256
 from xray_tl.training import pretraining, source_weights
+from xray_tl.training.checkpoints import AtomicCheckpointIO
 from xray_tl.training.pretraining import Recipe
 from xray_tl.training.run import run
-from xray_tl.training.source_weights import LAST, RECIPE, WEIGHTS
+from xray_tl.training.source_weights import LAST, RECIPE, WEIGHTS, Learned
 
 RESNET18 = ModelConfig("resnet18", "resnet18")
 SOURCE = WeightsConfig("source")
@@ -40,7 +44,23 @@ def _tiny_budget(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XRAY_TL_SPARE", str(tmp_path / "spare"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Let training take no time; note the folders that it was to keep its checkpoints in."""
+    folders: list[Path] = []
+
+    def at_once(*args: object) -> Learned:
+        folder = args[-1]
+        assert isinstance(folder, Path)
+        folders.append(folder)
+        return {"x": torch.ones(2)}, {"mass": 0.5}
+
+    monkeypatch.setattr(source_weights, "pretrain", at_once)
+    return folders
 
 
 def make(model: ModelConfig = RESNET18, weights: WeightsConfig = SOURCE) -> Path:
@@ -173,6 +193,7 @@ def test_parallel_jobs_wait_for_the_one_that_trains(
         return {"x": torch.ones(2)}, {"mass": 0.5}
 
     monkeypatch.setattr(source_weights, "pretrain", slowly)
+    caplog.set_level("INFO")
     other = threading.Thread(target=make)
     other.start()
     started.wait()
@@ -186,13 +207,16 @@ def test_the_memory_format_is_part_of_what_they_are(cache: Path) -> None:
     assert make(replace(RESNET18, memory_format="contiguous")) != make()
 
 
-def test_a_diverged_training_is_not_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diverged_training_is_not_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     recipe = Recipe(32, 2, image_size=32, lr=1e30)
     with monkeypatch.context() as patch:
         patch.setattr(pretraining, "_DEFAULT", {"small": recipe})
         with pytest.raises(RunError, match=r"the loss became (nan|inf) in epoch"):
             make()
     assert not list(cache.rglob("*.safetensors"))
+    assert "cannot be written to" not in caplog.text
 
 
 def test_a_backbone_that_is_tied_to_its_image_size_is_refused_before_it_is_trained(cache: Path) -> None:
@@ -209,7 +233,71 @@ def test_what_cannot_be_made_is_refused(cache: Path, tmp_path: Path, monkeypatch
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match=r"XRAY_TL_CACHE.*cannot be written to"):
-        make()
+        source_weights.source_weights(RESNET18, SOURCE, TRAINER, instead=source_weights.refuse)
+
+
+def test_a_cache_that_cannot_be_written_to_costs_a_warning_before_training(
+    cache: Path,
+    trained: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "file"))
+    files = {make(), make(replace(RESNET18, stem="convert"))}
+    (file,) = files
+    assert set(load_file(file)) == {"x"}
+    assert trained == [file.parent]
+    assert file.is_relative_to(tmp_path / "spare")
+    cost, announced = caplog.messages
+    assert "cannot be written to, the run goes on without it" in cost
+    assert "until this command ends, and the next one trains them again" in cost
+    assert "are made now, once" in announced
+
+
+def test_weights_that_a_full_disk_does_not_take_last_for_the_command(
+    cache: Path, trained: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save = source_weights.save_file
+
+    def full(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        if path.is_relative_to(cache):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(tensors, path)
+
+    monkeypatch.setattr(source_weights, "save_file", full)
+    file = make()
+    assert make() == file
+    assert set(load_file(file)) == {"x"}
+    assert len(trained) == 1, "what is trained is not lost"
+    assert not file.is_relative_to(cache)
+    assert "no space left on the device" in caplog.messages[-1]
+    assert "the next one trains them again" in caplog.messages[-1]
+
+
+def test_training_goes_on_elsewhere_when_the_disk_fills_up(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = make().read_bytes()
+    for file in (cache / "source").glob("*/*"):
+        file.unlink()
+    save = AtomicCheckpointIO.save_checkpoint
+
+    def full(
+        self: AtomicCheckpointIO, checkpoint: dict[str, Any], path: str, storage_options: object
+    ) -> None:
+        if checkpoint["epoch"] == 1 and Path(path).is_relative_to(cache):
+            with atomic_path(Path(path)):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, checkpoint, path, storage_options)
+
+    monkeypatch.setattr(AtomicCheckpointIO, "save_checkpoint", full)
+    caplog.set_level("INFO")
+    made = make()
+    assert made.read_bytes() == whole
+    assert not made.is_relative_to(cache)
+    assert "going on from epoch 1" in caplog.text
 
 
 def test_a_run_stands_on_them(cache: Path, tiny: Callable[..., DictConfig], tmp_path: Path) -> None:

@@ -2,29 +2,33 @@
 
 They follow from the backbone, the budget and `weights.seed` alone (and round as the device does). One process
 makes them while others wait, it goes on where an earlier one was interrupted, and their hash is checked
-whenever they are used.
+whenever they are used. If the cache cannot take them they last as long as the command that needs them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xray_tl.cache import cache_folder
+from xray_tl.cache import acquire, cache_folder, spare_folder
 from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig
 from xray_tl.data.source import SOURCE
 from xray_tl.data.synthetic import GENERATOR
-from xray_tl.errors import InputError
-from xray_tl.files import atomic_path, remove_partials, write_text
+from xray_tl.errors import InputError, RunError
+from xray_tl.files import atomic_path, out_of_space, remove_partials, write_text
 from xray_tl.models.registry import check_sizes
 from xray_tl.training.device import choose_device, choose_precision
 from xray_tl.training.pretraining import BUDGETS, LAST, PRETRAINING, Recipe, pretrain, recipe
@@ -33,9 +37,41 @@ log = logging.getLogger(__name__)
 
 WEIGHTS, RECIPE = "weights.safetensors", "recipe.json"
 
+Instead = Callable[[Path, Exception], Path]
+Learned = tuple[dict[str, Tensor], dict[str, float]]
+
+
+def for_now(folder: Path, error: Exception) -> Path:
+    """Return a folder in place of one that cannot be written to, and say what that costs."""
+    spare = _spare(folder)
+    log.warning(
+        "the cache %s cannot be written to, the run goes on without it: %s. Source weights are kept in %s "
+        "until this command ends, and the next one trains them again",
+        cache_folder(),
+        error,
+        spare,
+    )
+    spare.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # it was not interrupted, or there is no space for it
+        shutil.copy(folder / LAST, spare)
+    return spare
+
+
+def refuse(folder: Path, error: Exception) -> Path:
+    """Refuse to make source weights that cannot be kept.
+
+    Raises:
+        InputError: Always.
+    """
+    raise InputError(f"the cache {folder} (XRAY_TL_CACHE) cannot be written to: {error}") from error
+
 
 def source_weights(
-    model: ModelConfig, weights: WeightsConfig, trainer: TrainerConfig, image_size: int | None = None
+    model: ModelConfig,
+    weights: WeightsConfig,
+    trainer: TrainerConfig,
+    image_size: int | None = None,
+    instead: Instead = for_now,
 ) -> Path:
     """Return the file of a backbone's source weights, made first where the cache does not hold them.
 
@@ -44,10 +80,10 @@ def source_weights(
         weights: Budget and seed.
         trainer: What it is trained on.
         image_size: Pixels a side of the images that it is for, if they are known.
+        instead: Given a folder of the cache that cannot be written to, and why, says where they go.
 
     Raises:
-        InputError: The budget is unknown, the weights would not fit a backbone for those images, or the cache
-            cannot be written to.
+        InputError: The budget is unknown, or the weights would not fit a backbone for those images.
         KeyboardInterrupt: Training was interrupted; the next call goes on with it.
     """
     device = choose_device(trainer.accelerator)
@@ -64,34 +100,58 @@ def source_weights(
     folder = cache_folder() / "source" / f"{model.name.replace('/', '-')}-{weights.budget}-{key[:12]}"
     if _is_whole(folder):
         return folder / WEIGHTS
+    if _is_whole(_spare(folder)):
+        return _spare(folder) / WEIGHTS
     if image_size is not None:
         check_sizes(model, chosen.image_size, image_size)
-    try:
+    announce = partial(_announce, model, weights.budget, chosen)
+    train = partial(pretrain, replace(model, stem="repeat"), weights, trainer, chosen, device)
+    return _Making(identity, announce, train).make(folder, instead)
+
+
+class _Making:
+    """Source weights that are to be made: trained once, wherever they can be kept.
+
+    Args:
+        identity: All that they follow from, as JSON values.
+        announce: Says that they are made in a folder.
+        train: Trains them, with its checkpoints in a folder.
+    """
+
+    def __init__(
+        self, identity: dict[str, Any], announce: Callable[[Path], None], train: Callable[[Path], Learned]
+    ) -> None:
+        self._identity, self._announce, self._train = identity, announce, train
+        self._learned: Learned | None = None
+
+    def make(self, folder: Path, instead: Instead) -> Path:
+        """Return their file: in a folder, or in the one instead where that cannot be written to."""
+        try:
+            return self._make_in(folder)
+        except (OSError, RunError, SafetensorError) as error:
+            if isinstance(error, RunError) and not out_of_space(error.__cause__ or error):
+                raise
+            return self._make_in(instead(folder, error))
+
+    def _make_in(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(folder)
-    except OSError as error:
-        raise InputError(f"the cache {folder} (XRAY_TL_CACHE) cannot be written to: {error}") from error
-    try:
-        if not _is_whole(folder):
-            remove_partials(folder)
-            _announce(model, weights.budget, chosen, folder)
-            made = pretrain(replace(model, stem="repeat"), weights, trainer, chosen, device, folder)
-            _keep(folder, identity, *made)
-        (folder / LAST).unlink(missing_ok=True)
-    finally:
-        lock.release()
-    return folder / WEIGHTS
+        lock = acquire(folder / ".lock", folder / WEIGHTS)
+        try:
+            if not _is_whole(folder):
+                remove_partials(folder)
+                if self._learned is None:
+                    self._announce(folder)
+                    self._learned = self._train(folder)
+                _keep(folder, self._identity, *self._learned)
+            (folder / LAST).unlink(missing_ok=True)
+        finally:
+            lock.release()
+        return folder / WEIGHTS
 
 
-def _acquire(folder: Path) -> FileLock:
-    """Hold a folder of the cache, waiting for a process that trains in it."""
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        log.warning("another process makes %s: waiting for it", folder / WEIGHTS)
-        lock.acquire(timeout=-1)
-    return lock
+def _spare(folder: Path) -> Path:
+    """Return where source weights lie that a folder of the cache cannot take."""
+    return spare_folder() / folder.relative_to(cache_folder())
 
 
 def _announce(model: ModelConfig, budget: str, chosen: Recipe, folder: Path) -> None:
@@ -113,7 +173,7 @@ def _is_whole(folder: Path) -> bool:
         stated = json.loads((folder / RECIPE).read_text(encoding="utf-8"))["sha256"]
         with (folder / WEIGHTS).open("rb") as stream:
             actual = hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s is corrupt (%s): it is made again", folder, error)
