@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -346,6 +347,35 @@ def test_what_a_killed_writer_left_is_removed_in_time(cache: Path) -> None:
     remember("films", IDENTITY, Maker())
     assert not old.exists()
     assert new.exists(), "its process may be writing still"
+
+
+def killed_half_way(folder: str) -> None:
+    """Die in another process with half of an entry written."""
+    os.environ["XRAY_TL_CACHE"] = folder
+    whole = cache_module.save_file
+
+    def half(arrays: Arrays, path: Path, metadata: dict[str, str]) -> None:
+        whole(arrays, path, metadata)
+        os.truncate(path, path.stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    cache_module.save_file = half
+    remember("films", IDENTITY, Maker())
+
+
+def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = multiprocessing.get_context("spawn").Process(target=killed_half_way, args=(str(cache),))
+    writer.start()
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
+    assert len(list((cache / "films").iterdir())) == 2, "a part of an entry, and its lock"
+    make = Maker()
+    for _ in range(2):
+        np.testing.assert_array_equal(remember("films", IDENTITY, make)["x"], make()["x"])
+    assert make.calls == 1 + 2, "made once, and twice to compare"
+    assert not caplog.records
 
 
 def test_other_users_can_read_an_entry(cache: Path) -> None:

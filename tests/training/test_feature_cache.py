@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from xray_tl.training import feature_cache, random_trunk
 from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.checkpoints import read_checkpoint
 from xray_tl.training.evaluation import evaluate
+from xray_tl.training.feature_cache import FeatureCache
 from xray_tl.training.run import run
 
 Tiny = Callable[..., DictConfig]
@@ -121,6 +123,26 @@ def test_features_shared_by_folds_are_those_of_their_own_images(tmp_path: Path) 
         logits[cache] = pd.read_csv(tmp_path / f"{cache}1" / PREDICTIONS)["logit"].to_numpy()
     np.testing.assert_allclose(logits["auto"], logits["off"], atol=1e-2, rtol=0)
     assert logits["off"].std() > 0.3, "else the check above could not fail"
+
+
+@pytest.mark.parametrize("mode", ["frozen", "lp_ft"])
+def test_a_cache_that_is_emptied_midway_changes_nothing(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    cfg = tiny(f"mode={mode}", "trainer.max_epochs=4")
+    run(cfg, tmp_path / "left alone")
+    enter, emptied = FeatureCache.enter, []
+
+    def enter_and_empty(self: FeatureCache, open_stages: int) -> None:
+        enter(self, open_stages)
+        emptied.append(open_stages)
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+
+    monkeypatch.setattr(FeatureCache, "enter", enter_and_empty)
+    run(cfg, tmp_path / "emptied")
+    assert len(emptied) > 1
+    tables = [(tmp_path / name / PREDICTIONS).read_bytes() for name in ("left alone", "emptied")]
+    assert tables[0] == tables[1]
 
 
 @pytest.mark.parametrize("mode", ["frozen", "partial"])

@@ -200,10 +200,8 @@ class XrayDataModule(LightningDataModule):
             return self._crossing[split] if split in self._crossing else self.images(split)
 
         workers = 0
-        if isinstance(look_up(), OnDemandSplit):
-            if self._mapped:
-                workers = 0  # nothing is left to decode
-            elif self.collection is not None:  # files are decoded on the CPU, whatever trains
+        if isinstance(look_up(), OnDemandSplit) and not self._mapped:  # else nothing is left to decode
+            if self.collection is not None:  # files are decoded on the CPU, whatever trains
                 workers = cores() if self.config.num_workers is None else self.config.num_workers
             elif self.device.type == "cpu":
                 workers = self.config.num_workers or 0

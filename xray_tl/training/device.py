@@ -107,6 +107,7 @@ def describe_environment(device: torch.device, precision: str) -> dict[str, Any]
     }
 
 
+@cache  # what runs is what was imported
 def _git_revision() -> str | None:
     checkout = Path(xray_tl.__file__).resolve().parents[1]
     if not (checkout / ".git").exists():
