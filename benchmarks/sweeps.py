@@ -5,9 +5,9 @@
 
 Commands alternate, A B A B, each in a process of its own with an empty cache: rendering, imports and the
 project's tables and report are part of its time. A plain script that does the same for every seed is run with
-one seed and with none, and its time for five follows: VGG16 would take an hour a pair. Where a trunk stays
-frozen both start from one file of weights, so that neither has BatchNorm statistics to find first. Printed:
-seconds, each pair's ratio, the median, the machine's rate of a matrix product. Quiet the machine.
+one seed and with none, and its time for five follows: VGG16 would take an hour a pair. Where that script
+keeps a part frozen both start from one file of weights: neither has BatchNorm statistics to find first.
+Printed: seconds, each pair's ratio, the median, the machine's rate of a matrix product. Quiet the machine.
 """
 
 from __future__ import annotations

@@ -83,6 +83,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XRAY_TL_CACHE", str(folder))
+        patch.setenv("XRAY_TL_SPARE", str(folder / "spare"))
         yield folder
 
 

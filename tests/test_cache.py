@@ -110,12 +110,13 @@ def test_use_by_another_process_does_not_have_an_entry_hashed_again(
     for _ in range(2):
         remember("films", IDENTITY, Maker())
     hashed.clear()
-    used = entry(cache).stat().st_atime_ns
+    lock = entry(cache).with_suffix(".lock")
+    os.utime(lock, (0, 0))
     other = multiprocessing.get_context("spawn").Process(target=use, args=(str(cache),))
     other.start()
     other.join()
     assert other.exitcode == 0
-    assert entry(cache).stat().st_atime_ns > used
+    assert lock.stat().st_mtime > 0, "its use is noted"
     remember("films", IDENTITY, Maker())
     assert not hashed
 
@@ -239,11 +240,9 @@ def test_parallel_jobs_wait_for_the_one_that_makes_it(cache: Path) -> None:
 def test_the_limit_takes_what_was_not_used_for_longest(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     big = {"x": np.zeros(25_000)}  # 0.2 MB
     monkeypatch.setenv("XRAY_TL_CACHE_GB", "0.0005")
-    later = time.time() + 100  # later than the kernel, where that notes what is read
     for number in range(2):
         remember("films", {"number": number}, lambda: big)
-        os.utime(entry_of(cache, number), (later + number, number))
-    monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * (later + 2)))
+        os.utime(entry_of(cache, number).with_suffix(".lock"), (number, number))
     remember("films", {"number": 0}, Maker())  # used again: now the younger one
     remember("features", {"number": 2}, lambda: big)
     assert entry_of(cache, 0).is_file()
@@ -265,15 +264,18 @@ def test_an_entry_larger_than_the_limit_is_not_kept_and_removes_nothing(
 
 
 def test_what_is_not_the_cache_s_stays(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("weights.safetensors", ".tmpAbCdEf", "model.partial-1"):
-        foreign = cache / "mine" / name
+    """Whatever lies in other folders, and in the cache's own what has a name that no entry has."""
+    names = ("mine/weights.safetensors", "mine/.tmpAbCdEf", "mine/model.partial-1")
+    own = ("features/weights.safetensors", "features/mine/model.partial-1")
+    for name in (*names, *own):
+        foreign = cache / name
         foreign.parent.mkdir(parents=True, exist_ok=True)
         foreign.write_bytes(bytes(1000))
         os.utime(foreign, (0, 0))
     monkeypatch.setenv("XRAY_TL_CACHE_GB", "1e-6")
     for number in range(3):
         remember("films", {"number": number}, Maker())
-    assert len(list((cache / "mine").iterdir())) == 3
+    assert all((cache / name).is_file() for name in (*names, *own))
     assert sum(path.stat().st_size for path in cache.glob("films/*.safetensors")) <= 1000
 
 

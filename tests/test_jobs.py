@@ -225,9 +225,14 @@ def test_a_process_that_finds_no_free_group_works_all_the_same(
     monkeypatch.setattr(jobs, "TRIES", 2)
     monkeypatch.setattr(jobs, "_held", [])
     groups = [[0], [1, 2]]
-    assert [jobs._free_group(tmp_path, groups) for _ in range(3)] == [[0], [1, 2], [0]]
+    assert [jobs._free_group(tmp_path, groups) for _ in range(3)] == [[0], [1, 2], None]
     (tmp_path / "file").touch()
-    assert jobs._free_group(tmp_path / "file", groups) == [0], "there is no place for locks"
+    assert jobs._free_group(tmp_path / "file", groups) is None, "there is no place for locks"
+    monkeypatch.setenv("OMP_NUM_THREADS", "9")
+    monkeypatch.setenv("MKL_NUM_THREADS", "9")
+    here = own_cores()
+    jobs._take_group(tmp_path / "file", groups)
+    assert (os.environ["OMP_NUM_THREADS"], own_cores()) == ("1", here), "threads as ever, pinned to no core"
 
 
 @pinned

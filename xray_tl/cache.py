@@ -52,6 +52,9 @@ KINDS = (
 
 Arrays = dict[str, NDArray[Any]]
 
+_KEY = "[0-9a-f]" * 64
+"""Pattern of an entry's name."""
+
 _LEFT_S = 3600.0
 """What is half-written for longer than this was left by a process that was killed."""
 
@@ -79,12 +82,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xray_tl"
 
 
+def has_spare_folder() -> bool:
+    """Tell whether this process, or the one that started it, has a `spare_folder`."""
+    return _SPARE in os.environ
+
+
 def spare_folder() -> Path:
-    """Return where files go that the cache cannot take: it goes when this process ends.
+    """Return where files go that the cache cannot take: removed when this process ends as it should.
 
     Processes that this one starts from now on share it.
     """
-    if _SPARE not in os.environ:
+    if not has_spare_folder():
         spare = Path(tempfile.gettempdir(), f"xray_tl-{uuid.uuid4().hex}")
         atexit.register(shutil.rmtree, spare, ignore_errors=True)
         os.environ[_SPARE] = str(spare)
@@ -153,9 +161,15 @@ def _entry(kind: str, identity: Mapping[str, Any]) -> Path:
 
 
 def _touch(path: Path) -> None:
-    """Note in its time of access that an entry is used: any other change has it hashed again."""
+    """Note on its lock that an entry is used: a change of the entry itself would have it hashed again."""
     with contextlib.suppress(OSError):  # there is none, or a folder that can only be read
-        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+        os.utime(path.with_suffix(".lock"))
+
+
+def _used(path: Path) -> float:
+    """Return when an entry was used, seconds; one without a lock: when it was made."""
+    lock = path.with_suffix(".lock")
+    return (lock if lock.exists() else path).stat().st_mtime
 
 
 def _state(path: Path) -> tuple[int, int, int]:
@@ -248,15 +262,14 @@ def _trim(newest: Path) -> None:
     """
     most = limit()
     folders = [cache_folder() / kind for kind in KINDS]
-    for left in (left for folder in folders for left in partials(folder)):
+    for left in (left for folder in folders for left in partials(folder) if left.parent == folder):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _LEFT_S:
                 left.unlink()
     entries = []
-    for path in (path for folder in folders for path in folder.glob("*.safetensors")):
+    for path in (path for folder in folders for path in folder.glob(f"{_KEY}.safetensors")):
         with contextlib.suppress(FileNotFoundError):  # removed by another process
-            found = path.stat()
-            entries.append((found.st_atime_ns, found.st_size, path))
+            entries.append((_used(path), path.stat().st_size, path))
     total = sum(size for _, size, _ in entries)
     for _, size, path in sorted(entries):
         if total <= most:

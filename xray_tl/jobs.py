@@ -35,7 +35,7 @@ from xray_tl.runfolder import claim
 log = logging.getLogger(__name__)
 
 TRIES = 200
-"""How often a process looks for a free group, 50 ms apart: what a killed job has started takes 5 s to end."""
+"""How often a process looks for a free group, 50 ms apart: one that was killed may take seconds to end."""
 
 Report = Callable[[str, str | None], None]
 Job = tuple[DictConfig, Path, dict[str, Any]]
@@ -76,7 +76,8 @@ class Workers:
     def __init__(self, jobs: int) -> None:
         from xray_tl.cache import spare_folder
 
-        spare_folder()  # that the processes share it, and this one removes it
+        with suppress(OSError):  # no folder for temporary files
+            spare_folder()  # that the processes share it, and this one removes it
         groups = core_groups(own_cores(), jobs)
         self._locks = TemporaryDirectory(prefix="xray_tl-", ignore_cleanup_errors=True)
         self._pool = ProcessPool(
@@ -161,12 +162,13 @@ def _take_group(folder: Path, groups: list[list[int]]) -> None:
     """Hold a free group of cores, for this process and those that it starts."""
     group = _free_group(folder, groups)
     # Read when a process imports torch: more threads than cores make each step several times as long.
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(len(group))
-    _pin(group)
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(len(group or groups[0]))
+    if group is not None:  # else wherever the system finds room
+        _pin(group)
 
 
-def _free_group(folder: Path, groups: list[list[int]]) -> list[int]:
-    """Lock the first group that no process holds; where none can be locked, share a smallest one."""
+def _free_group(folder: Path, groups: list[list[int]]) -> list[int] | None:
+    """Lock the first group that no process holds; `None` where none can be locked."""
     for _ in range(TRIES):
         for number, group in enumerate(groups):
             lock = FileLock(folder / str(number), timeout=0)
@@ -175,7 +177,7 @@ def _free_group(folder: Path, groups: list[list[int]]) -> list[int]:
                 _held.append(lock)
                 return group
         time.sleep(0.05)
-    return groups[0]
+    return None
 
 
 def _pin(group: list[int]) -> None:
@@ -194,7 +196,7 @@ def _will_train(job: Job) -> bool:
     try:
         with claim(folder, cfg) as complete:
             return complete is None
-    except FolderError:  # the job will say so
+    except (FolderError, OSError, KeyError):  # the job will say so
         return False
 
 

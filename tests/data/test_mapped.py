@@ -152,7 +152,7 @@ def test_a_missing_block_does_not_push_out_the_others(
     monkeypatch.setenv("XRAY_TL_CACHE_GB", str((size + 1000) / 1e9))
     first = min(_blocks(tmp_path), key=lambda path: path.stat().st_mtime_ns)
     first.unlink()
-    newest = tmp_path / "cache" / "features" / "newest.safetensors"
+    newest = tmp_path / "cache" / "features" / f"{0:064x}.safetensors"
     newest.parent.mkdir()
     newest.write_bytes(bytes(5000))
     decoded.clear()

@@ -53,6 +53,16 @@ def test_it_is_there_for_metrics_without_a_formula() -> None:
     assert (value, lower, upper) == again
 
 
+def test_an_interval_is_never_turned_around() -> None:
+    """By luck perfectly calibrated: every resample is worse, and twice 0 less that is below the least ECE."""
+    truth = np.arange(40) % 4 == 0
+    truth[20:] = ~truth[20:]
+    probability = np.where(np.arange(40) < 20, 0.25, 0.75)[None, None]
+    study = Readings(("arm",), ("0",), truth, probability)
+    value, low, high = TwoWayBootstrap(study, ECE, seed=0, resamples=100).contrast({"arm": 1.0})
+    assert (value, low, high) == (pytest.approx(0), 0, 0)
+
+
 def test_images_of_one_patient_are_drawn_together() -> None:
     """Every image twice: drawn apart, they halve a variance that they do not halve drawn as one patient's.
 

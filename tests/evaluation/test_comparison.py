@@ -86,6 +86,15 @@ def test_methods_for_one_readers_proportions_are_named() -> None:
     said = "With one reader an interval is Wilson's, and p McNemar's of a difference."
     for study, metric, times in ((one, "accuracy", 1), (one, "auroc", 0), (STUDY, "accuracy", 0)):
         assert format_comparison(compare(study, METRICS[metric]), Terms()).count(said) == times
+    rating = STUDY.rating[:2, :3].copy()
+    rating[0, 2] = rating[1, 0] = np.nan
+    common = replace(STUDY, treatments=STUDY.treatments[:2], readers=STUDY.readers[:3], rating=rating)
+    done = compare(common, METRICS["accuracy"])
+    assert [found.judged_by for found in (*done.analysis.arms.values(), *done.analysis.pairs.values())] == [
+        *("t", "t"),
+        "McNemar",
+    ]
+    assert said in format_comparison(done, Terms())
 
 
 @pytest.mark.parametrize("name", ["auroc", "specificity", "brier"])

@@ -1,6 +1,5 @@
 """What is measured while a run trains."""
 
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 import torch
 
 from xray_tl.data.splits import Batch
+from xray_tl.training import callbacks
 from xray_tl.training.callbacks import Throughput
 
 
@@ -15,7 +15,13 @@ from xray_tl.training.callbacks import Throughput
 def test_the_clock_stops_when_the_device_has_done_an_epoch(
     device: str, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.accelerator, "synchronize", lambda _: time.sleep(0.2))
+    now = [0.0]
+
+    def wait(_: torch.device) -> None:
+        now[0] += 3.0
+
+    monkeypatch.setattr(torch.accelerator, "synchronize", wait)
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now[0])
     strategy = SimpleNamespace(root_device=torch.device(device))
     trainer: Any = SimpleNamespace(num_training_batches=3, strategy=strategy)
     task: Any = None
@@ -26,4 +32,4 @@ def test_the_clock_stops_when_the_device_has_done_an_epoch(
         for step in range(3):
             clock.on_train_batch_end(trainer, task, None, batch, step)
     assert clock.images == 24
-    assert 0.2 * 2 * waits <= clock.seconds < 0.2 * (2 * waits + 1)
+    assert clock.seconds == 2 * 3.0 * waits

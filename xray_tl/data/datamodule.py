@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from xray_tl.cache import Arrays, remember
 from xray_tl.config import DataConfig, SyntheticDataConfig
 from xray_tl.data.allocator import keep_large_blocks
+from xray_tl.data.arithmetic import side_by_side
 from xray_tl.data.processes import cores
 from xray_tl.data.radiographs import RadiographSource
 from xray_tl.data.rng import SPLITS
@@ -29,9 +30,11 @@ from xray_tl.data.splits import (
     EvenBatches,
     KeptSplit,
     OnDemandSplit,
+    Source,
     as_is,
     balanced_chances,
 )
+from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -167,7 +170,8 @@ class XrayDataModule(LightningDataModule):
                 if self._mapped:
                     image = self.sources[split].images(torch.arange(self.sizes[split]))  # decoded before
                 else:
-                    kept = remember("images", identity, partial(_render, on_demand))
+                    render = partial(_whole_split, self.sources[split], self.sizes[split])
+                    kept = remember("images", identity, render)
                     image = torch.from_numpy(kept["image"])
                 images = KeptSplit(self.sources[split], image)
             self._image_splits[split] = images
@@ -243,10 +247,15 @@ class XrayDataModule(LightningDataModule):
         return self.sources[split].truth(torch.arange(self.sizes[split])).cpu()
 
 
-def _render(images: OnDemandSplit) -> Arrays:
-    """Render a whole split [N, 1, H, W]."""
-    parts = torch.split(torch.arange(len(images)), RENDERED_AT_ONCE)
-    return {"image": torch.cat([images.__getitems__(part.tolist()).image for part in parts]).cpu().numpy()}
+def _whole_split(source: Source, count: int) -> Arrays:
+    """Render, or decode, a whole split [N, 1, H, W]."""
+    if isinstance(source, SyntheticRadiographs):
+        image = side_by_side(source.images, count, RENDERED_AT_ONCE, source.device)
+    else:  # its files are decoded by processes
+        image = torch.cat(
+            [source.images(part) for part in torch.split(torch.arange(count), RENDERED_AT_ONCE)]
+        )
+    return {"image": image.cpu().numpy()}
 
 
 def _needed(stage: str | None) -> tuple[str, ...]:

@@ -92,7 +92,8 @@ class KeptSplit(Dataset[Batch]):
         """Pick a batch."""
         rows, home = torch.as_tensor(indices), self.batch.case.device
         if home.type == "cuda":  # from pinned memory the host need not wait until the copy is done
-            rows = rows.pin_memory().to(home, non_blocking=True)
+            rows = rows.pin_memory()
+        rows = rows.to(home, non_blocking=True)
         return Batch(*(column[rows] for column in self.batch))
 
 

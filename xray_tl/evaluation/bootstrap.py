@@ -79,8 +79,8 @@ class TwoWayBootstrap:
         tail = (1 - level) / 2
         low, high = np.quantile(drawn, (tail, 1 - tail))
         value = float((factor @ self.observed[np.ix_(rows, common)]).mean())
-        least, most = self.metric.bounds(factor)
-        return value, max(float(2 * value - high), least), min(float(2 * value - low), most)
+        lower, upper = np.clip((2 * value - high, 2 * value - low), *self.metric.bounds(factor))
+        return value, float(lower), float(upper)
 
 
 def _drawn(units: Units, chosen: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -195,7 +195,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
             for pair, estimate in done.analysis.pairs.items()
         ]
         lines += _holds_for(done.scopes(terms))
-    if any(estimate.judged_by != "t" for estimate in done.analysis.arms.values()):
+    found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
+    if any(estimate.judged_by != "t" for estimate in found):
         lines.append(f"With one {terms.reader} an interval is Wilson's, and p McNemar's of a difference.")
     return "\n".join(lines)
 

@@ -181,7 +181,7 @@ ACCURACY = _mean("accuracy", _right)
 SENSITIVITY = _mean("sensitivity", _right, lambda truth: truth)
 SPECIFICITY = _mean("specificity", _right, lambda truth: ~truth)
 BRIER = _mean("brier", _squared_error, loss=True)
-NLL = _mean("nll", _log_loss, loss=True, largest=-float(np.log(PROBABILITY_FLOOR)))
+NLL = _mean("nll", _log_loss, loss=True, largest=-float(np.log1p(PROBABILITY_FLOOR - 1)))
 ECE = Metric("ece", _ece, None, higher_is_better=False, of_probabilities=True)
 METRICS = {metric.name: metric for metric in (AUROC, ACCURACY, SENSITIVITY, SPECIFICITY, BRIER, NLL, ECE)}
 """Name -> metric."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from xray_tl.cache import remember
-from xray_tl.data.arithmetic import exact_arithmetic
+from xray_tl.data.arithmetic import side_by_side
 from xray_tl.data.synthetic import SyntheticRadiographs
 from xray_tl.observers.ideal import OBSERVER, IdealObserver
 
@@ -61,10 +60,6 @@ def marker_log_ratio(source: SyntheticRadiographs, images: int) -> NDArray[np.fl
 
 
 def _score(source: SyntheticRadiographs, images: int) -> NDArray[np.float64]:
-    """Score images side by side on as many threads as torch has; an image's bits do not depend on them."""
     log.info("ideal observer: %d %s images", images, source.split)
-    observer, threads = IdealObserver(source), torch.get_num_threads() if source.device.type == "cpu" else 1
-    # The setting is the process's: it stands at one thread an operation until the last image is done.
-    with exact_arithmetic(), ThreadPoolExecutor(threads) as pool:
-        parts = pool.map(observer.log_likelihood_ratio, torch.split(torch.arange(images), AT_ONCE))
-        return torch.cat(list(parts)).numpy()
+    observer = IdealObserver(source)
+    return side_by_side(observer.log_likelihood_ratio, images, AT_ONCE, source.device).numpy()

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xray_tl.cache import acquire, cache_folder, spare_folder
+from xray_tl.cache import acquire, cache_folder, has_spare_folder, spare_folder
 from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig
 from xray_tl.data.source import SOURCE
 from xray_tl.data.synthetic import GENERATOR
@@ -100,7 +100,7 @@ def source_weights(
     folder = cache_folder() / "source" / f"{model.name.replace('/', '-')}-{weights.budget}-{key[:12]}"
     if _is_whole(folder):
         return folder / WEIGHTS
-    if _is_whole(_spare(folder)):
+    if has_spare_folder() and _is_whole(_spare(folder)):
         return _spare(folder) / WEIGHTS
     if image_size is not None:
         check_sizes(model, chosen.image_size, image_size)
@@ -123,13 +123,15 @@ class _Making:
     ) -> None:
         self._identity, self._announce, self._train = identity, announce, train
         self._learned: Learned | None = None
+        self._trains = False
 
     def make(self, folder: Path, instead: Instead) -> Path:
         """Return their file: in a folder, or in the one instead where that cannot be written to."""
         try:
             return self._make_in(folder)
         except (OSError, RunError, SafetensorError) as error:
-            if isinstance(error, RunError) and not out_of_space(error.__cause__ or error):
+            by_training = self._trains or isinstance(error, RunError)
+            if by_training and not out_of_space(error.__cause__ or error):
                 raise
             return self._make_in(instead(folder, error))
 
@@ -141,7 +143,9 @@ class _Making:
                 remove_partials(folder)
                 if self._learned is None:
                     self._announce(folder)
+                    self._trains = True
                     self._learned = self._train(folder)
+                    self._trains = False
                 _keep(folder, self._identity, *self._learned)
             (folder / LAST).unlink(missing_ok=True)
         finally:
