@@ -97,6 +97,14 @@ def test_methods_for_one_readers_proportions_are_named() -> None:
     assert said in format_comparison(done, Terms())
 
 
+@pytest.mark.parametrize(("moved", "side"), [(100.0, "below"), (-100.0, "at or above")])
+def test_a_proportion_needs_ratings_on_both_sides_of_its_threshold(moved: float, side: str) -> None:
+    study = replace(STUDY, rating=STUDY.rating + moved)
+    assert compare(study, METRICS["auroc"]).analysis.pairs
+    with pytest.raises(InputError, match=rf"metric=accuracy takes .* none lies {side} it: subtract"):
+        compare(study, METRICS["accuracy"])
+
+
 @pytest.mark.parametrize("name", ["auroc", "specificity", "brier"])
 def test_intervals_end_where_the_metric_does(name: str) -> None:
     """A treatment that errs in one case of one reader, and one that does nothing else."""

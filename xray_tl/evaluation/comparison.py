@@ -109,8 +109,17 @@ def compare(
     """Analyse a study and judge every pair of treatments.
 
     Raises:
-        InputError: The metric has no covariance, or nothing is random.
+        InputError: The metric has no covariance, or nothing is random; a proportion decides at 0, and all
+            ratings lie on one side of it.
     """
+    if metric.hits is not None:
+        positive = readings.rating[readings.read] >= 0
+        if positive.all() or not positive.any():
+            side = "below" if positive.all() else "at or above"
+            raise InputError(
+                f"metric={metric.name} takes ratings from 0 as positive, and none lies {side} it: "
+                "subtract the threshold from the ratings first"
+            )
     computed = cells(readings, metric)
     analysis = computed.analyse(readers, cases, level)
     judged = verdicts(analysis.pairs, margin, 1 - level, higher_is_better=metric.higher_is_better)
