@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -403,24 +402,3 @@ def test_a_cache_that_may_not_be_read_costs_a_warning(
     assert make.calls == 1 + 6
     (warning,) = caplog.messages
     assert "cannot be read, the run goes on without it" in warning
-
-
-def test_a_spare_folder_is_shared_with_child_processes_and_goes_with_its_own(
-    subprocess_env: dict[str, str], tmp_path: Path
-) -> None:
-    show = "from xray_tl.cache import spare_folder; print(spare_folder())"
-    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {show!r}], check=True)"
-    stays = "(spare_folder() / 'source').mkdir(parents=True)"
-    code = f"{show}; {stays}; sys.stdout.flush(); {child}; assert (spare_folder() / 'source').is_dir()"
-    env = {name: value for name, value in subprocess_env.items() if name != "XRAY_TL_SPARE"}
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; {code}"],
-        env=env | {"TMPDIR": str(tmp_path)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    own, childs = done.stdout.splitlines()
-    assert own == childs
-    assert Path(own).parent == tmp_path
-    assert not Path(own).exists()

@@ -6,17 +6,13 @@ Whatever is in it can be made again: a cache that cannot be used costs time and 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import json
 import logging
 import math
 import os
-import shutil
-import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,9 +63,6 @@ _unusable: set[Path] = set()
 _too_large: set[Path] = set()
 """Kinds, as folders, of which an entry was said to be so."""
 
-_SPARE = "XRAY_TL_SPARE"
-"""Tells the processes that this one starts where `spare_folder` is."""
-
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "?"}
 """safetensors' names of the types that are kept."""
 
@@ -80,23 +73,6 @@ def cache_folder() -> Path:
     if chosen:
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xray_tl"
-
-
-def has_spare_folder() -> bool:
-    """Tell whether this process, or the one that started it, has a `spare_folder`."""
-    return _SPARE in os.environ
-
-
-def spare_folder() -> Path:
-    """Return where files go that the cache cannot take: removed when this process ends as it should.
-
-    Processes that this one starts from now on share it.
-    """
-    if not has_spare_folder():
-        spare = Path(tempfile.gettempdir(), f"xray_tl-{uuid.uuid4().hex}")
-        atexit.register(shutil.rmtree, spare, ignore_errors=True)
-        os.environ[_SPARE] = str(spare)
-    return Path(os.environ[_SPARE])
 
 
 def remember(

@@ -31,6 +31,7 @@ from xray_tl.data.processes import cores, own_cores
 from xray_tl.errors import FolderError, InputError, RunError
 from xray_tl.identity import arm_hash
 from xray_tl.runfolder import claim
+from xray_tl.spare import spare_folder
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +75,6 @@ class Workers:
     """
 
     def __init__(self, jobs: int) -> None:
-        from xray_tl.cache import spare_folder
-
         with suppress(OSError):  # no folder for temporary files
             spare_folder()  # that the processes share it, and this one removes it
         groups = core_groups(own_cores(), jobs)

@@ -53,10 +53,10 @@ class Source(Protocol):
     """
 
     @property
-    def device(self) -> torch.device: ...  # noqa: D102
+    def device(self) -> torch.device: ...  # noqa: D102  (the class says it)
 
     @property
-    def names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    def names(self) -> tuple[str, ...] | None: ...  # noqa: D102  (the class says it)
 
     def images(self, indices: Tensor) -> Tensor:
         """Return images [B, 1, H, W] in [0, 1]."""

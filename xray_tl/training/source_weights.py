@@ -23,13 +23,14 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xray_tl.cache import acquire, cache_folder, has_spare_folder, spare_folder
+from xray_tl.cache import acquire, cache_folder
 from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig
 from xray_tl.data.source import SOURCE
 from xray_tl.data.synthetic import GENERATOR
 from xray_tl.errors import InputError, RunError
 from xray_tl.files import atomic_path, out_of_space, remove_partials, write_text
 from xray_tl.models.registry import check_sizes
+from xray_tl.spare import has_spare_folder, spare_folder
 from xray_tl.training.device import choose_device, choose_precision
 from xray_tl.training.pretraining import BUDGETS, LAST, PRETRAINING, Recipe, pretrain, recipe
 
