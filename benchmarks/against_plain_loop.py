@@ -41,7 +41,9 @@ def through_the_task(parts: Parts, folder: Path) -> float:
     """Train one epoch with the project's task; return the seconds of its training steps."""
     throughput = Throughput()
     with expected_warnings():
-        trainer = build_trainer(parts.settings.trainer, parts.device, folder, None, [throughput])
+        trainer = build_trainer(
+            parts.settings.trainer, parts.device, parts.precision, folder, None, [throughput]
+        )
         trainer.fit(parts.task, datamodule=parts.data)
     return throughput.seconds
 

@@ -53,7 +53,7 @@ def do_job(cfg: DictConfig, folder: Path) -> str | None:
 
     settle_imports()
     try:
-        run(cfg, folder)
+        run(cfg, folder, beside=folder.parent)
     except (InputError, RunError) as error:
         log.error("%s: %s", folder.name, error)
         if not isinstance(error, FolderError | RunError):

@@ -1,4 +1,4 @@
-"""The run record `record.json` (schema 1): what was run, on what, and what came out."""
+"""The run record `record.json` (schema 2): what was run, on what, and what came out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 from xray_tl.errors import InputError
 from xray_tl.files import write_text
 
-SCHEMA = 1
+SCHEMA = 2
+"""Raised whenever the meaning of a field changes, or how a result is computed. Schema 1 standardised each
+feature without a limit, estimated BatchNorm in the order of files, and computed frozen stages in the run's
+precision."""
 RECORD = "record.json"
 PREDICTIONS = "predictions.csv"
 SPLIT = "split.csv"
@@ -51,6 +54,20 @@ def check_schema(schema: int, path: Path) -> None:
     if schema > SCHEMA:
         raise InputError(
             f"{path} has schema {schema}, newer than {SCHEMA}, which this version reads: update xray_tl"
+        )
+
+
+def check_exact(record: dict[str, Any], run: Path) -> None:
+    """Refuse a run that this version cannot repeat: one whose frozen stages were computed in bf16.
+
+    Raises:
+        InputError: It is such a run.
+    """
+    in_bf16 = (record.get("environment") or {}).get("precision") == "bf16-mixed"
+    if record["schema"] < 2 and in_bf16 and record["frozen"]["tensors"]:
+        raise InputError(
+            f"run={run} was made by an earlier version, which computed frozen stages in bf16, while this one "
+            "computes them in fp32: train it again"
         )
 
 

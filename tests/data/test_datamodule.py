@@ -126,13 +126,13 @@ def test_batches_are_even_and_hold_every_case_once(size: int, limit: int) -> Non
     assert sorted(chain(*batches)) == list(range(size))
 
 
-@pytest.mark.parametrize(
-    ("at_most", "expected"), [(None, [*range(21)]), (30, [*range(21)]), (5, [0, 4, 8, 12, 16])]
-)
-def test_a_few_images_are_spread_over_the_split(at_most: int | None, expected: list[int]) -> None:
-    batches = list(_data().image_batches("train", 4, at_most))
-    images = torch.cat([batch.image for batch in batches])
-    assert torch.equal(images, _images(_data(), "train")[expected])
+def test_mixed_batches_have_every_image_once_or_the_first_few_of_the_same_order() -> None:
+    data = _data()
+    every = [batch.case for batch in data.mixed_image_batches("train", 4)]
+    few = [batch.case for batch in data.mixed_image_batches("train", 4, 5)]
+    assert sorted(torch.cat(every).tolist()) == list(range(21))
+    assert torch.cat(few).tolist() == torch.cat(every).tolist()[:5]
+    assert [len(case) for case in few] == [2, 3]
 
 
 def test_share_of_positives() -> None:

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from tests.data.radiograph_files import films, write_classes, write_dicom, write_jpeg, write_png8, write_png16
@@ -248,3 +250,28 @@ def test_a_wrong_option_is_said(tmp_path: Path, options: dict[str, object], mess
     root = write_classes(tmp_path / "films", 6)
     with pytest.raises(InputError, match=message):
         XrayDataModule(_config(root, **options), seed=0)
+
+
+def test_a_fixed_order_mixes_classes_and_follows_from_the_images_alone(tmp_path: Path) -> None:
+    """Class folders lie one after the other; other names of the same files change no batch."""
+    root = write_classes(tmp_path / "films", 40)
+    data = XrayDataModule(_config(root), seed=0)
+    batches = list(data.mixed_image_batches("train", 10))
+    shares = [float(batch.truth.mean()) for batch in batches]
+    assert all(0 < share < 1 for share in shares), "batches of one class have statistics of one class"
+    split = tmp_path / "split.csv"
+    split.write_text(data.collection.split_table().to_csv(index=False), encoding="utf-8")
+    for path in sorted(root.rglob("*.png")):
+        path.rename(path.with_name(f"{99999 - int(path.name[:5]):05d}{path.name[5:]}"))
+    renamed = pd.read_csv(split, dtype=str)
+    renamed["name"] = [
+        f"{n.split('/')[0]}/{99999 - int(n.split('/')[1][:5]):05d}{n.split('/')[1][5:]}"
+        for n in renamed["name"]
+    ]
+    renamed["patient"] = ""
+    renamed.to_csv(split, index=False)
+    other = XrayDataModule(_config(root, split_file=str(split)), seed=0)
+    again = list(other.mixed_image_batches("train", 10))
+    assert other.sources["train"].names != data.sources["train"].names
+    for one, two in zip(batches, again, strict=True):
+        assert torch.equal(one.image, two.image)

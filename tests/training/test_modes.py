@@ -59,7 +59,7 @@ def test_state_differs_exactly_where_the_mode_trains(
     net = parts.task.classifier
     before = _state(net)
     with expected_warnings():
-        trainer = build_trainer(parts.settings.trainer, parts.device, tmp_path, None, [])
+        trainer = build_trainer(parts.settings.trainer, parts.device, parts.precision, tmp_path, None, [])
         trainer.fit(parts.task, datamodule=parts.data)
     assert trainer.global_step == 2 * EPOCHS
     changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
@@ -77,7 +77,7 @@ def test_what_trains_is_in_train_mode_after_features_were_standardised(
     parts = _parts(tiny, "resnet18", "partial", "mode.standardise=true")
     before = _state(parts.task.classifier.backbone)
     with expected_warnings():
-        trainer = build_trainer(parts.settings.trainer, parts.device, tmp_path, None, [])
+        trainer = build_trainer(parts.settings.trainer, parts.device, parts.precision, tmp_path, None, [])
         trainer.fit(parts.task, datamodule=parts.data)
     after = _state(parts.task.classifier.backbone)
     moved = {name for name in after if "running_mean" in name and not torch.equal(after[name], before[name])}

@@ -120,7 +120,7 @@ def test_the_whole_path_takes_several_columns(tmp_path: Path, kind: str) -> None
     )
     data = _Tensors(truth)
     with expected_warnings():
-        trainer = build_trainer(settings.trainer, torch.device("cpu"), tmp_path, None, [])
+        trainer = build_trainer(settings.trainer, torch.device("cpu"), "32-true", tmp_path, None, [])
         trainer.fit(task, datamodule=data)
         scored = predictions.predict(trainer, task, data, "val")  # type: ignore[arg-type]  # a stand-in, or one of several types
     assert 0 <= task.history[0]["val_auroc"] <= 1

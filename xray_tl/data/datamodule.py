@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -113,19 +113,26 @@ class XrayDataModule(LightningDataModule):
         """Load images again, of every split."""
         self._crossing.clear()
 
-    def image_batches(self, split: str, size: int, at_most: int | None = None) -> Iterator[Batch]:
-        """Give the images of a split in order of index, in even batches.
+    def image_batches(self, split: str, size: int) -> Iterator[Batch]:
+        """Give the images of a split in order of index, in even batches of at most `size`."""
+        return self._batches(split, range(self.sizes[split]), size)
+
+    def mixed_image_batches(self, split: str, size: int, at_most: int | None = None) -> Iterator[Batch]:
+        """Give images of a split in a fixed order that mixes classes, in even batches.
 
         Args:
             split: `train`, `val` or `test`.
             size: Images in a batch, at most.
-            at_most: How many images, spread evenly over the split; all by default.
+            at_most: How many images; all by default.
         """
+        return self._batches(split, self._mixed(split)[:at_most], size)
+
+    def _batches(self, split: str, order: Sequence[int], size: int) -> Iterator[Batch]:
         images = self.images(split)
-        count = min(len(images), at_most or len(images))
-        chosen = [k * len(images) // count for k in range(count)]
-        for batch in EvenBatches(chosen, count, size):
-            yield images.__getitems__(batch)
+        return (images.__getitems__(batch) for batch in EvenBatches(order, len(order), size))
+
+    def _mixed(self, split: str) -> list[int]:
+        return self.sources[split].mixed(self.sizes[split])
 
     def whole(self) -> RadiographSource | None:
         """Return all images of which the splits are drawn, if there is such a set and all of it is used.
@@ -198,6 +205,10 @@ class XrayDataModule(LightningDataModule):
     def ordered_dataloader(self, split: str) -> DataLoader[Batch]:
         """Load a split in order of index."""
         return self._loader(split, range(self.sizes[split]))
+
+    def mixed_dataloader(self, split: str) -> DataLoader[Batch]:
+        """Load a split in a fixed order that mixes classes: for what is computed of whole batches."""
+        return self._loader(split, self._mixed(split))
 
     def _loader(self, split: str, order: Iterable[int]) -> DataLoader[Batch]:
         def look_up() -> KeptSplit | OnDemandSplit:

@@ -61,6 +61,14 @@ class RadiographSource:
         rows = self.rows[indices.numpy()]
         return torch.from_numpy(self.collection.images(rows))[:, None]
 
+    def mixed(self, size: int) -> list[int]:
+        """Return the indices in the order of a hash of what a model sees of each image.
+
+        Class folders are listed one after the other: batches in that order would hold one class each.
+        """
+        pixels = self.collection.films.pixels[self.rows]
+        return np.lexsort(pixels.T).tolist()
+
     def identity(self) -> dict[str, Any]:
         """Return all that changes an image or a truth, as plain values for a hash."""
         listing, films = self.collection.listing, self.collection.films

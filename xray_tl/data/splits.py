@@ -66,6 +66,13 @@ class Source(Protocol):
         """Return truth [B, T], 0 or 1; NaN where it is not known."""
         ...
 
+    def mixed(self, size: int) -> list[int]:
+        """Return the indices of a split of `size` images in a fixed order that follows from the images alone.
+
+        It mixes classes, whatever order the images have on disk, and the same images come in the same order.
+        """
+        ...
+
     def identity(self) -> dict[str, Any]:
         """Return all that changes an image or a truth, as plain values for a hash."""
         ...

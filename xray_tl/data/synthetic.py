@@ -216,6 +216,10 @@ class SyntheticRadiographs:
         template, contrast = draw_finding(self._keys(Stream.FINDING, indices), present, self.finding)
         return Placement(row, column, template, contrast)
 
+    def mixed(self, size: int) -> list[int]:
+        """Return the indices in order: whether an image has the finding is drawn for each alone."""
+        return list(range(size))
+
     def identity(self) -> dict[str, Any]:
         """Return all that changes an image or a label, as plain values for a hash.
 

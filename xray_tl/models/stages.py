@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Self
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from xray_tl.errors import InputError
-from xray_tl.models.cut import Halves, cut
+from xray_tl.models.cut import CannotCutError, Halves, cut
+
+log = logging.getLogger(__name__)
 
 StageOf = Callable[[str], int | None]
 """Maps a parameter or buffer name, or `<module>.weight` for a module, to its stage; 0 is at the input."""
@@ -80,16 +83,35 @@ class Backbone(nn.Module):
         self.register_buffer("_scale", 1 / stds, persistent=False)
         self.register_buffer("_shift", -means / stds, persistent=False)
         self._behind: Callable[[Tensor], Tensor] | None = None
+        self._cut_at: tuple[int, Halves] | None = None
         self.open(self.num_stages)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute features [B, D], float32, of images [B, 1, H, W] with intensities in [0, 1].
 
-        After `enter`, of what crosses the freeze boundary instead of images.
+        After `enter`, of what crosses the freeze boundary instead of images. Under autocast the stages that
+        are closed compute in float32 all the same: rounding to bf16 would pass for a signal where features
+        hardly differ between images, and what is kept at the boundary has to be what every pass gives.
         """
         if self._behind is not None:
             return self._behind(images).float()
-        return self.net(self.normalise(images)).float()
+        if self._open_stages == self.num_stages or not torch.is_autocast_enabled(images.device.type):
+            return self.net(self.normalise(images)).float()
+        halves = self._halves()
+        with torch.autocast(images.device.type, enabled=False):
+            crossing = halves.before(self.normalise(images))
+        return halves.after(crossing).float()
+
+    def _halves(self) -> Halves:
+        """Cut at the present boundary, once; a network that cannot be cut is closed as a whole."""
+        if self._cut_at is None or self._cut_at[0] != self._open_stages:
+            try:
+                halves = self.cut(self._open_stages)
+            except CannotCutError as reason:
+                log.info("all of the backbone computes in fp32, since it cannot be cut: %s", reason)
+                halves = Halves(self.net, nn.Identity())
+            self._cut_at = self._open_stages, halves
+        return self._cut_at[1]
 
     def cut(self, open_stages: int) -> Halves:
         """Cut this backbone's network, on the device where it is, in front of its deepest stages.

@@ -20,7 +20,7 @@ from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy, build_policy
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import MEMORY_FORMATS, Backbone
-from xray_tl.models.weights import Provenance
+from xray_tl.models.weights import MakeSource, Provenance
 from xray_tl.observers.difficulty import resolve_difficulty
 from xray_tl.training.augmentation import build_augment
 from xray_tl.training.device import autocast, choose_device, choose_precision, set_threads
@@ -56,8 +56,13 @@ class Parts:
         return autocast(self.precision, self.device)
 
 
-def assemble(settings: Settings, stage: str | None = None) -> Parts:
-    """Build data, classifier and task; `stage` limits which splits are checked. Nothing is rendered yet.
+def assemble(settings: Settings, stage: str | None = None, source: MakeSource | None = None) -> Parts:
+    """Build data, classifier and task; nothing is rendered yet.
+
+    Args:
+        settings: The run's configuration.
+        stage: Limits which splits are checked.
+        source: Finds the source weights of a finished run; by default they are made where they are not kept.
 
     Raises:
         InputError: An option asks for what cannot be had.
@@ -67,21 +72,29 @@ def assemble(settings: Settings, stage: str | None = None) -> Parts:
     if isinstance(settings.data, SyntheticDataConfig):
         settings = replace(settings, data=resolve_difficulty(settings.data, device))
     data = XrayDataModule(settings.data, seed=settings.seed, device=device, sampling=settings.optim.sampling)
-    (backbone, provenance, proven), policy = _backbone(settings)
+    (backbone, provenance, proven), policy = _backbone(settings, source)
     data.check(stage)
     objective = Objective(data.targets, settings.optim, data.positives())
     task = _task(settings, backbone, policy, objective, provenance, device)
-    precision = choose_precision(settings.trainer.precision, device)
+    precision = choose_precision(settings.trainer.precision, device, trunk_trains=policy.most_open > 0)
     return Parts(settings, device, precision, data, task, provenance, proven)
 
 
-def assemble_trained(settings: Settings, targets: Targets, device: torch.device) -> TransferTask:
+def assemble_trained(
+    settings: Settings, targets: Targets, device: torch.device, source: MakeSource | None = None
+) -> TransferTask:
     """Build the task of a finished run without its data, ready for a checkpoint's weights.
+
+    Args:
+        settings: The run's configuration.
+        targets: What it predicts.
+        device: Where it computes.
+        source: Finds its source weights.
 
     Raises:
         InputError: Its initial weights cannot be had.
     """
-    loaded, policy = _backbone(settings)
+    loaded, policy = _backbone(settings, source)
     objective = Objective(targets, settings.optim, torch.full((len(targets.names),), 0.5))
     return _task(settings, loaded.backbone, policy, objective, loaded.provenance, device)
 
@@ -134,7 +147,7 @@ def forget_trunk() -> None:
     _untouched.clear()
 
 
-def _backbone(settings: Settings) -> tuple[Loaded, FreezePolicy]:
+def _backbone(settings: Settings, source: MakeSource | None = None) -> tuple[Loaded, FreezePolicy]:
     """Build the backbone and its freeze policy, or take the one of the job before if it never trains."""
     made_from = json.dumps(
         [
@@ -152,7 +165,7 @@ def _backbone(settings: Settings) -> tuple[Loaded, FreezePolicy]:
         if not policy.most_open:
             _untouched[made_from] = kept._replace(proven=None)  # until this run has proved it again
             return kept, policy
-    loaded = Loaded(*_build(settings))
+    loaded = Loaded(*_build(settings, source))
     policy = build_policy(settings.mode, loaded.backbone.num_stages, settings.trainer.max_epochs)
     _untouched.clear()
     if not policy.most_open:
@@ -169,16 +182,21 @@ def make_weights(settings: Settings) -> None:
     _build(settings)
 
 
-def _build(settings: Settings) -> tuple[Backbone, Provenance]:
-    source = partial(_make_source, settings)
-    return build_backbone(settings.model, settings.weights, settings.data.image_size, source)
+def _build(settings: Settings, source: MakeSource | None = None) -> tuple[Backbone, Provenance]:
+    make = source or partial(source_file, settings)
+    return build_backbone(settings.model, settings.weights, settings.data.image_size, make)
 
 
 def _finding(settings: Settings) -> str | None:
     return settings.data.finding if isinstance(settings.data, SyntheticDataConfig) else None
 
 
-def _make_source(settings: Settings) -> Path:
+def source_file(settings: Settings) -> Path:
+    """Return the file of a run's source weights, made first where the cache does not hold them.
+
+    Raises:
+        InputError: They cannot be had, or train on the target's finding.
+    """
     finding = _finding(settings)
     if finding in FINDINGS:
         raise InputError(

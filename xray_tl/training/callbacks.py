@@ -121,7 +121,7 @@ class ExampleImages(Callback):
         """Write the grid, unless the run goes on from a checkpoint."""
         if trainer.global_step or not self.count or not isinstance(trainer.logger, TensorBoardLogger):
             return
-        batch = next(self.data.image_batches("train", 4 * self.count))
+        batch = next(self.data.mixed_image_batches("train", 4 * self.count))
         positive = batch.truth[:, 0] > 0.5
         half = self.count // 2
         chosen = torch.cat([batch.image[positive][: self.count - half], batch.image[~positive][:half]])

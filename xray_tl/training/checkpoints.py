@@ -13,7 +13,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from xray_tl.errors import InputError
 from xray_tl.files import atomic_path
-from xray_tl.records import check_schema
+from xray_tl.records import SCHEMA, check_schema
 from xray_tl.training.task import TransferTask
 
 _OURS = ("state_dict", "weights_sha256", "frozen_before", "fit_s", "open_stages", "history", "holds_all")
@@ -70,6 +70,19 @@ def check_provenance(checkpoint: Mapping[str, Any], weights_sha256: str, path: P
         raise InputError(
             f"checkpoint {path} stands on weights {checkpoint['weights_sha256'][:12]}…, but this "
             f"configuration loads {weights_sha256[:12]}… (weights.*): restore the weights it was trained on"
+        )
+
+
+def check_current(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Refuse to go on from an epoch of an earlier version: the rest would be trained by other rules.
+
+    Raises:
+        InputError: It is one.
+    """
+    if checkpoint["schema"] < SCHEMA:
+        raise InputError(
+            f"checkpoint {path} was written by an earlier version (schema {checkpoint['schema']}, now "
+            f"{SCHEMA}) and cannot be gone on with: remove it, and the run starts again"
         )
 
 

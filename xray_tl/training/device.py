@@ -35,19 +35,41 @@ def choose_device(accelerator: str) -> torch.device:
     Raises:
         InputError: That accelerator is not here.
     """
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if accelerator == "auto":
-        accelerator = next(name for name, here in present.items() if here)
-    if not present[accelerator]:
-        here = ", ".join(name for name, there in present.items() if there)
+        accelerator = next(name for name, here in _present().items() if here)
+    if not available(accelerator):
+        here = ", ".join(name for name, there in _present().items() if there)
         raise InputError(
             f"trainer.accelerator={accelerator} is not available on this machine: choose auto or {here}"
         )
-    return torch.device(accelerator, 0) if accelerator == "cuda" else torch.device(accelerator)
+    if accelerator != "cuda":
+        return torch.device(accelerator)
+    # TF32 keeps 10 bits of the fraction: what is called fp32 here, and in records, has all 23.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return torch.device(accelerator, 0)
 
 
-def choose_precision(precision: str, device: torch.device) -> str:
-    """Choose Lightning's precision: bf16 autocast where CUDA hardware has it, else fp32."""
+def available(accelerator: str) -> bool:
+    """Tell whether this machine has an accelerator; `auto` always finds one."""
+    return accelerator == "auto" or _present()[accelerator]
+
+
+def _present() -> dict[str, bool]:
+    return {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+
+
+def choose_precision(precision: str, device: torch.device, *, trunk_trains: bool = True) -> str:
+    """Choose Lightning's precision: bf16 autocast where CUDA hardware has it, else fp32.
+
+    Args:
+        precision: `auto`, `32` or `bf16`.
+        device: Where is computed.
+        trunk_trains: Whether any stage of the backbone trains; of a frozen one all is computed in fp32.
+    """
+    if not trunk_trains:
+        if precision == "bf16":
+            log.info("trainer.precision=bf16: a frozen backbone is computed in fp32")
+        return "32-true"
     bf16 = precision == "bf16" or (
         precision == "auto"
         and device.type == "cuda"

@@ -13,19 +13,18 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from xray_tl.config import WeightsConfig, conf_dir, typed
+from xray_tl.config import conf_dir
 from xray_tl.data.radiographs import Collection
 from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.collect import with_ceiling
 from xray_tl.files import write_text
-from xray_tl.records import EVALUATIONS, PREDICTIONS, RECORD, SPLIT, read_record, write_record
-from xray_tl.runfolder import BEST, load_config
+from xray_tl.records import EVALUATIONS, PREDICTIONS, RECORD, SPLIT, write_record
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
-from xray_tl.training.checkpoints import check_provenance, load_weights, read_checkpoint
 from xray_tl.training.device import describe_environment
 from xray_tl.training.feature_cache import FeatureCache
+from xray_tl.training.finished import open_finished
 from xray_tl.training.trainer import build_trainer, expected_warnings
 from xray_tl.validation import validate
 
@@ -52,39 +51,32 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
         InputError: The folder holds no complete run, or an override asks for what cannot be done.
         RunError: The recorded metrics did not come out.
     """
-    stored = load_config(run)
-    record = read_record(run)
-    if record is None or record["status"] != "complete":
-        state = "has no record" if record is None else f"is {record['status']}"
-        raise InputError(f"run={run} {state}: evaluate needs a complete run")
+    finished = open_finished(run, "evaluate")
+    stored, record = finished.config, finished.record
     if stored.data.get("target_auroc") is not None:  # a shift must not be made up for by another d0
         stored.data.d0, stored.data.target_auroc = record["data"]["d0"], None
     apply_overrides(stored, cfg, overrides)
     validate(stored)
-    settings, checkpoint = typed(stored), read_checkpoint(run / BEST)
+    settings = finished.settings(stored)
     if record["time"]["feature_cache"] == "off":  # to the last bit as it was recorded
         settings = replace(settings, feature_cache="off")
     other_data = any(text.lstrip("+").startswith(("data", *DATA_GROUPS)) for text in overrides)
-    alone = checkpoint["holds_all"]
-    if alone:  # the source weights need not be there any more
-        settings = replace(settings, weights=WeightsConfig(source="random"))
     with expected_warnings():
-        parts = assemble(settings, "test")
+        parts = assemble(settings, "test", finished.source(settings))
+        parts = replace(parts, precision=finished.precision)
         _check_targets(parts, record)
         if parts.data.collection is not None:
             _check_unseen(parts.data.collection, run)
-        if not alone:
-            check_provenance(checkpoint, parts.provenance.sha256, run / BEST)
-        load_weights(parts.task, checkpoint, run / BEST)
-        trainer = build_trainer(settings.trainer, parts.device, run, None, [])  # sets what is deterministic
+        finished.restore(parts.task)
+        # sets what is deterministic
+        trainer = build_trainer(settings.trainer, parts.device, parts.precision, run, None, [])
         features = FeatureCache(parts, ("test",), of_whole=not other_data)
         features.enter(parts.task.policy.most_open)
         parts.data.setup("test")
         test = predictions.predict(trainer, parts.task, parts.data, "test")
-    thresholds = record["threshold"] if isinstance(record["threshold"], list) else [record["threshold"]]
-    metrics = predictions.metrics({"test": test}, parts.data.targets, thresholds)
+    metrics = predictions.metrics({"test": test}, parts.data.targets, finished.thresholds)
     if not other_data:
-        return _compare(record, metrics["test"], run)
+        return _compare(record, metrics["test"], run, parts.device)
     ideal = ideal_logits(parts.data, {"test": test})
     ceiling = describe_ceiling(test, ideal)
     folder = _new_folder(run, cfg.name, overrides)
@@ -202,9 +194,22 @@ def _other_data(own: DictConfig, other: DictConfig, named: set[str]) -> DictConf
     return changed
 
 
-def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path) -> str:
-    different = [name for name, value in metrics.items() if value != record["metrics"]["test"][name]]
+def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path, device: torch.device) -> str:
+    """Show recorded metrics beside those of now, which are the same on the same kind of device.
+
+    Raises:
+        RunError: They differ, and no other kind of device explains it.
+    """
+    stated = record["metrics"]["test"]
+    different = [name for name, value in metrics.items() if value != stated[name]]
     text = _side_by_side(record, metrics, record["ceiling"])
+    trained_on = str(record["environment"]["device"]).split()[0]
+    if different and trained_on != device.type:
+        most = max(abs(metrics[name] - stated[name]) for name in different)
+        return (
+            f"{text}\n{run} was recorded on {trained_on}, and {device.type} rounds in its own way: metrics "
+            f"differ by at most {most:.1e}"
+        )
     if different:
         made, now = record["environment"], f"{torch.get_num_threads()} threads, torch {torch.__version__}"
         raise RunError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from xray_tl.models.freeze import frozen_sha256
 from xray_tl.records import PREDICTIONS, SPLIT
 from xray_tl.runfolder import BEST, LAST, begin
 from xray_tl.training import predictions
-from xray_tl.training.assembly import Parts, assemble, fit_standardiser, keep_proof
+from xray_tl.training.assembly import Parts, assemble, fit_standardiser, keep_proof, source_file
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 from xray_tl.training.board import RunLogger, write_ceiling, write_hparams
 from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
 from xray_tl.training.checkpoints import (
     ResumableEarlyStopping,
+    check_current,
     check_data,
     check_provenance,
     keepers,
@@ -38,6 +40,7 @@ from xray_tl.training.checkpoints import (
 from xray_tl.training.device import describe_environment
 from xray_tl.training.feature_cache import FeatureCache
 from xray_tl.training.floors import describe_floors, describe_images
+from xray_tl.training.kept_weights import keep_weights
 from xray_tl.training.probe import fit_head
 from xray_tl.training.random_trunk import settle_batchnorm
 from xray_tl.training.trainer import build_trainer, interruptible
@@ -48,8 +51,14 @@ log = logging.getLogger(__name__)
 Record = dict[str, Any]
 
 
-def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
+def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None:
     """Train and test a run in its claimed folder, from the start or from the last finished epoch.
+
+    Args:
+        cfg: Its configuration.
+        folder: Its folder.
+        record: Its record, which fills up.
+        beside: Folder that keeps the source weights which its checkpoint leaves out.
 
     Raises:
         InputError: The configuration asks for what cannot be had.
@@ -69,6 +78,7 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
     done = read_checkpoint(last) if last else None
     if last and done:
         log.info("going on from epoch %d of %s", len(done["history"]), last)
+        check_current(done, last)
         check_provenance(done, parts.provenance.sha256, last)
         check_data(done, record["data_hash"], last)
     parts.task.data_hash = record["data_hash"]
@@ -78,7 +88,12 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
     try:
         throughput = Throughput()
         trainer = build_trainer(
-            settings.trainer, parts.device, folder, logger, _callbacks(parts, folder, throughput)
+            settings.trainer,
+            parts.device,
+            parts.precision,
+            folder,
+            logger,
+            _callbacks(parts, folder, throughput),
         )
         backbone, policy = parts.task.classifier.backbone, parts.task.policy
         moved = settle_batchnorm(parts)
@@ -95,7 +110,10 @@ def execute(cfg: DictConfig, folder: Path, record: Record) -> None:
         _fit(parts, trainer, folder, last, record)
         record["time"] = {"setup_s": setup_s, "fit_s": parts.task.fit_s, "images_per_s": throughput.rate}
         start = time.perf_counter()
-        load_weights(parts.task, read_checkpoint(folder / BEST), folder / BEST)
+        best = read_checkpoint(folder / BEST)
+        load_weights(parts.task, best, folder / BEST)
+        _describe_tested(parts, best, record)
+        _keep_weights(parts, best, beside)
         parts.task.classifier.to(parts.device)  # the trainer has put it on the CPU
         features.enter(policy.most_open)
         _settle_best(parts, folder)
@@ -121,17 +139,39 @@ def _describe_collection(collection: Collection, folder: Path, record: Record) -
     }
 
 
+def _describe_tested(parts: Parts, best: dict[str, Any], record: Record) -> None:
+    """Record which epoch is tested, and what of the network had been trained by then.
+
+    Under `lp_ft` and `gradual` the best epoch may lie before any stage was opened.
+    """
+    classifier, opened = parts.task.classifier, best["open_stages"]
+    record["best"] = {
+        "epoch": best["epoch"],
+        "open_stages": opened,
+        "stages": classifier.backbone.num_stages,
+        "most_open": parts.task.policy.most_open,
+    }
+    trained = classifier.backbone.open(opened).parameters()
+    record["parameters"] = {
+        "total": sum(parameter.numel() for parameter in classifier.parameters()),
+        "trainable": sum(parameter.numel() for parameter in trained if parameter.requires_grad)
+        + sum(parameter.numel() for parameter in classifier.head.parameters()),
+    }
+
+
+def _keep_weights(parts: Parts, best: dict[str, Any], beside: Path) -> None:
+    """Keep the source weights that the checkpoint leaves out, for machines that cannot make the same ones."""
+    if parts.provenance.source == "source" and not best["holds_all"]:
+        keep_weights(beside, parts.provenance.sha256, partial(source_file, parts.settings))
+
+
 def _describe_parts(parts: Parts) -> Record:
-    backbone, classifier = parts.task.classifier.backbone, parts.task.classifier
-    closed = range(backbone.num_stages - parts.task.policy.most_open)
-    total = sum(parameter.numel() for parameter in classifier.parameters())
-    frozen = sum(parameter.numel() for stage in closed for _, parameter in backbone.stage_parameters(stage))
+    backbone = parts.task.classifier.backbone
     return {
         "data": parts.data.describe(),
         "data_hash": parts.data.data_hash(),
         "sizes": dict(parts.data.sizes),
         "weights": {**vars(parts.provenance), "scale_and_shift": backbone.scale_and_shift()},
-        "parameters": {"total": total, "trainable": total - frozen},
         "ceiling": None,
         "floors": None,
         "environment": describe_environment(parts.device, parts.precision),
@@ -168,11 +208,13 @@ def _settle_best(parts: Parts, folder: Path) -> None:
         return
     net = task.classifier
     trained = [layer for layer in batchnorm_layers(net) if layer.weight.requires_grad]
-    if estimate_batchnorm(net, trained, parts.data.ordered_dataloader("train")):
+    with parts.autocast():
+        estimated = estimate_batchnorm(net, trained, parts.data.mixed_dataloader("train"))
+    if estimated:
         checkpoint = read_checkpoint(folder / BEST)
         task.on_save_checkpoint(checkpoint := {**checkpoint, "state_dict": task.state_dict()})
-        with atomic_path(folder / BEST) as partial:
-            torch.save(checkpoint, partial)
+        with atomic_path(folder / BEST) as unfinished:
+            torch.save(checkpoint, unfinished)
 
 
 def _prove_frozen(parts: Parts, record: Record) -> None:

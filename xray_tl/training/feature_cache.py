@@ -30,7 +30,7 @@ from xray_tl.training.assembly import Parts
 
 log = logging.getLogger(__name__)
 
-FEATURES = 3
+FEATURES = 4
 """Version of what is kept: raise it whenever a change moves a value."""
 
 AT_ONCE = 32
@@ -182,7 +182,7 @@ class FeatureCache:
         parts = self.parts
         settings, policy, sizes = parts.settings, parts.task.policy, parts.data.sizes
         size = settings.data.image_size
-        with torch.inference_mode(), parts.autocast(), FlopCounterMode(display=False) as counter:
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             images = torch.zeros(1, 1, size, size, device=parts.device)
             crossing = halves.before(parts.task.classifier.backbone.normalise(images))
         last = open_stages == policy.most_open
@@ -250,22 +250,20 @@ def identity(parts: Parts, split: str, trunk: str | None) -> dict[str, Any]:
         "model": [model.registry, model.name, model.stem, model.memory_format],
         "data": data.sources[split].identity(),
         "images": data.sizes[split],
-        "precision": parts.precision,
         "device": parts.device.type,
     }
 
 
 @torch.inference_mode()
 def _compute(parts: Parts, batches: Iterable[Batch], count: int, halves: Halves) -> NDArray[np.float32]:
-    """Pass N images through the frozen part [N, ...]."""
+    """Pass N images through the frozen part [N, ...], in fp32 whatever the run's precision is."""
     backbone = parts.task.classifier.backbone.eval()
     before = folded(halves.before)
     crossing, done = torch.empty(0), 0
-    with parts.autocast():
-        for batch in batches:
-            rows = before(backbone.normalise(batch.image.to(parts.device)))
-            if not done:
-                crossing = torch.empty(count, *rows.shape[1:])
-            crossing[done : done + len(rows)] = rows
-            done += len(rows)
+    for batch in batches:
+        rows = before(backbone.normalise(batch.image.to(parts.device)))
+        if not done:
+            crossing = torch.empty(count, *rows.shape[1:])
+        crossing[done : done + len(rows)] = rows
+        done += len(rows)
     return crossing.numpy()

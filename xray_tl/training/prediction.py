@@ -6,7 +6,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from xray_tl.config import TrainerConfig, WeightsConfig, typed
+from xray_tl.config import TrainerConfig
 from xray_tl.data.films import MODES, Read, Reading, reading_of, try_reading
 from xray_tl.data.processes import mapping
 from xray_tl.data.splits import Targets
-from xray_tl.errors import InputError
 from xray_tl.models.fold import folded
-from xray_tl.records import read_record
-from xray_tl.runfolder import BEST, load_config
 from xray_tl.training.assembly import assemble_trained, forget_trunk
-from xray_tl.training.checkpoints import check_provenance, load_weights, read_checkpoint
-from xray_tl.training.device import autocast, choose_device, choose_precision, set_threads
+from xray_tl.training.device import autocast, choose_device, set_threads
+from xray_tl.training.finished import open_finished
 from xray_tl.training.task import TransferTask
 
 log = logging.getLogger(__name__)
@@ -47,7 +44,7 @@ class Scorer:
         thresholds: Its operating points, one a target.
         record: Its record.
         device: Where it computes.
-        precision: Lightning's name of the run's precision there.
+        precision: Lightning's name of the precision that its record states.
     """
 
     task: TransferTask
@@ -72,27 +69,20 @@ def open_scorer(run: Path, trainer: TrainerConfig) -> Scorer:
     Raises:
         InputError: The folder holds no complete run, or its weights cannot be had.
     """
-    settings, record = typed(load_config(run)), read_record(run)
-    if record is None or record["status"] != "complete":
-        state = "has no record" if record is None else f"is {record['status']}"
-        raise InputError(f"run={run} {state}: predict needs a complete run")
+    finished = open_finished(run, "predict")
+    settings, record = finished.settings(), finished.record
     set_threads(trainer)
-    device, checkpoint = choose_device(trainer.accelerator), read_checkpoint(run / BEST)
-    if checkpoint["holds_all"]:  # the initial weights need not be there any more
-        settings = replace(settings, weights=WeightsConfig(source="random"))
+    device = choose_device(trainer.accelerator)
     kind, *names = record["data"].get("targets") or ["binary", record["data"]["finding"]]
     targets = Targets(kind, tuple(names))
-    task = assemble_trained(settings, targets, device)
-    forget_trunk()  # this one will be folded
-    if not checkpoint["holds_all"]:
-        check_provenance(checkpoint, task.weights_sha256, run / BEST)
-    load_weights(task, checkpoint, run / BEST)
+    task = assemble_trained(settings, targets, device, finished.source(settings))
+    forget_trunk()  # this one may be folded
+    finished.restore(task)
     task.classifier.to(device).eval()
-    task.classifier.backbone.net = folded(task.classifier.backbone.net)
-    threshold = record["threshold"]
-    thresholds = threshold if isinstance(threshold, list) else [threshold]
-    precision = choose_precision(settings.trainer.precision, device)
-    return Scorer(task, reading_of(settings.data), targets, thresholds, record, device, precision)
+    if finished.precision == "32-true":  # else it is cut at its boundary, by the names of its own modules
+        task.classifier.backbone.net = folded(task.classifier.backbone.net)
+    reading = reading_of(settings.data)
+    return Scorer(task, reading, targets, finished.thresholds, record, device, finished.precision)
 
 
 def score(scorer: Scorer, paths: Sequence[Path], batch_size: int, workers: int | None) -> pd.DataFrame:

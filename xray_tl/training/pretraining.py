@@ -28,6 +28,7 @@ from xray_tl.models.stages import MEMORY_FORMATS, Backbone
 from xray_tl.seeding import seed_everything, stream_seed
 from xray_tl.training.callbacks import Progress
 from xray_tl.training.checkpoints import last_keeper
+from xray_tl.training.device import choose_precision
 from xray_tl.training.optim import parameter_groups
 from xray_tl.training.scheduled import ScheduledModule
 from xray_tl.training.trainer import build_trainer, expected_warnings, interruptible
@@ -214,7 +215,10 @@ def pretrain(
     module.to(device).to(memory_format=MEMORY_FORMATS[model.memory_format])
     callbacks = [Progress(bar=trainer.progress_bar), last_keeper(folder)]
     with expected_warnings():
-        loop = build_trainer(replace(trainer, max_epochs=chosen.epochs), device, folder, None, callbacks)
+        precision = choose_precision(trainer.precision, device)
+        loop = build_trainer(
+            replace(trainer, max_epochs=chosen.epochs), device, precision, folder, None, callbacks
+        )
         with interruptible(loop):
             loop.fit(module, ckpt_path=_resumable(folder), weights_only=True)
     module.to(device).eval()

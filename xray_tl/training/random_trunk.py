@@ -16,6 +16,9 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 BATCHNORM_IMAGES = 256
 """Training images that a random trunk's BatchNorm statistics are estimated from, at most."""
 
+ESTIMATE = 2
+"""Version of the estimate: raise it whenever a change moves a statistic."""
+
 
 def settle_batchnorm(parts: Parts) -> bool:
     """Estimate the statistics of a random trunk's frozen BatchNorm layers from the training images, once.
@@ -31,7 +34,9 @@ def settle_batchnorm(parts: Parts) -> bool:
         return False
 
     def estimate() -> Arrays:
-        estimate_batchnorm(backbone, frozen, parts.data.image_batches("train", AT_ONCE, BATCHNORM_IMAGES))
+        estimate_batchnorm(
+            backbone, frozen, parts.data.mixed_image_batches("train", AT_ONCE, BATCHNORM_IMAGES)
+        )
         return _statistics(frozen)
 
     before = _statistics(frozen)
@@ -39,7 +44,7 @@ def settle_batchnorm(parts: Parts) -> bool:
         settled = estimate()
     else:
         follows_from = identity(parts, "train", parts.provenance.sha256)
-        follows_from |= {"layers": len(frozen), "estimated_from": BATCHNORM_IMAGES}
+        follows_from |= {"estimate": ESTIMATE, "layers": len(frozen), "estimated_from": BATCHNORM_IMAGES}
         settled = remember("batchnorm", follows_from, estimate)
     for k, layer in enumerate(frozen):
         for name in _STATISTICS:

@@ -16,7 +16,7 @@ from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.errors import FolderError, InputError, RunError
 from xray_tl.files import out_of_space
 from xray_tl.identity import arm, arm_hash, config_hash
-from xray_tl.records import write_record
+from xray_tl.records import SCHEMA, write_record
 from xray_tl.runfolder import LAST, claim
 from xray_tl.training.assembly import forget_trunk, make_weights
 from xray_tl.training.evaluation import check_shifts, evaluate_shifts
@@ -29,8 +29,14 @@ log = logging.getLogger(__name__)
 Record = dict[str, Any]
 
 
-def run(cfg: DictConfig, folder: Path) -> Record:
+def run(cfg: DictConfig, folder: Path, beside: Path | None = None) -> Record:
     """Train, test and record one run; skip it if it is complete, go on with it if it was interrupted.
+
+    Args:
+        cfg: Its configuration.
+        folder: Its folder.
+        beside: Folder that keeps the source weights that it stands on, a sweep's for all of its runs; by
+            default its own.
 
     Raises:
         InputError: The configuration asks for what cannot be done; nothing is recorded.
@@ -40,7 +46,7 @@ def run(cfg: DictConfig, folder: Path) -> Record:
     validate(cfg)
     shifts = list(cfg.get("shifts") or [])
     check_shifts(shifts, cfg.data)
-    record = _run(cfg, folder)
+    record = _run(cfg, folder, beside or folder)
     evaluate_shifts(folder, shifts)
     return record
 
@@ -55,9 +61,10 @@ def prepare(cfg: DictConfig) -> None:
     make_weights(typed(cfg))
 
 
-def _run(cfg: DictConfig, folder: Path) -> Record:
+def _run(cfg: DictConfig, folder: Path, beside: Path) -> Record:
     with claim(folder, cfg) as complete:
         if complete is not None:
+            _check_current(complete, folder)
             _check_unchanged(cfg, complete, folder)
             log.info("%s is complete: nothing to do", folder)
             (folder / LAST).unlink(missing_ok=True)  # a process may have died between record and this
@@ -65,7 +72,7 @@ def _run(cfg: DictConfig, folder: Path) -> Record:
         record = describe(cfg)
         try:
             with expected_warnings():
-                execute(cfg, folder, record)
+                execute(cfg, folder, record, beside)
             write_record(folder, record)
         except InputError:
             raise
@@ -81,6 +88,20 @@ def _run(cfg: DictConfig, folder: Path) -> Record:
             raise failure from error
         (folder / LAST).unlink(missing_ok=True)
         return record
+
+
+def _check_current(complete: Record, folder: Path) -> None:
+    """Refuse to take a run of an earlier version for one of this: a sweep would compare their rules.
+
+    Raises:
+        FolderError: It is one.
+    """
+    if complete["schema"] < SCHEMA:
+        raise FolderError(
+            f"{folder} holds a complete run of an earlier version (schema {complete['schema']}, now "
+            f"{SCHEMA}), whose result was computed by other rules (CHANGELOG.md): choose another folder "
+            "(hydra.run.dir, hydra.sweep.dir), or move this one away; report and evaluate still read it"
+        )
 
 
 def _check_unchanged(cfg: DictConfig, complete: Record, folder: Path) -> None:

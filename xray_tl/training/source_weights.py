@@ -98,7 +98,7 @@ def source_weights(
         "precision": choose_precision(trainer.precision, device),
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    folder = cache_folder() / "source" / f"{model.name.replace('/', '-')}-{weights.budget}-{key[:12]}"
+    folder = cache_folder() / "source" / f"{file_prefix(model)}-{weights.budget}-{key[:12]}"
     if _is_whole(folder):
         return folder / WEIGHTS
     if has_spare_folder() and _is_whole(_spare(folder)):
@@ -108,6 +108,11 @@ def source_weights(
     announce = partial(_announce, model, weights.budget, chosen)
     train = partial(pretrain, replace(model, stem="repeat"), weights, trainer, chosen, device)
     return _Making(identity, announce, train).make(folder, instead)
+
+
+def file_prefix(model: ModelConfig) -> str:
+    """Return what the folders of a backbone's source weights begin with, whatever budget, seed and device."""
+    return model.name.replace("/", "-")
 
 
 class _Making:

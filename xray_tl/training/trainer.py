@@ -15,7 +15,6 @@ from lightning.pytorch import Callback, Trainer
 from xray_tl.config import TrainerConfig
 from xray_tl.training.board import RunLogger
 from xray_tl.training.checkpoints import AtomicCheckpointIO
-from xray_tl.training.device import choose_precision
 
 # What Lightning warns of and is meant here, by the start of its message.
 _EXPECTED = (
@@ -31,16 +30,17 @@ _EXPECTED = (
 def build_trainer(
     config: TrainerConfig,
     device: torch.device,
+    precision: str,
     folder: Path,
     logger: RunLogger | None,
     callbacks: Sequence[Callback],
 ) -> Trainer:
-    """Build Lightning's trainer for one device."""
+    """Build Lightning's trainer for one device, in one of its precisions: `32-true` or `bf16-mixed`."""
     deterministic = config.deterministic
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=1,
-        precision=choose_precision(config.precision, device),  # type: ignore[arg-type]  # a str, where Lightning has a Literal
+        precision=precision,  # type: ignore[arg-type]  # a str, where Lightning has a Literal
         max_epochs=config.max_epochs,
         # VGG's adaptive pooling has no deterministic CUDA backward (pytorch #50198).
         deterministic=deterministic if device.type == "cpu" else ("warn" if deterministic else False),

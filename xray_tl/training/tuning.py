@@ -103,7 +103,9 @@ def _try(settings: Settings, pair: list[float], seed: int) -> float:
     log.info("trying rates %s (seed %d)", pair, seed)
     parts = assemble(replace(_with_rates(settings, pair), seed=seed), "fit")
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(settings.trainer, parts.device, Path(folder), None, [_KeepsNothing()])
+        trainer = build_trainer(
+            settings.trainer, parts.device, parts.precision, Path(folder), None, [_KeepsNothing()]
+        )
         settle_batchnorm(parts)
         features = FeatureCache(parts, FIT)
         features.enter(parts.task.classifier.backbone.open_stages)
