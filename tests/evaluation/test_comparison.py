@@ -68,6 +68,20 @@ def test_other_metrics_have_the_bootstraps_interval_beside_the_jackknifes() -> N
     assert all(len(row["bootstrap"]) == 2 for row in found["treatments"])
 
 
+def test_intervals_of_few_readers_are_marked_wherever_they_stand() -> None:
+    for readers, times in ((3, 2 * 3 + 2 * 3), (5, 0), (1, 0)):
+        study = replace(STUDY, readers=STUDY.readers[:readers], rating=STUDY.rating[:, :readers])
+        done = compare(study, METRICS["accuracy"])
+        *tables, note = format_comparison(done, Terms(metric="accuracy")).rsplit(
+            "* of two to four readers", 1
+        )
+        assert tables[0].count("*") == times if times else not tables, "both intervals, of arms and pairs"
+        assert note.startswith(", and so narrower than it claims") == bool(times)
+        found = done.as_json()
+        said = [row["interval_too_narrow"] for row in (*found["treatments"], *found["pairs"])]
+        assert said == [bool(times)] * 6
+
+
 def test_what_differences_hold_for_is_said_once_or_of_each() -> None:
     once = format_comparison(compare(STUDY, METRICS["auroc"]), Terms())
     assert once.count("olds for") == 1

@@ -24,7 +24,7 @@ from xray_tl.evaluation.covariance import (
     SPECIFICITY,
     Metric,
 )
-from xray_tl.evaluation.estimates import Estimate
+from xray_tl.evaluation.estimates import LEAST_READERS, Estimate
 from xray_tl.evaluation.gap import Shift, overfitting, shifts_of
 from xray_tl.evaluation.layout import readings
 from xray_tl.evaluation.mrmc import Cells, cells
@@ -142,6 +142,9 @@ def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
         said.append(f"{alone[0]} has one seed: it says nothing about training again")
     elif alone:
         said.append(f"one seed each, which says nothing about training again: {'; '.join(alone)}")
+    few = [f"{arm.label} ({len(arm.readers)})" for arm in arms if 1 < len(arm.readers) < LEAST_READERS]
+    if few:
+        said.append(f"intervals narrower than they claim, being of two to four seeds: {', '.join(few)}")
     for arm in arms:
         absent = [reader for reader in every if reader not in arm.readers]
         if absent and len(arm.readers) > 1:
@@ -177,8 +180,9 @@ def _by_target(arms: list[Arm]) -> pd.DataFrame:
         computed = cells(readings([arm.only(target) for arm in arms]))
         for arm in arms:
             found = computed.contrast({arm.label: 1})
-            rows.append((arm.label, target, found.value, found.lower, found.upper))
-    return pd.DataFrame(rows, columns=["arm", "target", "value", "lower", "upper"])
+            rows.append((arm.label, target, found.value, found.lower, found.upper, found.too_narrow))
+    columns = ["arm", "target", "value", "lower", "upper", "interval_too_narrow"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _interactions(arms: list[Arm], computed: Cells, problems: list[str]) -> list[Interaction]:

@@ -12,11 +12,19 @@ import pandas as pd
 from xray_tl.errors import InputError
 from xray_tl.evaluation.bootstrap import TwoWayBootstrap
 from xray_tl.evaluation.covariance import AUROC, METRICS, Metric
-from xray_tl.evaluation.estimates import LEVEL
+from xray_tl.evaluation.estimates import LEVEL, Estimate
 from xray_tl.evaluation.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
 from xray_tl.evaluation.readings import PATIENT, STRATA, Readings
 from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict, verdicts
-from xray_tl.evaluation.wording import Terms, interval_text, p_text, scope_text, verdict_text
+from xray_tl.evaluation.wording import (
+    Terms,
+    interval_text,
+    marked,
+    narrow_text,
+    p_text,
+    scope_text,
+    verdict_text,
+)
 from xray_tl.records import finite
 
 
@@ -50,6 +58,12 @@ class Comparison:
         """Return the study."""
         return self.computed.readings
 
+    @property
+    def too_narrow(self) -> bool:
+        """Tell whether any interval is over so few readers that it is narrower than it claims."""
+        found = (*self.analysis.arms.values(), *self.analysis.pairs.values())
+        return any(estimate.too_narrow for estimate in found)
+
     def _named(self, terms: Terms) -> Terms:
         """Name what was sampled: patients, where cases are of fewer."""
         return replace(terms, case="patient") if self.readings.patients < self.readings.cases else terms
@@ -66,6 +80,7 @@ class Comparison:
                 "first": pair[0],
                 "second": pair[1],
                 **asdict(estimate),
+                "interval_too_narrow": estimate.too_narrow,
                 "p_holm": self.verdicts[pair].p,
                 "p_equivalent": self.verdicts[pair].p_equivalent,
                 "verdict": self.verdicts[pair].kind,
@@ -78,7 +93,12 @@ class Comparison:
             for pair, estimate in self.analysis.pairs.items()
         ]
         treatments = [
-            {"treatment": name, **asdict(estimate), "bootstrap": self.resampled.get((name,))}
+            {
+                "treatment": name,
+                **asdict(estimate),
+                "interval_too_narrow": estimate.too_narrow,
+                "bootstrap": self.resampled.get((name,)),
+            }
             for name, estimate in self.analysis.arms.items()
         ]
         for row in treatments:
@@ -176,8 +196,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
             terms.metric: f"{estimate.value:.{digits}f}",
             "SE": f"{estimate.se:.4f}",
             "df": _df(estimate.df),
-            terms.interval: interval_text(estimate.lower, estimate.upper, digits),
-            **_bootstrap(done, (name,), digits),
+            terms.interval: marked(interval_text(estimate.lower, estimate.upper, digits), estimate),
+            **_bootstrap(done, (name,), estimate, digits),
         }
         for name, estimate in done.analysis.arms.items()
     )
@@ -190,8 +210,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
                 terms.metric: f"{estimate.value:+.{digits}f}",
                 "SE": f"{estimate.se:.4f}",
                 "df": _df(estimate.df),
-                terms.interval: interval_text(estimate.lower, estimate.upper, digits),
-                **_bootstrap(done, (first, second), digits),
+                terms.interval: marked(interval_text(estimate.lower, estimate.upper, digits), estimate),
+                **_bootstrap(done, (first, second), estimate, digits),
                 "p": p_text(estimate.p).removeprefix("p = ").removeprefix("p "),
                 "Holm": p_text(done.verdicts[first, second].p).removeprefix("p = ").removeprefix("p "),
                 "verdict": done.verdicts[first, second].kind,
@@ -205,6 +225,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
         ]
         lines += _holds_for(done.scopes(terms))
     found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
+    if done.too_narrow:
+        lines.append(narrow_text(terms))
     if any(estimate.judged_by != "t" for estimate in found):
         lines.append(f"With one {terms.reader} an interval is Wilson's, and p McNemar's of a difference.")
     return "\n".join(lines)
@@ -217,10 +239,12 @@ def _holds_for(scopes: dict[Pair, str]) -> list[str]:
     return [f"{first} - {second} holds for {scope}." for (first, second), scope in scopes.items()]
 
 
-def _bootstrap(done: Comparison, contrast: tuple[str, ...], digits: int) -> dict[str, str]:
+def _bootstrap(
+    done: Comparison, contrast: tuple[str, ...], estimate: Estimate, digits: int
+) -> dict[str, str]:
     """Return the column of the other interval, where there is one."""
     found = done.resampled.get(contrast)
-    return {} if found is None else {"bootstrap": interval_text(*found, digits)}
+    return {} if found is None else {"bootstrap": marked(interval_text(*found, digits), estimate)}
 
 
 def _of_whom(study: Readings, positive: int) -> str:

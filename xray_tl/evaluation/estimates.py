@@ -17,6 +17,8 @@ from xray_tl.errors import InputError
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
+LEAST_READERS = 5
+"""Fewer never make a verdict, and their intervals are narrower than they claim."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,15 @@ class Estimate:
     random_readers: bool
     random_cases: bool
     judged_by: Literal["t", "Wilson", "McNemar"] = "t"
+
+    @property
+    def too_narrow(self) -> bool:
+        """Tell whether its interval, being over so few random readers, is narrower than it claims.
+
+        Of two to four, the degrees of freedom are estimated from as few numbers, and come out too many as
+        often as the variance between readers comes out too small (`benchmarks/coverage.py` measures it).
+        """
+        return self.random_readers and self.readers < LEAST_READERS
 
     def within(self, low: float, high: float) -> Estimate:
         """Return it with an interval that ends where the metric does."""

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from scipy.stats import t as student_t
 
-from xray_tl.evaluation.estimates import Estimate, projected
+from xray_tl.evaluation.estimates import LEAST_READERS, Estimate, projected
 
 Pair = tuple[str, str]
 Kind = Literal["better", "equivalent", "undecided"]
@@ -18,8 +18,6 @@ Reason = Literal["", "few readers", "fixed readers", "no variance", "many pairs"
 
 MARGIN = 0.02
 """Largest difference that still counts as equivalent."""
-LEAST_READERS = 5
-"""Fewer never make one arm better than another."""
 ALPHA = 0.05
 POWER = 0.8
 MOST_READERS = 200
@@ -71,6 +69,8 @@ def verdicts(
 ) -> dict[Pair, Verdict]:
     """Judge every pair; with one pair, `better` is an interval that excludes 0.
 
+    Fewer than `LEAST_READERS`, or readers that stand for no others, make no verdict, of either kind.
+
     Args:
         pairs: Differences, first minus second.
         margin: Largest difference that still counts as equivalent.
@@ -113,7 +113,8 @@ def need(
     Projected from the variance components (Hillis, Obuchowski & Berbaum 2011): what cases cause shrinks with
     their number, the readers' own variance does not; the difference is taken for the true one, so that this
     is a guide to scale and no promise. Among several pairs a difference has to be told at alpha / pairs. No
-    number of cases makes up for readers that are too few, or that stand for no others.
+    number of cases makes up for readers that are too few, or that stand for no others; cases that are taken
+    as fixed are all there are.
     """
     if estimate.se == 0:
         return Need(None, None)
@@ -132,7 +133,7 @@ def need(
             estimate.cases + 1,
             MOST_CASES,
         )
-        if estimate.readers >= LEAST_READERS and estimate.random_readers
+        if estimate.readers >= LEAST_READERS and estimate.random_readers and estimate.random_cases
         else None
     )
     return Need(readers, cases)
@@ -148,10 +149,11 @@ def _judge(
     pairs: int,
 ) -> Verdict:
     p_equivalent = equivalence(estimate, margin)
-    if p <= alpha and estimate.random_readers and estimate.readers >= LEAST_READERS:
+    enough = estimate.random_readers and estimate.readers >= LEAST_READERS
+    if p <= alpha and enough:
         first_wins = (estimate.value > 0) == higher_is_better
         return Verdict("better", pair[0] if first_wins else pair[1], p, p_equivalent)
-    if p_equivalent <= alpha and estimate.random_readers:
+    if p_equivalent <= alpha and enough:
         return Verdict("equivalent", None, p, p_equivalent)
     reason: Reason = ""
     if estimate.readers < LEAST_READERS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xray_tl.evaluation.analysis import StudyAnalysis
-from xray_tl.evaluation.wording import interval_text, need_text, scope_text
+from xray_tl.evaluation.wording import interval_text, need_text, scope_text, with_width
 from xray_tl.report import tables
 from xray_tl.report.tasks import TERMS
 
@@ -17,7 +17,7 @@ def sentences(done: StudyAnalysis) -> list[str]:
     """Say in three sentences which arm, by how much, and with what certainty."""
     best = done.arms[0]
     estimate = done.comparison.analysis.arms[best.label]
-    span = interval_text(estimate.lower, estimate.upper)
+    span = with_width(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
     if len(done.arms) == 1:
         first = f"{best.label} has a {metric(done)} of {estimate.value:.3f} (95 % CI {span})."
     else:

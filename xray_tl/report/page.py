@@ -18,11 +18,11 @@ from yaml import YAMLError
 from xray_tl.evaluation.analysis import Interaction, StudyAnalysis, analyse
 from xray_tl.evaluation.study import Arm
 from xray_tl.evaluation.verdict import MARGIN
-from xray_tl.evaluation.wording import interval_text
+from xray_tl.evaluation.wording import interval_text, marked, narrow_text
 from xray_tl.files import write_text
 from xray_tl.report import answer, board, curves, figures, tables, thumbnails
 from xray_tl.report.style import inline_svg, write_figure
-from xray_tl.report.tasks import compared, selected, tasks
+from xray_tl.report.tasks import TERMS, compared, selected, tasks
 
 REPORT = "report.html"
 PARTS = "report"
@@ -130,6 +130,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         runs_of="seeds and folds" if done.arms[0].folds > 1 else "seeds",
         trimmed=len(done.comparison.analysis.pairs) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
+        narrow=narrow_text(TERMS) if done.comparison.too_narrow else "",
         scope=answer.scope(done),
         curves=f"{len(_curved(done))} of {len(done.arms)} arms. " if len(done.arms) > MOST_CURVES else "",
         several_seeds=any(len(arm.readers) > 1 for arm in done.arms),
@@ -178,7 +179,7 @@ def _interaction_row(found: Interaction) -> list[str]:
     return [
         f"{found.modes[0]} minus {found.modes[1]}, {found.weights}: {found.first} against {found.second}",
         f"{estimate.value:+.3f}",
-        interval_text(estimate.lower, estimate.upper),
+        marked(interval_text(estimate.lower, estimate.upper), estimate),
     ]
 
 
