@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.bootstrap import TwoWayBootstrap
+from xray_tl.evaluation.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.evaluation.collect import ARM
 from xray_tl.evaluation.comparison import Comparison, compare
 from xray_tl.evaluation.covariance import (
@@ -123,7 +123,7 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         study,
         tuple(arms),
         comparison,
-        _measures(arms, comparison),
+        _measures(arms, comparison, problems),
         tuple(_interactions(arms, comparison.computed, problems)),
         _overfitting(arms, test, problems),
         {arm.label: found for arm in arms if (found := shifts_of(folder, arm, problems))},
@@ -158,7 +158,7 @@ def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
     return said
 
 
-def _measures(arms: list[Arm], comparison: Comparison) -> pd.DataFrame:
+def _measures(arms: list[Arm], comparison: Comparison, problems: list[str]) -> pd.DataFrame:
     rows = [
         (label, "auroc", estimate.value, estimate.lower, estimate.upper)
         for label, estimate in comparison.analysis.arms.items()
@@ -169,6 +169,8 @@ def _measures(arms: list[Arm], comparison: Comparison) -> pd.DataFrame:
             found = computed.contrast({arm.label: 1})
             rows.append((arm.label, name, found.value, found.lower, found.upper))
     resampled = TwoWayBootstrap(readings(arms, column="probability"), ECE, seed=0, resamples=ECE_RESAMPLES)
+    if not resampled.possible:
+        problems.append(f"the calibration error has no interval. {NO_DRAW}")
     for arm in arms:
         rows.append((arm.label, "ece", *resampled.contrast({arm.label: 1})))
     return pd.DataFrame(rows, columns=["arm", "metric", "value", "lower", "upper"])

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.bootstrap import TwoWayBootstrap
+from xray_tl.evaluation.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.evaluation.covariance import AUROC, METRICS, Metric
 from xray_tl.evaluation.estimates import LEVEL, Estimate
 from xray_tl.evaluation.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
@@ -42,6 +42,7 @@ class Comparison:
         level: Of the intervals.
         resampled: Intervals of treatments and pairs by the two-way bootstrap, beside the jackknife's; none of
             AUROC, nor where readers or cases are fixed.
+        notes: What could not be had, and why.
     """
 
     computed: Cells
@@ -52,6 +53,7 @@ class Comparison:
     margin: float
     level: float
     resampled: dict[tuple[str, ...], tuple[float, float]]
+    notes: tuple[str, ...] = ()
 
     @property
     def readings(self) -> Readings:
@@ -114,6 +116,7 @@ class Comparison:
             "positive": int(self.readings.truth.sum()),
             "treatments": treatments,
             "pairs": pairs,
+            "notes": list(self.notes),
         }
         return dict(finite(whole))
 
@@ -145,11 +148,15 @@ def compare(
     judged = verdicts(analysis.pairs, margin, 1 - level, higher_is_better=metric.higher_is_better)
     components = {pair: two_treatment_table(computed, *pair) for pair in analysis.pairs}
     resampled: dict[tuple[str, ...], tuple[float, float]] = {}
+    notes: tuple[str, ...] = ()
     if metric is not AUROC and (readers, cases) == ("random", "random"):
         drawn = TwoWayBootstrap(readings, metric, seed=0)
         contrasts = [{name: 1.0} for name in analysis.arms] + [{a: 1.0, b: -1.0} for a, b in analysis.pairs]
-        resampled = {tuple(weights): drawn.contrast(weights, level)[1:] for weights in contrasts}
-    return Comparison(computed, metric, analysis, judged, components, margin, level, resampled)
+        if drawn.possible:
+            resampled = {tuple(weights): drawn.contrast(weights, level)[1:] for weights in contrasts}
+        else:
+            notes = (NO_DRAW,)
+    return Comparison(computed, metric, analysis, judged, components, margin, level, resampled, notes)
 
 
 def read_scores(path: Path) -> Readings:
@@ -225,6 +232,7 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
         ]
         lines += _holds_for(done.scopes(terms))
     found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
+    lines += done.notes
     if done.too_narrow:
         lines.append(narrow_text(terms))
     if any(estimate.judged_by != "t" for estimate in found):
