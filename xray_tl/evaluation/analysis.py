@@ -29,8 +29,10 @@ from xray_tl.evaluation.gap import Shift, overfitting, shifts_of
 from xray_tl.evaluation.layout import readings
 from xray_tl.evaluation.mrmc import Cells, cells
 from xray_tl.evaluation.readings import Readings
+from xray_tl.evaluation.sameness import NOTHING_VARIES
 from xray_tl.evaluation.study import Arm, Study
 from xray_tl.evaluation.verdict import MARGIN
+from xray_tl.evaluation.wording import Terms, reason_text
 
 MEASURES: tuple[tuple[str, str, Metric], ...] = (
     ("accuracy", "half", ACCURACY),
@@ -152,6 +154,10 @@ def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
         above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
         if above:
             said.append(f"{arm.label}, seed {', '.join(above)}: above the ceiling, so something is wrong")
+    for pair, verdict in comparison.verdicts.items():
+        if verdict.reason in NOTHING_VARIES:
+            why = reason_text(comparison.analysis.pairs[pair], verdict, Terms("seed", "image"))
+            said.append(f"nothing to tell {pair[0]} and {pair[1]} apart by: {why}")
     for pair in combinations([arm.label for arm in arms], 2):
         if pair not in comparison.verdicts and pair[::-1] not in comparison.verdicts:
             said.append(f"not compared, having no seed in common: {pair[0]} and {pair[1]}")

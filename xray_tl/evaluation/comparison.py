@@ -15,6 +15,7 @@ from xray_tl.evaluation.covariance import AUROC, METRICS, Metric
 from xray_tl.evaluation.estimates import LEVEL, Estimate
 from xray_tl.evaluation.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
 from xray_tl.evaluation.readings import PATIENT, STRATA, Readings
+from xray_tl.evaluation.sameness import why_the_same
 from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict, verdicts
 from xray_tl.evaluation.wording import (
     Terms,
@@ -146,6 +147,9 @@ def compare(
     computed = cells(readings, metric)
     analysis = computed.analyse(readers, cases, level)
     judged = verdicts(analysis.pairs, margin, 1 - level, higher_is_better=metric.higher_is_better)
+    for pair, verdict in judged.items():
+        if verdict.reason == "no variance":
+            judged[pair] = replace(verdict, reason=why_the_same(computed, *pair))
     components = {pair: two_treatment_table(computed, *pair) for pair in analysis.pairs}
     resampled: dict[tuple[str, ...], tuple[float, float]] = {}
     notes: tuple[str, ...] = ()

@@ -20,6 +20,9 @@ LEVEL = 0.95
 LEAST_READERS = 5
 """Fewer never make a verdict, and their intervals are narrower than they claim."""
 
+ROUNDING = 1e-9
+"""What computing with 64 bits leaves of a standard error of 0, at most; no true one is as small."""
+
 
 @dataclass(frozen=True)
 class Components:
@@ -127,7 +130,7 @@ def estimate(
     random_readers = random_readers and readers > 1
     components = _components(value, over_cases)
     squared, df = squared_error(components, readers, random_readers=random_readers, random_cases=random_cases)
-    se = float(np.sqrt(squared))
+    se = float(np.sqrt(squared)) if squared > ROUNDING**2 else 0.0
     half = float(student_t.ppf((1 + level) / 2, df)) * se
     p = float("nan")
     if is_difference:

@@ -11,10 +11,11 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from scipy.stats import t as student_t
 
 from xray_tl.evaluation.estimates import LEAST_READERS, Estimate, projected
+from xray_tl.evaluation.sameness import Sameness
 
 Pair = tuple[str, str]
 Kind = Literal["better", "equivalent", "undecided"]
-Reason = Literal["", "few readers", "fixed readers", "no variance", "many pairs"]
+Reason = Literal["", "few readers", "fixed readers", "many pairs"] | Sameness
 
 MARGIN = 0.02
 """Largest difference that still counts as equivalent."""
@@ -47,9 +48,9 @@ class Verdict:
         p: Of no difference, adjusted for the number of pairs (Holm).
         p_equivalent: Of a difference beyond the margin (two one-sided tests).
         need: Where `kind` is `undecided`.
-        reason: Why it is undecided whatever the interval says: `few readers`; `fixed readers`, which stand
-            for no others; `no variance`, where every score is perfect; or `many pairs` among which the
-            difference does not stand; else empty.
+        reason: Why it is undecided whatever the interval says: `no variance`, or which kind of that
+            (`sameness`); `few readers`; `fixed readers`, which stand for no others; or `many pairs` among
+            which the difference does not stand; else empty.
     """
 
     kind: Kind
@@ -156,12 +157,12 @@ def _judge(
     if p_equivalent <= alpha and enough:
         return Verdict("equivalent", None, p, p_equivalent)
     reason: Reason = ""
-    if estimate.readers < LEAST_READERS:
+    if estimate.se == 0:
+        reason = "no variance"
+    elif estimate.readers < LEAST_READERS:
         reason = "few readers"
     elif not estimate.random_readers:
         reason = "fixed readers"
-    elif estimate.se == 0:
-        reason = "no variance"
     elif estimate.p <= alpha:
         reason = "many pairs"
     return Verdict("undecided", None, p, p_equivalent, need(estimate, margin, alpha, pairs=pairs), reason)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from xray_tl.evaluation.estimates import LEAST_READERS, LEVEL, Estimate
+from xray_tl.evaluation.sameness import NOTHING_VARIES
 from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict
 
 NARROW = "*"
@@ -98,20 +99,33 @@ def verdict_text(
             f"{first} and {second} are equivalent within {margin:g}: {difference_text(estimate, terms)}, "
             f"{p_text(verdict.p_equivalent)} for a larger one."
         )
-    why = {
-        "": "",
-        "few readers": f" ({estimate.readers} of at least {LEAST_READERS} {terms.reader}s)",
-        "fixed readers": f" ({terms.reader}s taken as fixed stand for no others)",
-        "no variance": f" (no {terms.case} is scored wrong by any {terms.reader}: too easy, or too few)",
-        "many pairs": " (the difference does not stand among so many pairs)",
-    }[verdict.reason]
+    why = f" ({reason})" if (reason := reason_text(estimate, verdict, terms)) else ""
     text = f"Undecided between {first} and {second}{why}: {difference_text(estimate, terms)}."
     return f"{text} {need_text(verdict, terms)}".strip()
 
 
+def reason_text(estimate: Estimate, verdict: Verdict, terms: Terms) -> str:
+    """Say why a pair is undecided whatever its interval says; nothing where that is not so."""
+    alike = f"score the {terms.case}s alike, as far as {terms.metric} can tell,"
+    if terms.metric == "AUROC":
+        alike = f"put the {terms.case}s in the same order"
+    return {
+        "": "",
+        "few readers": f"{estimate.readers} of at least {LEAST_READERS} {terms.reader}s",
+        "fixed readers": f"{terms.reader}s taken as fixed stand for no others",
+        "many pairs": "the difference does not stand among so many pairs",
+        "perfect": f"no {terms.case} is scored wrong by any {terms.reader}: too easy, or too few",
+        "constant": f"each gives every {terms.case} one and the same score",
+        "alike": f"they {alike} for every {terms.reader}: the difference is exactly 0",
+        "no variance": (
+            f"the difference is the same for every {terms.reader}, and what {terms.case}s vary cancels out"
+        ),
+    }[verdict.reason]
+
+
 def need_text(verdict: Verdict, terms: Terms) -> str:
     """Say what would decide; nothing where that cannot be projected."""
-    if verdict.need is None or verdict.reason in ("fixed readers", "no variance"):
+    if verdict.need is None or verdict.reason in ("fixed readers", *NOTHING_VARIES):
         return ""
     ways = [
         f"{count} {name}s in all"
