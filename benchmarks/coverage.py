@@ -27,7 +27,9 @@ from xray_tl.evaluation.verdict import ALPHA, MARGIN, equivalence, verdicts
 
 PAIR = {"arm 0": 1.0, "arm 1": -1.0}
 QUIET = Structure(0.0002, 0.3, 0.3, 0.2, 0.2)
-"""Readers hardly differ, as seeds of a frozen trunk do: here few of them are enough to look alike."""
+"""Readers hardly differ, as seeds of a frozen trunk do."""
+ALIKE = Structure(0.001, 0.5, 0.02, 0.2, 0.28)
+"""Treatments find the same cases hard, so that readers are most of what varies."""
 
 
 @dataclass
@@ -80,8 +82,8 @@ def intervals(studies: int) -> None:
 def false_equivalence(studies: int) -> None:
     """Print how often arms that differ by the margin are called equivalent, and by the two tests alone."""
     print("seeds  images  structure  two one-sided tests  'equivalent'")
-    for readers in (2, 3, 4, 5, 8):
-        for name, structure in {"quiet": QUIET, "LL": STRUCTURES["LL"], "LH": STRUCTURES["LH"]}.items():
+    for readers in (2, 3, 4, 5):
+        for name, structure in {"quiet": QUIET, "alike": ALIKE, "LL": STRUCTURES["LL"]}.items():
             generator = np.random.default_rng(2)
             tests = said = 0
             for _ in range(studies):

@@ -160,6 +160,16 @@ def test_the_last_digit_of_a_difference_is_no_variance() -> None:
     assert done.verdicts["a", "b"].reason == "no variance"
 
 
+def test_a_number_that_would_decide_comes_with_a_warning_of_second_looks() -> None:
+    said = "Adding readers or cases after a look is a second look, and raises the error above 5 %"
+    undecided = replace(STUDY, treatments=("b", "c"), rating=STUDY.rating[1:])
+    text = format_comparison(compare(undecided, METRICS["auroc"]), Terms())
+    assert "would probably decide it" in text
+    assert text.count(said) == 1
+    decided = replace(STUDY, treatments=("a", "b"), rating=STUDY.rating[:2])
+    assert said not in format_comparison(compare(decided, METRICS["auroc"]), Terms())
+
+
 def test_methods_for_one_readers_proportions_are_named() -> None:
     one = replace(STUDY, readers=STUDY.readers[:1], rating=STUDY.rating[:, :1])
     said = "With one reader an interval is Wilson's, and p McNemar's of a difference."

@@ -51,6 +51,16 @@ def test_the_page_stands_alone_and_says_what_was_found(sweep: Path) -> None:
     )
 
 
+def test_what_would_decide_comes_with_a_warning_of_second_looks(tmp_path: Path) -> None:
+    for seed in range(5):
+        for mode, strength in (("finetune", 1.1), ("frozen", 1.0)):
+            write_scored(tmp_path, strength, seed, mode=mode)
+    text = write_report(tmp_path).read_text()
+    answer = text[text.index('<section class="answer">') : text.index("</section>")]
+    assert "would probably decide it. Adding seeds or images after a look is a second look" in answer
+    assert text[text.index("<h2>Differences</h2>") :].count("raises the error above 5 %") == 1
+
+
 def test_tables_and_figures_lie_beside_it(sweep: Path) -> None:
     arms = pd.read_csv(sweep / PARTS / "arms.csv")
     pairs = pd.read_csv(sweep / PARTS / "differences.csv")
@@ -222,7 +232,9 @@ def test_the_command_prints_the_page_and_needs_no_torch(
         timeout=120,
     )
     assert done.stdout.strip() == str(sweep / "report.html")
+    (tmp_path / "held" / "report.html").mkdir(parents=True)
     for wrong, message in (
+        (f"dir={tmp_path / 'held'}", "report.html cannot be written: it is a folder"),
         (f"dir={tmp_path / 'no'}", "is not a folder"),
         (f"dir={tmp_path}", "has no run with"),
     ):

@@ -20,10 +20,12 @@ from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict, verdicts
 from xray_tl.evaluation.wording import (
     Terms,
     interval_text,
+    invites_look,
     marked,
     narrow_text,
     p_text,
     scope_text,
+    second_look_text,
     verdict_text,
 )
 from xray_tl.records import finite
@@ -234,6 +236,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
             verdict_text(pair, estimate, done.verdicts[pair], terms, done.margin)
             for pair, estimate in done.analysis.pairs.items()
         ]
+        if any(invites_look(verdict, terms) for verdict in done.verdicts.values()):
+            lines.append(second_look_text(terms))
         lines += _holds_for(done.scopes(terms))
     found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
     lines += done.notes

@@ -139,6 +139,21 @@ def need_text(verdict: Verdict, terms: Terms) -> str:
     return f"{' or '.join(ways).capitalize()} would probably decide it."
 
 
+def second_look_text(terms: Terms) -> str:
+    """Say what adding readers after a look does; the shares are `benchmarks/coverage.py`'s."""
+    return (
+        f"Adding {terms.reader}s or {terms.case}s after a look is a second look, and raises the error above "
+        f"5 %: five {terms.reader}s, then ten, to 7 to 9 %."
+    )
+
+
+def invites_look(verdict: Verdict, terms: Terms) -> bool:
+    """Tell whether what is said of a pair names a number, and so invites a second look."""
+    need = verdict.need
+    named = need is not None and (need.readers is not None or need.cases is not None)
+    return named and bool(need_text(verdict, terms))
+
+
 def scope_text(estimate: Estimate, terms: Terms, varies: str = "") -> str:
     """Say what an estimate holds for."""
     readers = f"new {terms.reader}s{varies}" if estimate.random_readers else f"these {terms.reader}s alone"
