@@ -135,6 +135,7 @@ def test_a_difference_that_nothing_varies_is_undecided_for_its_own_reason(
         assert said in text
         assert "would decide" not in text
         assert text.count("wrong") == (reason == "perfect")
+        assert "Where SE is 0, neither readers nor cases vary: such an interval is none." in text
 
 
 def test_decisions_that_are_alike_are_said_to_be() -> None:

@@ -61,6 +61,19 @@ def test_what_would_decide_comes_with_a_warning_of_second_looks(tmp_path: Path) 
     assert text[text.index("<h2>Differences</h2>") :].count("raises the error above 5 %") == 1
 
 
+def test_what_is_not_known_is_no_number(tmp_path: Path) -> None:
+    """A ceiling at chance has no efficiency; an older record has no time, and no history to choose by."""
+    chance = {"auroc": 0.5, "auroc_se": 0.01, "efficiency": None, "above_ceiling": False}
+    for seed in range(2):
+        for mode in ("finetune", "frozen"):
+            write_scored(tmp_path, 1.0, seed, mode=mode, ceiling=chance, time={}, history=[])
+    page = re.sub(r"<svg.*?</svg>", "", write_report(tmp_path).read_text(), flags=re.DOTALL)
+    assert not re.search(r"\bnan\b", page)
+    assert "The best possible is 0.500; no efficiency is known" in page
+    assert "first of 2 arms, none of which has a result on validation images" in page
+    assert "unknown time to train" in page
+
+
 def test_tables_and_figures_lie_beside_it(sweep: Path) -> None:
     arms = pd.read_csv(sweep / PARTS / "arms.csv")
     pairs = pd.read_csv(sweep / PARTS / "differences.csv")

@@ -151,6 +151,8 @@ def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
         absent = [reader for reader in every if reader not in arm.readers]
         if absent and len(arm.readers) > 1:
             said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} seeds: no {', '.join(absent)}")
+        if comparison.analysis.arms[arm.label].se == 0:
+            said.append(f"{arm.label}: neither seeds nor images vary its AUROC, so its interval is none")
         above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
         if above:
             said.append(f"{arm.label}, seed {', '.join(above)}: above the ceiling, so something is wrong")

@@ -241,6 +241,10 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
         lines += _holds_for(done.scopes(terms))
     found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
     lines += done.notes
+    if any(estimate.se == 0 for estimate in found):
+        lines.append(
+            f"Where SE is 0, neither {terms.reader}s nor {terms.case}s vary: such an interval is none."
+        )
     if done.too_narrow:
         lines.append(narrow_text(terms))
     if any(estimate.judged_by != "t" for estimate in found):

@@ -113,7 +113,7 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                     )
                 ),
                 _count(row["trainable_parameters"]),
-                f"{row['fit_s']:.0f}\N{NO-BREAK SPACE}s",
+                "" if np.isnan(row["fit_s"]) else f"{row['fit_s']:.0f}\N{NO-BREAK SPACE}s",
             ]
         )
     if not np.isnan(done.ceiling):
@@ -172,10 +172,10 @@ def shown_targets(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     labels, analysed = [arm.label for arm in done.arms], done.comparison.analysis.arms
     rows = []
     for target, found in done.by_target.groupby("target", sort=False):
-        by_arm = found.set_index("arm")[["value", "lower", "upper"]].loc[labels]
+        by_arm = found.set_index("arm")[["value", "lower", "upper"]].loc[labels].to_numpy(float)
         cells = [
-            f"{row.value:.3f} ({marked(interval_text(row.lower, row.upper), analysed[row.Index])})"
-            for row in by_arm.itertuples()
+            f"{value:.3f} ({marked(interval_text(lower, upper), analysed[label])})"
+            for label, (value, lower, upper) in zip(labels, by_arm, strict=True)
         ]
         rows.append([str(target), *cells])
     return ["target", *labels], rows
@@ -229,10 +229,13 @@ def _confusion(scores: pd.DataFrame, threshold: float) -> list[int]:
 def efficiency(done: StudyAnalysis, arm: Arm) -> dict[str, float]:
     """Return the mean efficiency of the seeds, and that of the ends of the AUROC's interval."""
     estimate, ceiling = done.comparison.analysis.arms[arm.label], arm.mean("ceiling_auroc")
+    reached = arm.mean("efficiency")
+    if not 0.5 < ceiling < 1:  # not known, or no better than chance, or without an error: no finite ratio
+        return {"": reached, "_lower": np.nan, "_upper": np.nan}
     ends = np.clip([estimate.lower, estimate.upper], 1e-6, 1 - 1e-6)
     ratio = detectability(ends) / detectability(np.array(ceiling))
     lower, upper = np.sign(ratio) * ratio**2
-    return {"": arm.mean("efficiency"), "_lower": float(lower), "_upper": float(upper)}
+    return {"": reached, "_lower": float(lower), "_upper": float(upper)}
 
 
 def _floors(done: StudyAnalysis) -> list[dict[str, str]]:

@@ -137,8 +137,10 @@ def _selection(done: StudyAnalysis, latency: dict[str, float]) -> Iterator[str]:
         estimate = done.comparison.analysis.arms[arm.label]
         ms = f"; {latency[model]:.0f} ms for one image" if model in latency else ""
         chosen = f"best of {among} arms on validation images" if among > 1 else "its only arm"
+        if among > 1 and arm.validation == -math.inf:
+            chosen = f"first of {among} arms, none of which has a result on validation images"
         seconds = arm.mean("fit_s")
-        cost = f"{seconds:.{0 if seconds >= 10 else 1}f} s"
+        cost = "unknown time" if seconds != seconds else f"{seconds:.{0 if seconds >= 10 else 1}f} s"
         what = "its head, features kept" if arm.name["mode"] == "frozen" else "it"
         yield (
             f"{model}: {arm.label}, {chosen}, has a test AUROC of {estimate.value:.3f} "
@@ -208,16 +210,15 @@ def _gap(done: StudyAnalysis) -> Iterator[str]:
         kept = ", the finding's detectability kept" if iso else ""
         name = shift.name.removeprefix("shift=")
         yield f"Shift {name}{kept}: shifted minus test images, {_difference(shift.drop, arm)}{best}."
-    few, many = (f"± {interval_width(estimate, cases).half:.3f}" for cases in (200, 2000))
-    widths = with_width(f"{few} with 200 images, {many} with 2000", estimate, TERMS)
-    yield f"Size of the test set: the interval is {widths}."
+    halves = [f"± {interval_width(estimate, cases).half:.3f} with {cases}" for cases in (200, 2000)]
+    yield f"Size of the test set: the interval is {with_width(' images, '.join(halves), estimate, TERMS)}."
     if done.ceiling == done.ceiling:
         found = efficiency(done, arm)
         ends = with_width(interval_text(found["_lower"], found["_upper"], 2), estimate, TERMS)
+        reached = f", an observer efficiency of {found['']:.2f} ({TERMS.interval} {ends})"
         yield (
             f"Architecture and training: the best possible is {done.ceiling:.3f}, {arm.label} reaches "
-            f"{estimate.value:.3f}, an observer efficiency of {found['']:.2f} "
-            f"({TERMS.interval} {ends})."
+            f"{estimate.value:.3f}{'' if math.isnan(found['']) else reached}."
         )
     for base, points in done.learning.items():
         (low, first), (high, last) = points[0], points[-1]
