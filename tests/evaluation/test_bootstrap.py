@@ -7,7 +7,8 @@ import pytest
 
 from xray_tl.errors import InputError
 from xray_tl.evaluation.bootstrap import NO_DRAW, TwoWayBootstrap
-from xray_tl.evaluation.comparison import compare, format_comparison
+from xray_tl.evaluation.comparison import compare
+from xray_tl.evaluation.comparison_text import format_comparison
 from xray_tl.evaluation.covariance import ACCURACY, AUROC, BRIER, ECE, SENSITIVITY, SPECIFICITY, Metric
 from xray_tl.evaluation.mrmc import mrmc
 from xray_tl.evaluation.readings import Readings

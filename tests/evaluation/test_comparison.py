@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.comparison import compare, format_comparison, metric_named, read_scores
+from xray_tl.evaluation.comparison import compare, metric_named, read_scores
+from xray_tl.evaluation.comparison_text import format_comparison
 from xray_tl.evaluation.covariance import METRICS
 from xray_tl.evaluation.readings import Readings
 from xray_tl.evaluation.simulation import STRUCTURES, simulate

@@ -1,8 +1,7 @@
-"""The whole analysis of a long table of scores: estimates, verdicts, and their text or JSON; no torch."""
+"""The whole analysis of a long table of scores: estimates, verdicts, and their JSON; no torch."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,12 @@ import pandas as pd
 from xray_tl.errors import InputError
 from xray_tl.evaluation.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.evaluation.covariance import AUROC, METRICS, Metric
-from xray_tl.evaluation.estimates import LEVEL, Estimate
+from xray_tl.evaluation.estimates import LEVEL
 from xray_tl.evaluation.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
 from xray_tl.evaluation.readings import PATIENT, STRATA, Readings
 from xray_tl.evaluation.sameness import why_the_same
 from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict, verdicts
-from xray_tl.evaluation.wording import (
-    Terms,
-    interval_text,
-    invites_look,
-    marked,
-    narrow_text,
-    p_text,
-    scope_text,
-    second_look_text,
-    verdict_text,
-)
+from xray_tl.evaluation.wording import Terms, scope_text
 from xray_tl.records import finite
 
 
@@ -191,89 +180,3 @@ def metric_named(name: str) -> Metric:
     if name not in known:
         raise InputError(f"metric={name} is not known: choose from {', '.join(known)}")
     return METRICS[name]
-
-
-def format_comparison(done: Comparison, terms: Terms) -> str:
-    """Format a comparison for a terminal."""
-    study, digits = done.readings, terms.digits
-    positive = int(study.truth.sum())
-    lines = [
-        f"{len(study.treatments)} treatments, {len(study.readers)} {terms.reader}s, {study.cases} "
-        f"{terms.case}s{_of_whom(study, positive)}",
-        "",
-    ]
-    arms = pd.DataFrame(
-        {
-            "treatment": name,
-            "n": estimate.readers,
-            terms.metric: f"{estimate.value:.{digits}f}",
-            "SE": f"{estimate.se:.4f}",
-            "df": _df(estimate.df),
-            terms.interval: marked(interval_text(estimate.lower, estimate.upper, digits), estimate),
-            **_bootstrap(done, (name,), estimate, digits),
-        }
-        for name, estimate in done.analysis.arms.items()
-    )
-    lines += [arms.to_string(index=False), ""]
-    if done.analysis.pairs:
-        pairs = pd.DataFrame(
-            {
-                "difference": f"{first} - {second}",
-                "n": estimate.readers,
-                terms.metric: f"{estimate.value:+.{digits}f}",
-                "SE": f"{estimate.se:.4f}",
-                "df": _df(estimate.df),
-                terms.interval: marked(interval_text(estimate.lower, estimate.upper, digits), estimate),
-                **_bootstrap(done, (first, second), estimate, digits),
-                "p": p_text(estimate.p).removeprefix("p = ").removeprefix("p "),
-                "Holm": p_text(done.verdicts[first, second].p).removeprefix("p = ").removeprefix("p "),
-                "verdict": done.verdicts[first, second].kind,
-            }
-            for (first, second), estimate in done.analysis.pairs.items()
-        )
-        lines += [pairs.to_string(index=False), ""]
-        lines += [
-            verdict_text(pair, estimate, done.verdicts[pair], terms, done.margin)
-            for pair, estimate in done.analysis.pairs.items()
-        ]
-        if any(invites_look(verdict, terms) for verdict in done.verdicts.values()):
-            lines.append(second_look_text(terms))
-        lines += _holds_for(done.scopes(terms))
-    found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
-    lines += done.notes
-    if any(estimate.se == 0 for estimate in found):
-        lines.append(
-            f"Where SE is 0, neither {terms.reader}s nor {terms.case}s vary: such an interval is none."
-        )
-    if done.too_narrow:
-        lines.append(narrow_text(terms))
-    if any(estimate.judged_by != "t" for estimate in found):
-        lines.append(f"With one {terms.reader} an interval is Wilson's, and p McNemar's of a difference.")
-    return "\n".join(lines)
-
-
-def _holds_for(scopes: dict[Pair, str]) -> list[str]:
-    """Say what the differences hold for: once where all hold for the same."""
-    if len(set(scopes.values())) == 1:
-        return [f"Holds for {next(iter(scopes.values()))}."]
-    return [f"{first} - {second} holds for {scope}." for (first, second), scope in scopes.items()]
-
-
-def _bootstrap(
-    done: Comparison, contrast: tuple[str, ...], estimate: Estimate, digits: int
-) -> dict[str, str]:
-    """Return the column of the other interval, where there is one."""
-    found = done.resampled.get(contrast)
-    return {} if found is None else {"bootstrap": marked(interval_text(*found, digits), estimate)}
-
-
-def _of_whom(study: Readings, positive: int) -> str:
-    """Say how many cases are positive, and whose they are."""
-    of = f" of {study.patients} patients" if study.patients < study.cases else ""
-    if len(study.strata) == 1:
-        return f"{of} ({positive} positive)"
-    return f"{of}, in {len(study.strata)} targets or folds that are averaged"
-
-
-def _df(df: float) -> str:
-    return "inf" if math.isinf(df) else f"{df:.1f}"
