@@ -1,25 +1,35 @@
-"""How often intervals cover, and how often a difference is declared where there is none.
+"""How often intervals cover, and how often a verdict is given that is false.
 
     python benchmarks/coverage.py --studies 2000
+    python benchmarks/coverage.py --only equivalence
 
 Simulated studies with known truth (Roe & Metz 1997). Under the null, beside the project's analysis: a
 paired t test over readers alone, and a z test over cases alone (DeLong, readers held fixed), each of which
 sees half of the variance. Standard error of a rate near 5 % over 2000 studies: 0.5 %.
+
+`equivalence`: the true difference is the margin itself, so that every "equivalent" is false. `looks`: of no
+true difference, how often one is declared at five seeds, or else at ten, when the study was looked at twice.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import norm, t
 
+from xray_tl.evaluation.estimates import LEAST_READERS
 from xray_tl.evaluation.mrmc import cells
-from xray_tl.evaluation.simulation import STRUCTURES, simulate
-from xray_tl.evaluation.verdict import LEAST_READERS
+from xray_tl.evaluation.readings import Readings
+from xray_tl.evaluation.simulation import STRUCTURES, Structure, simulate
+from xray_tl.evaluation.verdict import ALPHA, MARGIN, equivalence, verdicts
 
 PAIR = {"arm 0": 1.0, "arm 1": -1.0}
+QUIET = Structure(0.0002, 0.3, 0.3, 0.2, 0.2)
+"""Readers hardly differ, as seeds of a frozen trunk do."""
+ALIKE = Structure(0.001, 0.5, 0.02, 0.2, 0.28)
+"""Treatments find the same cases hard, so that readers are most of what varies."""
 
 
 @dataclass
@@ -41,7 +51,8 @@ def tally(aurocs: tuple[float, float], structure: str, readers: int, cases: int,
         computed = cells(study)
         found = computed.contrast(PAIR)
         fixed = computed.contrast(PAIR, readers="fixed")
-        between = abs(found.value) / np.sqrt(found.components.readers / readers)
+        with np.errstate(divide="ignore"):  # two readers may differ in nothing
+            between = abs(found.value) / np.sqrt(found.components.readers / readers)
         count.covered += found.lower <= truth <= found.upper
         count.declared += found.p <= 0.05 and readers >= LEAST_READERS
         count.readers_alone += bool(2 * t.sf(between, readers - 1) <= 0.05)
@@ -49,14 +60,11 @@ def tally(aurocs: tuple[float, float], structure: str, readers: int, cases: int,
     return count
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--studies", type=int, default=2000)
-    studies = parser.parse_args().studies
+def intervals(studies: int) -> None:
+    """Print how often intervals cover."""
     print("                        0.80 against 0.86 |              0.85 against 0.85")
     print("seeds  images  structure  95 % CI covers  | covers  'better'  t over seeds  DeLong over cases")
-    for readers, cases in ((3, 400), (5, 100), (5, 300), (6, 400), (6, 2000)):
+    for readers, cases in ((2, 400), (3, 400), (4, 400), (5, 100), (5, 300), (6, 400), (6, 2000)):
         for structure in STRUCTURES:
             apart = tally((0.80, 0.86), structure, readers, cases, studies)
             null = tally((0.85, 0.85), structure, readers, cases, studies)
@@ -69,6 +77,62 @@ def main() -> None:
                 f"| {rates[0]:>6}  {rates[1]:>8}  {rates[2]:>12}  {rates[3]:>17}",
                 flush=True,
             )
+
+
+def false_equivalence(studies: int) -> None:
+    """Print how often arms that differ by the margin are called equivalent, and by the two tests alone."""
+    print("seeds  images  structure  two one-sided tests  'equivalent'")
+    for readers in (2, 3, 4, 5):
+        for name, structure in {"quiet": QUIET, "alike": ALIKE, "LL": STRUCTURES["LL"]}.items():
+            generator = np.random.default_rng(2)
+            tests = said = 0
+            for _ in range(studies):
+                study = simulate((0.85 + MARGIN, 0.85), structure, readers, 1000, 1000, generator)
+                pair = {("arm 0", "arm 1"): cells(study).contrast(PAIR)}
+                (found,) = pair.values()
+                tests += equivalence(found, MARGIN) <= ALPHA
+                said += verdicts(pair)["arm 0", "arm 1"].kind == "equivalent"
+            print(
+                f"{readers:5d}  {2000:6d}  {name:>9}  {tests / studies:19.3f}  {said / studies:12.3f}",
+                flush=True,
+            )
+
+
+def second_looks(studies: int) -> None:
+    """Print how often a difference is declared where there is none, at one look and at either of two."""
+    print("images  structure  five seeds  ten seeds  five, then ten")
+    for cases in (1000, 4000):
+        for name, structure in STRUCTURES.items():
+            generator = np.random.default_rng(3)
+            first = last = either = 0
+            for _ in range(studies):
+                whole = simulate((0.85, 0.85), structure, 10, cases // 2, cases // 2, generator)
+                told = [_declared(_of_first(whole, readers)) for readers in (5, 10)]
+                first, last, either = first + told[0], last + told[1], either + any(told)
+            rates = [f"{count / studies:.3f}" for count in (first, last, either)]
+            print(f"{cases:6d}  {name:>9}  {rates[0]:>10}  {rates[1]:>9}  {rates[2]:>14}", flush=True)
+
+
+def _of_first(study: Readings, readers: int) -> Readings:
+    return replace(study, readers=study.readers[:readers], rating=study.rating[:, :readers])
+
+
+def _declared(study: Readings) -> bool:
+    return cells(study).contrast(PAIR).p <= ALPHA
+
+
+PARTS = {"intervals": intervals, "equivalence": false_equivalence, "looks": second_looks}
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--only", choices=PARTS)
+    asked = parser.parse_args()
+    for name, measure in PARTS.items():
+        if asked.only in (None, name):
+            measure(asked.studies)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ def main(cfg: DictConfig) -> None:
     with clean_exit():
         require(cfg)
         check_values(cfg)
-        from xray_tl.evaluation.comparison import compare, format_comparison, metric_named, read_scores
+        from xray_tl.evaluation.comparison import compare, metric_named, read_scores
+        from xray_tl.evaluation.comparison_text import format_comparison
         from xray_tl.evaluation.wording import Terms
 
         asked = typed_node(cfg, CompareConfig)

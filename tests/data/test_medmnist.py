@@ -14,6 +14,7 @@ import pytest
 from tests.data.radiograph_files import films
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data import mapped, medmnist_sets
+from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.radiographs import open_collection
 from xray_tl.errors import InputError
 
@@ -48,6 +49,23 @@ def test_the_official_split_and_labels_are_kept(
     assert (found.listing.kind, len(found.listing.targets)) == (kind, targets)
     assert {split: found.split.count(split) for split in SIZES} == SIZES
     assert np.abs(found.images()[3] - films(4)[0][3]).max() < 1 / 255
+
+
+def test_a_set_in_two_sizes_is_one_test_set(tmp_path: Path) -> None:
+    """So that arms that see 64 or 224 pixels of the same patients are compared."""
+    small = _write(tmp_path / "small.npz")
+    with np.load(small) as file:
+        parts = {name: file[name] for name in file}
+    large = {name: np.kron(part, np.ones((1, 2, 2), np.uint8)) if part.ndim == 3 else part
+             for name, part in parts.items()}  # fmt: skip
+    np.savez(tmp_path / "large.npz", **large)
+    turned = parts | {"test_labels": 1 - parts["test_labels"]}
+    np.savez(tmp_path / "turned.npz", **turned)
+    names = [
+        XrayDataModule(_config(tmp_path / f"{name}.npz"), seed=0).describe()["test_set"]
+        for name in ("small", "large", "turned")
+    ]
+    assert names[0] == names[1] != names[2]
 
 
 def test_what_is_no_medmnist_file_is_said(tmp_path: Path) -> None:

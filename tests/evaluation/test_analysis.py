@@ -91,6 +91,17 @@ def test_seeds_that_are_missing_and_pairs_without_one_are_named(tmp_path: Path) 
     assert "densenet121 finetune random, seed 0: above the ceiling" in said
 
 
+def test_arms_that_score_alike_are_named_with_the_true_reason(tmp_path: Path) -> None:
+    for seed in range(5):
+        frame = scores(1.0, seed)
+        write_scored(tmp_path, 1.0, seed, predictions=frame)
+        write_scored(tmp_path, 1.0, seed, mode="frozen", predictions=frame.assign(logit=2 * frame["logit"]))
+    (said,) = [text for text in analyse(tmp_path).problems if text.startswith("nothing to tell")]
+    assert said.endswith(
+        "apart by: they put the images in the same order for every seed: the difference is exactly 0"
+    )
+
+
 def test_one_contrast_that_cannot_be_formed_does_not_stop_the_others(tmp_path: Path) -> None:
     for seed in range(2):
         write_scored(tmp_path, 1.0, seed, options={"data.n_train": 50})

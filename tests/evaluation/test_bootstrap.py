@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.bootstrap import TwoWayBootstrap
-from xray_tl.evaluation.covariance import AUROC, BRIER, ECE
+from xray_tl.evaluation.bootstrap import NO_DRAW, TwoWayBootstrap
+from xray_tl.evaluation.comparison import compare
+from xray_tl.evaluation.comparison_text import format_comparison
+from xray_tl.evaluation.covariance import ACCURACY, AUROC, BRIER, ECE, SENSITIVITY, SPECIFICITY, Metric
 from xray_tl.evaluation.mrmc import mrmc
 from xray_tl.evaluation.readings import Readings
 from xray_tl.evaluation.simulation import STRUCTURES, simulate
+from xray_tl.evaluation.wording import Terms
 
 PAIR = {"arm 0": 1.0, "arm 1": -1.0}
 
@@ -79,6 +82,61 @@ def test_images_of_one_patient_are_drawn_together() -> None:
         )
         widths.append(upper - lower)
     assert widths[1] / widths[0] == pytest.approx(2**0.5, rel=0.14)
+
+
+def _few_positive(positive: int = 3, both: int = 1) -> Readings:
+    """Return a study of 40 patients with two images each, of whom few have a positive one."""
+    study = simulate((0.8, 0.87), STRUCTURES["LH"], 3, 2 * positive + both, 80 - 2 * positive - both,
+                     np.random.default_rng(4))  # fmt: skip
+    unit = np.concatenate([np.arange(2 * positive) // 2, positive + np.arange(both)])
+    rest = np.arange(80 - 2 * positive - both)  # first the other image of those who have both
+    other = np.where(rest < both, positive + rest, positive + both + (rest - both) // 2)
+    return replace(study, unit=np.concatenate([unit, other]))
+
+
+@pytest.mark.parametrize(("positive", "both"), [(3, 1), (2, 0), (1, 1), (1, 4), (0, 2)])
+@pytest.mark.parametrize("metric", [AUROC, SENSITIVITY, SPECIFICITY, BRIER], ids=lambda metric: metric.name)
+def test_no_draw_of_patients_lacks_a_class(positive: int, both: int, metric: Metric) -> None:
+    study = _few_positive(positive, both)
+    if metric is BRIER:
+        study = replace(study, rating=1 / (1 + np.exp(-study.rating)))
+    drawn = TwoWayBootstrap(study, metric, seed=0, resamples=200)
+    assert np.isfinite(drawn._value).all()
+    _, lower, upper = drawn.contrast({"arm 0": 1.0})
+    assert lower < upper or metric is SENSITIVITY, "it varies, though two may be found by every reader"
+
+
+def test_a_fold_s_cases_are_drawn_within_it() -> None:
+    """Each fold has two positive cases: drawn from all of them, most draws leave one without."""
+    study = simulate((0.8, 0.87), STRUCTURES["LH"], 3, 10, 50, np.random.default_rng(4))
+    fold = np.concatenate([np.arange(10) // 2, np.arange(50) % 5])
+    drawn = TwoWayBootstrap(replace(study, stratum=fold), SENSITIVITY, seed=0, resamples=100)
+    assert np.isfinite(drawn._value).all()
+
+
+def test_draws_of_patients_with_several_targets_have_both_classes_of_each() -> None:
+    """Of each of three targets two of 30 patients have it: a draw of all 30 lacks it in 13 %."""
+    study = simulate((0.8, 0.87), STRUCTURES["LH"], 2, 6, 84, np.random.default_rng(4))
+    target, patient = np.arange(90) % 3, np.arange(90) // 3
+    drawn = TwoWayBootstrap(
+        replace(study, stratum=target, case=patient, unit=patient), AUROC, seed=0, resamples=300
+    )
+    assert drawn.possible
+    assert np.isfinite(drawn._value).all()
+
+
+def test_what_no_draw_can_have_is_said_and_not_nan() -> None:
+    """Of a hundred targets each has two positive patients: no draw has them all."""
+    truth = np.concatenate([np.arange(40) // 2 == target % 20 for target in range(100)])
+    patient, target = np.tile(np.arange(40), 100), np.arange(4000) // 40
+    rating = np.random.default_rng(0).normal(size=(2, 2, 4000)) + truth
+    study = Readings(("a", "b"), ("0", "1"), truth, rating, frozenset(), target, patient, patient)
+    done = compare(study, ACCURACY)
+    assert (done.resampled, done.notes) == ({}, (NO_DRAW,))
+    text = format_comparison(done, Terms(metric="accuracy"))
+    assert NO_DRAW in text
+    assert "nan" not in text
+    assert done.as_json()["notes"] == [NO_DRAW]
 
 
 def test_arms_without_a_common_reader_cannot_be_compared() -> None:

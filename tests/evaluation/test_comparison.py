@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.comparison import compare, format_comparison, metric_named, read_scores
+from xray_tl.evaluation.comparison import compare, metric_named, read_scores
+from xray_tl.evaluation.comparison_text import format_comparison
 from xray_tl.evaluation.covariance import METRICS
 from xray_tl.evaluation.readings import Readings
 from xray_tl.evaluation.simulation import STRUCTURES, simulate
@@ -68,6 +70,20 @@ def test_other_metrics_have_the_bootstraps_interval_beside_the_jackknifes() -> N
     assert all(len(row["bootstrap"]) == 2 for row in found["treatments"])
 
 
+def test_intervals_of_few_readers_are_marked_wherever_they_stand() -> None:
+    for readers, times in ((3, 2 * 3 + 2 * 3), (5, 0), (1, 0)):
+        study = replace(STUDY, readers=STUDY.readers[:readers], rating=STUDY.rating[:, :readers])
+        done = compare(study, METRICS["accuracy"])
+        *tables, note = format_comparison(done, Terms(metric="accuracy")).rsplit(
+            "* of two to four readers", 1
+        )
+        assert tables[0].count("*") == times if times else not tables, "both intervals, of arms and pairs"
+        assert note.startswith(", and so narrower than it claims") == bool(times)
+        found = done.as_json()
+        said = [row["interval_too_narrow"] for row in (*found["treatments"], *found["pairs"])]
+        assert said == [bool(times)] * 6
+
+
 def test_what_differences_hold_for_is_said_once_or_of_each() -> None:
     once = format_comparison(compare(STUDY, METRICS["auroc"]), Terms())
     assert once.count("olds for") == 1
@@ -79,6 +95,81 @@ def test_what_differences_hold_for_is_said_once_or_of_each() -> None:
     each = format_comparison(uneven, Terms()).splitlines()[-3:]
     assert each[0] == "arm 0 - arm 1 holds for new readers and new cases."
     assert each[1] == "arm 0 - arm 2 holds for these readers alone and new cases."
+
+
+FIVE = replace(STUDY, treatments=STUDY.treatments[:2], rating=STUDY.rating[:2])
+SAME = np.stack([FIVE.rating[0]] * 2)
+SURE = np.broadcast_to(np.where(STUDY.truth, 1.0, -1.0), SAME[0].shape)
+
+
+@pytest.mark.parametrize(
+    ("rating", "reason", "said"),
+    [
+        (
+            SAME,
+            "alike",
+            "(they put the cases in the same order for every reader: the difference is exactly 0)",
+        ),
+        (np.stack([SAME[0], np.exp(SAME[0])]), "alike", "the same order for every reader"),
+        (np.zeros_like(SAME), "constant", "(each gives every case one and the same score)"),
+        (
+            np.stack([SURE, 2 * SURE]),
+            "perfect",
+            "(no case is scored wrong by any reader: too easy, or too few)",
+        ),
+        (
+            np.stack([SURE, np.zeros_like(SURE)]),
+            "no variance",
+            "(the difference is the same for every reader, and what cases vary cancels out)",
+        ),
+    ],
+)
+def test_a_difference_that_nothing_varies_is_undecided_for_its_own_reason(
+    rating: NDArray[np.float64], reason: str, said: str
+) -> None:
+    for readers in (1, 2, 5):
+        study = replace(FIVE, readers=FIVE.readers[:readers], rating=rating[:, :readers])
+        done = compare(study, METRICS["auroc"])
+        (verdict,) = done.verdicts.values()
+        assert (verdict.kind, verdict.reason) == ("undecided", reason)
+        text = format_comparison(done, Terms())
+        assert said in text
+        assert "would decide" not in text
+        assert text.count("wrong") == (reason == "perfect")
+        assert "Where SE is 0, neither readers nor cases vary: such an interval is none." in text
+
+
+def test_decisions_that_are_alike_are_said_to_be() -> None:
+    text = format_comparison(
+        compare(replace(FIVE, rating=SAME * [[[1]], [[2]]]), METRICS["accuracy"]), Terms(metric="accuracy")
+    )
+    assert "they score the cases alike, as far as accuracy can tell, for every reader" in text
+
+
+def test_the_last_digit_of_a_difference_is_no_variance() -> None:
+    """Every reader finds one case more with one treatment, each another: 0.1 in 64 bits, or not quite."""
+    truth = np.arange(20) < 10
+    wrong = np.zeros((2, 5, 20), dtype=bool)
+    for reader in range(5):
+        wrong[0, reader, 10 : 11 + reader] = True
+        wrong[1, reader, 10 : 11 + reader] = True
+        wrong[1, reader, reader] = wrong[1, reader, reader + 5] = True
+    rating = np.where(truth ^ wrong, 1.0, -1.0)
+    done = compare(Readings(("a", "b"), tuple("01234"), truth, rating), METRICS["accuracy"])
+    (estimate,) = done.analysis.pairs.values()
+    assert estimate.value == pytest.approx(0.1)
+    assert (estimate.se, estimate.p) == (0, 1)
+    assert done.verdicts["a", "b"].reason == "no variance"
+
+
+def test_a_number_that_would_decide_comes_with_a_warning_of_second_looks() -> None:
+    said = "Adding readers or cases after a look is a second look, and raises the error above 5 %"
+    undecided = replace(STUDY, treatments=("b", "c"), rating=STUDY.rating[1:])
+    text = format_comparison(compare(undecided, METRICS["auroc"]), Terms())
+    assert "would probably decide it" in text
+    assert text.count(said) == 1
+    decided = replace(STUDY, treatments=("a", "b"), rating=STUDY.rating[:2])
+    assert said not in format_comparison(compare(decided, METRICS["auroc"]), Terms())
 
 
 def test_methods_for_one_readers_proportions_are_named() -> None:

@@ -34,6 +34,16 @@ def test_a_test_set_is_known_by_its_images_whatever_scored_them(tmp_path: Path) 
     assert len({images_id(frame) for frame in (one, fewer, brighter)}) == 3
 
 
+def test_generated_images_go_by_what_generates_them_where_that_is_known(tmp_path: Path) -> None:
+    """Two kinds of machine round the ideal observer's scores differently."""
+    one = _read(scores(1, 0).assign(ideal_logit=lambda f: np.linspace(-3, 3, len(f))), tmp_path)
+    other = one.assign(ideal_logit=one["ideal_logit"] * (1 + 3e-5))
+    assert images_id(one) != images_id(other), "else the check below shows nothing"
+    assert images_id(one, "a") == images_id(other, "a")
+    names = [images_id(frame, name) for frame, name in ((one, "a"), (one, "b"), (one[:-1], "a"))]
+    assert len(set(names)) == 3, "other images; and the same ones, some of them missing"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

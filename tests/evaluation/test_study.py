@@ -76,6 +76,38 @@ def test_seeds_tested_on_other_images_are_another_arm(tmp_path: Path) -> None:
     assert [len(arm.runs) for arm in Study.load(tmp_path).arms] == [1, 1]
 
 
+def _on_another_machine(run: Path) -> None:
+    """Let a run's ideal observer round its scores differently."""
+    frame = pd.read_csv(run / PREDICTIONS)
+    frame.assign(ideal_logit=frame["ideal_logit"] * (1 + 3e-5)).to_csv(run / PREDICTIONS, index=False)
+
+
+def test_seeds_of_two_kinds_of_machine_are_one_arm(tmp_path: Path) -> None:
+    runs = [write_scored(tmp_path, 1.0, seed, data={"test_set": "generated alike"}) for seed in range(4)]
+    for run in runs[:2]:
+        _on_another_machine(run)
+    study = Study.load(tmp_path)
+    assert [len(arm.runs) for arm in study.arms] == [4]
+    assert len(study.test_sets) == 1
+    write_scored(tmp_path, 1.0, 4, data={"test_set": "another d0"})
+    assert len(Study.load(tmp_path).test_sets) == 2, "as many cases with the same truths"
+
+
+def test_a_run_of_an_earlier_version_makes_no_second_test_set(tmp_path: Path) -> None:
+    """Its record does not say what generated its test images: then no run's goes by it."""
+    for seed in range(3):
+        write_scored(tmp_path, 1.0, seed, data={"test_set": "generated alike"} if seed else {})
+    write_scored(tmp_path, 1.0, 3, status="failed", error="RunError: it broke")
+    assert [len(arm.runs) for arm in Study.load(tmp_path).arms] == [3]
+
+
+def test_predictions_that_lack_images_are_no_run_on_the_test_set(tmp_path: Path) -> None:
+    runs = [write_scored(tmp_path, 1.0, seed, data={"test_set": "generated alike"}) for seed in range(3)]
+    frame = pd.read_csv(runs[1] / PREDICTIONS)
+    frame[:-2].to_csv(runs[1] / PREDICTIONS, index=False)
+    assert sorted(len(arm.runs) for arm in Study.load(tmp_path).arms) == [1, 2]
+
+
 def test_training_sets_vary_as_readers(tmp_path: Path) -> None:
     for train_seed in range(3):
         write_scored(tmp_path, 1.0, train_seed, train_seed=train_seed, data_hash=f"d{train_seed}")

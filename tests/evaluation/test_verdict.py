@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xray_tl.evaluation.estimates import Components, Estimate, projected, squared_error
+from xray_tl.evaluation.estimates import LEAST_READERS, Components, Estimate, projected, squared_error
 from xray_tl.evaluation.mrmc import mrmc
 from xray_tl.evaluation.simulation import STRUCTURES, simulate
 from xray_tl.evaluation.verdict import MARGIN, Need, Verdict, equivalence, holm, need, verdicts
@@ -52,6 +52,40 @@ def test_fewer_than_five_readers_never_make_one_better(readers: int) -> None:
     found = _judged(_estimate(0.4, readers=readers))
     assert found.kind == "undecided"
     assert found.reason == "few readers"
+
+
+@pytest.mark.parametrize("readers", [2, 3, 4])
+def test_fewer_than_five_readers_never_make_arms_equivalent(readers: int) -> None:
+    """By the two tests alone, two readers find arms alike that differ by the margin in up to 8 %."""
+    alike = _estimate(0.001, readers=readers, own=1e-7, error=2e-5, shared=1e-5)
+    assert equivalence(alike, MARGIN) < 0.05, "else the check below shows nothing"
+    found = _judged(alike)
+    assert (found.kind, found.reason) == ("undecided", "few readers")
+    assert found.need == Need(LEAST_READERS, None), "no fewer of them would show it, nor more cases"
+    assert _judged(replace(alike, readers=LEAST_READERS)).kind == "equivalent"
+
+
+def test_arms_that_differ_by_the_margin_are_seldom_called_equivalent() -> None:
+    """At most 5 %, give or take 3 standard errors of 300 studies; fewer than five readers never."""
+    for readers in (2, 5):
+        generator, count = np.random.default_rng(5), 0
+        for _ in range(300):
+            study = simulate((0.87, 0.85), STRUCTURES["LL"], readers, 300, 300, generator)
+            count += verdicts(mrmc(study).pairs)["arm 0", "arm 1"].kind == "equivalent"
+        assert count / 300 <= (0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5 if readers >= LEAST_READERS else 0)
+
+
+def test_intervals_of_two_to_four_random_readers_are_known_to_be_too_narrow() -> None:
+    assert [_estimate(0.1, readers=count).too_narrow for count in range(1, 7)] == [
+        *(False, True, True, True),
+        *(False, False),
+    ]
+    assert not replace(_estimate(0.1, readers=3), random_readers=False).too_narrow
+
+
+def test_cases_that_are_taken_as_fixed_are_all_there_are() -> None:
+    assert need(_estimate(0.1, own=1e-6)).cases is not None
+    assert need(replace(_estimate(0.1, own=1e-6), random_cases=False)).cases is None
 
 
 def test_equivalent_is_a_ninety_percent_interval_within_the_margin() -> None:

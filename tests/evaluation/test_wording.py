@@ -3,7 +3,14 @@
 from tests.evaluation.test_verdict import _estimate
 from xray_tl.evaluation.estimates import Estimate
 from xray_tl.evaluation.verdict import verdicts
-from xray_tl.evaluation.wording import Terms, p_text, scope_text, verdict_text
+from xray_tl.evaluation.wording import (
+    Terms,
+    difference_text,
+    interval_text,
+    p_text,
+    scope_text,
+    verdict_text,
+)
 
 TERMS = Terms(reader="seed", case="image")
 
@@ -24,6 +31,18 @@ def test_an_undecided_pair_says_what_it_would_take() -> None:
     assert text.endswith("images in all would probably decide it.")
     assert "(2 of at least 5 seeds)" in _text(_estimate(0.3, readers=2))
     assert "No number of seeds alone, nor of images alone" in _text(_estimate(0.02, own=3e-3, shared=3e-4))
+
+
+def test_an_interval_of_few_readers_is_said_to_be_too_narrow() -> None:
+    assert difference_text(_estimate(0.1, readers=3), TERMS).endswith(", too narrow with 3 seeds)")
+    assert "(3 of at least 5 seeds)" in _text(_estimate(0.1, readers=3))
+    assert "too narrow with 3 seeds" in _text(_estimate(0.1, readers=3))
+    for readers in (1, 5):
+        assert "narrow" not in difference_text(_estimate(0.1, readers=readers), TERMS)
+
+
+def test_an_interval_that_cannot_be_had_is_a_dash() -> None:
+    assert interval_text(float("nan"), 0.5) == interval_text(0.5, float("nan")) == "-"
 
 
 def test_equivalence_names_its_margin() -> None:

@@ -51,6 +51,29 @@ def test_the_page_stands_alone_and_says_what_was_found(sweep: Path) -> None:
     )
 
 
+def test_what_would_decide_comes_with_a_warning_of_second_looks(tmp_path: Path) -> None:
+    for seed in range(5):
+        for mode, strength in (("finetune", 1.1), ("frozen", 1.0)):
+            write_scored(tmp_path, strength, seed, mode=mode)
+    text = write_report(tmp_path).read_text()
+    answer = text[text.index('<section class="answer">') : text.index("</section>")]
+    assert "would probably decide it. Adding seeds or images after a look is a second look" in answer
+    assert text[text.index("<h2>Differences</h2>") :].count("raises the error above 5 %") == 1
+
+
+def test_what_is_not_known_is_no_number(tmp_path: Path) -> None:
+    """A ceiling at chance has no efficiency; an older record has no time, and no history to choose by."""
+    chance = {"auroc": 0.5, "auroc_se": 0.01, "efficiency": None, "above_ceiling": False}
+    for seed in range(2):
+        for mode in ("finetune", "frozen"):
+            write_scored(tmp_path, 1.0, seed, mode=mode, ceiling=chance, time={}, history=[])
+    page = re.sub(r"<svg.*?</svg>", "", write_report(tmp_path).read_text(), flags=re.DOTALL)
+    assert not re.search(r"\bnan\b", page)
+    assert "The best possible is 0.500; no efficiency is known" in page
+    assert "first of 2 arms, none of which has a result on validation images" in page
+    assert "unknown time to train" in page
+
+
 def test_tables_and_figures_lie_beside_it(sweep: Path) -> None:
     arms = pd.read_csv(sweep / PARTS / "arms.csv")
     pairs = pd.read_csv(sweep / PARTS / "differences.csv")
@@ -72,6 +95,25 @@ def test_identifiers_of_figures_do_not_clash_and_stay_the_same(sweep: Path) -> N
     clips = [set(re.findall(r'<clipPath id="(\w+)"', svg)) for svg in (one, other)]
     assert clips[0]
     assert not clips[0] & clips[1]
+
+
+def test_intervals_of_few_seeds_are_said_to_be_too_narrow(sweep: Path, tmp_path: Path) -> None:
+    assert "narrow" not in (sweep / "report.html").read_text()
+    for seed in range(3):
+        for mode in ("finetune", "frozen"):
+            write_scored(tmp_path, 1.0, seed, mode=mode)
+    text = write_report(tmp_path).read_text()
+    assert "intervals narrower than they claim, being of two to four seeds: " in text
+    answer = text[text.index('<section class="answer">') : text.index("</section>")]
+    assert "too narrow with 3 seeds" in answer
+    assert len(re.findall(r"<td>-?\d\.\d{3} to -?\d\.\d{3}\*</td>", text)) == 2 + 1, "arms and difference"
+    assert text.count("* of two to four seeds, and so narrower than it claims") == 2
+    gap = text[text.index("E. The gap between training and test") :]
+    for sentence in ("Overfitting of", "Size of the test set", "an observer efficiency of"):
+        assert "too narrow with 3 seeds" in gap[gap.index(sentence) :].split("</li>")[0]
+    for name in ("arms", "differences"):
+        assert pd.read_csv(tmp_path / PARTS / f"{name}.csv")["interval_too_narrow"].all()
+        assert not pd.read_csv(sweep / PARTS / f"{name}.csv")["interval_too_narrow"].any()
 
 
 def test_names_are_escaped(tmp_path: Path) -> None:
@@ -203,7 +245,9 @@ def test_the_command_prints_the_page_and_needs_no_torch(
         timeout=120,
     )
     assert done.stdout.strip() == str(sweep / "report.html")
+    (tmp_path / "held" / "report.html").mkdir(parents=True)
     for wrong, message in (
+        (f"dir={tmp_path / 'held'}", "report.html cannot be written: it is a folder"),
         (f"dir={tmp_path / 'no'}", "is not a folder"),
         (f"dir={tmp_path}", "has no run with"),
     ):

@@ -65,6 +65,7 @@ def test_shifted_data_go_to_a_new_folder_each_time(finished: Path) -> None:
     own = read_record(finished)
     assert own is not None
     assert records[0]["data_hash"] != own["data_hash"]
+    assert records[0]["data"]["test_set"] == records[1]["data"]["test_set"] != own["data"]["test_set"]
     assert records[0]["metrics"]["test"] != own["metrics"]["test"]
 
 

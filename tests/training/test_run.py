@@ -107,8 +107,10 @@ def test_seed_moves_training_only(tiny: Tiny, tmp_path: Path) -> None:
 
 def test_train_seed_leaves_the_test_set_alone(tiny: Tiny, tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
-    for folder, overrides in zip(folders, ([], ["data.train_seed=5"]), strict=True):
-        run(tiny("mode=frozen", *overrides), folder)
+    both = zip(folders, ([], ["data.train_seed=5"]), strict=True)
+    records = [run(tiny("mode=frozen", *overrides), folder) for folder, overrides in both]
+    assert records[0]["data"]["test_set"] == records[1]["data"]["test_set"]
+    assert records[0]["data_hash"] != records[1]["data_hash"]
     tables = [_rows(folder) for folder in folders]
     truths = [
         {s: [r["truth"] for r in table if r["split"] == s] for s in ("train", "test")} for table in tables

@@ -21,6 +21,7 @@ from xray_tl.data.arithmetic import side_by_side
 from xray_tl.data.processes import cores
 from xray_tl.data.radiographs import RadiographSource
 from xray_tl.data.rng import SPLITS
+from xray_tl.data.same_images import name_images
 from xray_tl.data.sources import open_data
 from xray_tl.data.splits import (
     RENDERED_AT_ONCE,
@@ -48,6 +49,7 @@ class XrayDataModule(LightningDataModule):
         seed: The training seed; moves the order of the training images only.
         device: Where images are rendered and kept.
         sampling: `None`: an epoch has every training image once; `balanced`: each class equally often.
+        target_auroc: What the data set's d0 was found for; `None`: it was stated.
 
     Raises:
         InputError: An option is wrong, or files cannot be used.
@@ -60,12 +62,14 @@ class XrayDataModule(LightningDataModule):
         seed: int,
         device: torch.device | str = "cpu",
         sampling: str | None = None,
+        target_auroc: float | None = None,
     ) -> None:
         super().__init__()
         self.config, self.seed, self.device = config, seed, torch.device(device)
         opened = open_data(config, self.device)
         self.targets, self.sizes, self.sources = opened.targets, opened.sizes, opened.sources
-        self.collection, self._described = opened.collection, opened.described
+        test_set = name_images(self.sources["test"], self.sizes["test"], target_auroc)
+        self.collection, self._described = opened.collection, {**opened.described, "test_set": test_set}
         self._balanced = sampling == "balanced"
         self._image_splits: dict[str, KeptSplit | OnDemandSplit] = {}
         self._crossing: dict[str, KeptSplit] = {}
@@ -86,7 +90,7 @@ class XrayDataModule(LightningDataModule):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return the data set's names, and the strength of its finding, for the record."""
+        """Return names of the data and of the test images, and the finding's strength, for the record."""
         return self._described
 
     def positives(self) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.bootstrap import TwoWayBootstrap
+from xray_tl.evaluation.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.evaluation.collect import ARM
 from xray_tl.evaluation.comparison import Comparison, compare
 from xray_tl.evaluation.covariance import (
@@ -24,13 +24,15 @@ from xray_tl.evaluation.covariance import (
     SPECIFICITY,
     Metric,
 )
-from xray_tl.evaluation.estimates import Estimate
+from xray_tl.evaluation.estimates import LEAST_READERS, Estimate
 from xray_tl.evaluation.gap import Shift, overfitting, shifts_of
 from xray_tl.evaluation.layout import readings
 from xray_tl.evaluation.mrmc import Cells, cells
 from xray_tl.evaluation.readings import Readings
+from xray_tl.evaluation.sameness import NOTHING_VARIES
 from xray_tl.evaluation.study import Arm, Study
 from xray_tl.evaluation.verdict import MARGIN
+from xray_tl.evaluation.wording import Terms, reason_text
 
 MEASURES: tuple[tuple[str, str, Metric], ...] = (
     ("accuracy", "half", ACCURACY),
@@ -123,7 +125,7 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         study,
         tuple(arms),
         comparison,
-        _measures(arms, comparison),
+        _measures(arms, comparison, problems),
         tuple(_interactions(arms, comparison.computed, problems)),
         _overfitting(arms, test, problems),
         {arm.label: found for arm in arms if (found := shifts_of(folder, arm, problems))},
@@ -142,20 +144,29 @@ def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
         said.append(f"{alone[0]} has one seed: it says nothing about training again")
     elif alone:
         said.append(f"one seed each, which says nothing about training again: {'; '.join(alone)}")
+    few = [f"{arm.label} ({len(arm.readers)})" for arm in arms if 1 < len(arm.readers) < LEAST_READERS]
+    if few:
+        said.append(f"intervals narrower than they claim, being of two to four seeds: {', '.join(few)}")
     for arm in arms:
         absent = [reader for reader in every if reader not in arm.readers]
         if absent and len(arm.readers) > 1:
             said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} seeds: no {', '.join(absent)}")
+        if comparison.analysis.arms[arm.label].se == 0:
+            said.append(f"{arm.label}: neither seeds nor images vary its AUROC, so its interval is none")
         above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
         if above:
             said.append(f"{arm.label}, seed {', '.join(above)}: above the ceiling, so something is wrong")
+    for pair, verdict in comparison.verdicts.items():
+        if verdict.reason in NOTHING_VARIES:
+            why = reason_text(comparison.analysis.pairs[pair], verdict, Terms("seed", "image"))
+            said.append(f"nothing to tell {pair[0]} and {pair[1]} apart by: {why}")
     for pair in combinations([arm.label for arm in arms], 2):
         if pair not in comparison.verdicts and pair[::-1] not in comparison.verdicts:
             said.append(f"not compared, having no seed in common: {pair[0]} and {pair[1]}")
     return said
 
 
-def _measures(arms: list[Arm], comparison: Comparison) -> pd.DataFrame:
+def _measures(arms: list[Arm], comparison: Comparison, problems: list[str]) -> pd.DataFrame:
     rows = [
         (label, "auroc", estimate.value, estimate.lower, estimate.upper)
         for label, estimate in comparison.analysis.arms.items()
@@ -166,6 +177,8 @@ def _measures(arms: list[Arm], comparison: Comparison) -> pd.DataFrame:
             found = computed.contrast({arm.label: 1})
             rows.append((arm.label, name, found.value, found.lower, found.upper))
     resampled = TwoWayBootstrap(readings(arms, column="probability"), ECE, seed=0, resamples=ECE_RESAMPLES)
+    if not resampled.possible:
+        problems.append(f"the calibration error has no interval. {NO_DRAW}")
     for arm in arms:
         rows.append((arm.label, "ece", *resampled.contrast({arm.label: 1})))
     return pd.DataFrame(rows, columns=["arm", "metric", "value", "lower", "upper"])
@@ -177,8 +190,9 @@ def _by_target(arms: list[Arm]) -> pd.DataFrame:
         computed = cells(readings([arm.only(target) for arm in arms]))
         for arm in arms:
             found = computed.contrast({arm.label: 1})
-            rows.append((arm.label, target, found.value, found.lower, found.upper))
-    return pd.DataFrame(rows, columns=["arm", "target", "value", "lower", "upper"])
+            rows.append((arm.label, target, found.value, found.lower, found.upper, found.too_narrow))
+    columns = ["arm", "target", "value", "lower", "upper", "interval_too_narrow"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _interactions(arms: list[Arm], computed: Cells, problems: list[str]) -> list[Interaction]:

@@ -28,18 +28,28 @@ SHOWN = ["test_auroc", "ceiling_auroc", "efficiency", "test_accuracy", "test_acc
 def collect(folder: Path) -> pd.DataFrame:
     """Read every run record one level below `folder`: one row a run, ordered by arm and seed.
 
-    A record that cannot be read is named in the log and among the table's `attrs`, and left out.
+    A record that cannot be read is named in the log and among the table's `attrs`, and left out. Where a
+    complete run's record does not say what its test images follow from, being of an earlier version, no run's
+    test set goes by it: else one set would count as two.
 
     Raises:
         InputError: There is no record.
     """
     rows, problems = [], []
+    records: dict[Path, dict[str, Any]] = {}
     for path in sorted(folder.glob(f"*/{RECORD}")):
         try:
-            rows += [_row(path.parent, record) for record in [read_record(path.parent)] if record]
-        except (InputError, KeyError, TypeError) as error:
+            records[path.parent] = read_record(path.parent) or {}
+        except InputError as error:
             problems.append(f"left out: {path}: {error}")
-            log.error("%s", problems[-1])
+    all_state = all(map(_states_test_set, records.values()))
+    for place, record in records.items():
+        try:
+            rows.append(_row(place, record, all_state))
+        except (KeyError, TypeError, AttributeError) as error:
+            problems.append(f"left out: {place / RECORD}: {error}")
+    for problem in problems:
+        log.error("%s", problem)
     if not rows:
         raise InputError(f"{folder} has no run with a {RECORD}")
     for path in sorted(folder.glob("*/.hydra/config.yaml")):
@@ -153,9 +163,14 @@ def with_ceiling(metrics: dict[str, Any], ceiling: dict[str, Any] | None) -> dic
     return {**metrics, **best, "efficiency": ceiling["efficiency"]}
 
 
-def _test_set(folder: Path) -> str | None:
+def _states_test_set(record: dict[str, Any]) -> bool:
+    data = record.get("data")
+    return record.get("status") != "complete" or (isinstance(data, dict) and "test_set" in data)
+
+
+def _test_set(folder: Path, stated: str | None) -> str | None:
     try:
-        return images_id(read_predictions(folder))
+        return images_id(read_predictions(folder), stated)
     except InputError:
         return None
 
@@ -166,11 +181,13 @@ def _mean_sd(mean: float, sd: float, digits: int) -> str:
     return f"{mean:.{digits}f}" + ("" if pd.isna(sd) else f" ± {sd:.{digits}f}")
 
 
-def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+def _row(folder: Path, record: dict[str, Any], all_state: bool) -> dict[str, Any]:
+    """Return a run's row; `all_state`: whether every record says what its test images follow from."""
     weights = record.get("weights") or {}
     ceiling, floors = record.get("ceiling") or {}, record.get("floors") or {}
     data = record.get("data") or {}
     test = (record.get("metrics") or {}).get("test") or {}
+    stated = data.get("test_set") if all_state else None
     names = ("auroc", "accuracy", "accuracy_at_threshold", "average_precision", "sensitivity", "specificity")
     return {
         "model": record["arm"]["model"],
@@ -198,7 +215,7 @@ def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         "arm_hash": record["arm_hash"],
         "config_hash": record["config_hash"],
         "data_hash": record.get("data_hash"),
-        "test_set": data.get("folds_id") or _test_set(folder) or record.get("data_hash"),
+        "test_set": data.get("folds_id") or _test_set(folder, stated) or record.get("data_hash"),
         "fold": data.get("fold"),
         "folds": data.get("folds"),
         "error": record.get("error"),

@@ -1,8 +1,7 @@
-"""The whole analysis of a long table of scores: estimates, verdicts, and their text or JSON; no torch."""
+"""The whole analysis of a long table of scores: estimates, verdicts, and their JSON; no torch."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from xray_tl.errors import InputError
-from xray_tl.evaluation.bootstrap import TwoWayBootstrap
+from xray_tl.evaluation.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.evaluation.covariance import AUROC, METRICS, Metric
 from xray_tl.evaluation.estimates import LEVEL
 from xray_tl.evaluation.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
 from xray_tl.evaluation.readings import PATIENT, STRATA, Readings
+from xray_tl.evaluation.sameness import why_the_same
 from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict, verdicts
-from xray_tl.evaluation.wording import Terms, interval_text, p_text, scope_text, verdict_text
+from xray_tl.evaluation.wording import Terms, scope_text
 from xray_tl.records import finite
 
 
@@ -34,6 +34,7 @@ class Comparison:
         level: Of the intervals.
         resampled: Intervals of treatments and pairs by the two-way bootstrap, beside the jackknife's; none of
             AUROC, nor where readers or cases are fixed.
+        notes: What could not be had, and why.
     """
 
     computed: Cells
@@ -44,11 +45,18 @@ class Comparison:
     margin: float
     level: float
     resampled: dict[tuple[str, ...], tuple[float, float]]
+    notes: tuple[str, ...] = ()
 
     @property
     def readings(self) -> Readings:
         """Return the study."""
         return self.computed.readings
+
+    @property
+    def too_narrow(self) -> bool:
+        """Tell whether any interval is over so few readers that it is narrower than it claims."""
+        found = (*self.analysis.arms.values(), *self.analysis.pairs.values())
+        return any(estimate.too_narrow for estimate in found)
 
     def _named(self, terms: Terms) -> Terms:
         """Name what was sampled: patients, where cases are of fewer."""
@@ -66,6 +74,7 @@ class Comparison:
                 "first": pair[0],
                 "second": pair[1],
                 **asdict(estimate),
+                "interval_too_narrow": estimate.too_narrow,
                 "p_holm": self.verdicts[pair].p,
                 "p_equivalent": self.verdicts[pair].p_equivalent,
                 "verdict": self.verdicts[pair].kind,
@@ -78,7 +87,12 @@ class Comparison:
             for pair, estimate in self.analysis.pairs.items()
         ]
         treatments = [
-            {"treatment": name, **asdict(estimate), "bootstrap": self.resampled.get((name,))}
+            {
+                "treatment": name,
+                **asdict(estimate),
+                "interval_too_narrow": estimate.too_narrow,
+                "bootstrap": self.resampled.get((name,)),
+            }
             for name, estimate in self.analysis.arms.items()
         ]
         for row in treatments:
@@ -94,6 +108,7 @@ class Comparison:
             "positive": int(self.readings.truth.sum()),
             "treatments": treatments,
             "pairs": pairs,
+            "notes": list(self.notes),
         }
         return dict(finite(whole))
 
@@ -123,13 +138,20 @@ def compare(
     computed = cells(readings, metric)
     analysis = computed.analyse(readers, cases, level)
     judged = verdicts(analysis.pairs, margin, 1 - level, higher_is_better=metric.higher_is_better)
+    for pair, verdict in judged.items():
+        if verdict.reason == "no variance":
+            judged[pair] = replace(verdict, reason=why_the_same(computed, *pair))
     components = {pair: two_treatment_table(computed, *pair) for pair in analysis.pairs}
     resampled: dict[tuple[str, ...], tuple[float, float]] = {}
+    notes: tuple[str, ...] = ()
     if metric is not AUROC and (readers, cases) == ("random", "random"):
         drawn = TwoWayBootstrap(readings, metric, seed=0)
         contrasts = [{name: 1.0} for name in analysis.arms] + [{a: 1.0, b: -1.0} for a, b in analysis.pairs]
-        resampled = {tuple(weights): drawn.contrast(weights, level)[1:] for weights in contrasts}
-    return Comparison(computed, metric, analysis, judged, components, margin, level, resampled)
+        if drawn.possible:
+            resampled = {tuple(weights): drawn.contrast(weights, level)[1:] for weights in contrasts}
+        else:
+            notes = (NO_DRAW,)
+    return Comparison(computed, metric, analysis, judged, components, margin, level, resampled, notes)
 
 
 def read_scores(path: Path) -> Readings:
@@ -158,78 +180,3 @@ def metric_named(name: str) -> Metric:
     if name not in known:
         raise InputError(f"metric={name} is not known: choose from {', '.join(known)}")
     return METRICS[name]
-
-
-def format_comparison(done: Comparison, terms: Terms) -> str:
-    """Format a comparison for a terminal."""
-    study, digits = done.readings, terms.digits
-    positive = int(study.truth.sum())
-    lines = [
-        f"{len(study.treatments)} treatments, {len(study.readers)} {terms.reader}s, {study.cases} "
-        f"{terms.case}s{_of_whom(study, positive)}",
-        "",
-    ]
-    arms = pd.DataFrame(
-        {
-            "treatment": name,
-            "n": estimate.readers,
-            terms.metric: f"{estimate.value:.{digits}f}",
-            "SE": f"{estimate.se:.4f}",
-            "df": _df(estimate.df),
-            terms.interval: interval_text(estimate.lower, estimate.upper, digits),
-            **_bootstrap(done, (name,), digits),
-        }
-        for name, estimate in done.analysis.arms.items()
-    )
-    lines += [arms.to_string(index=False), ""]
-    if done.analysis.pairs:
-        pairs = pd.DataFrame(
-            {
-                "difference": f"{first} - {second}",
-                "n": estimate.readers,
-                terms.metric: f"{estimate.value:+.{digits}f}",
-                "SE": f"{estimate.se:.4f}",
-                "df": _df(estimate.df),
-                terms.interval: interval_text(estimate.lower, estimate.upper, digits),
-                **_bootstrap(done, (first, second), digits),
-                "p": p_text(estimate.p).removeprefix("p = ").removeprefix("p "),
-                "Holm": p_text(done.verdicts[first, second].p).removeprefix("p = ").removeprefix("p "),
-                "verdict": done.verdicts[first, second].kind,
-            }
-            for (first, second), estimate in done.analysis.pairs.items()
-        )
-        lines += [pairs.to_string(index=False), ""]
-        lines += [
-            verdict_text(pair, estimate, done.verdicts[pair], terms, done.margin)
-            for pair, estimate in done.analysis.pairs.items()
-        ]
-        lines += _holds_for(done.scopes(terms))
-    found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
-    if any(estimate.judged_by != "t" for estimate in found):
-        lines.append(f"With one {terms.reader} an interval is Wilson's, and p McNemar's of a difference.")
-    return "\n".join(lines)
-
-
-def _holds_for(scopes: dict[Pair, str]) -> list[str]:
-    """Say what the differences hold for: once where all hold for the same."""
-    if len(set(scopes.values())) == 1:
-        return [f"Holds for {next(iter(scopes.values()))}."]
-    return [f"{first} - {second} holds for {scope}." for (first, second), scope in scopes.items()]
-
-
-def _bootstrap(done: Comparison, contrast: tuple[str, ...], digits: int) -> dict[str, str]:
-    """Return the column of the other interval, where there is one."""
-    found = done.resampled.get(contrast)
-    return {} if found is None else {"bootstrap": interval_text(*found, digits)}
-
-
-def _of_whom(study: Readings, positive: int) -> str:
-    """Say how many cases are positive, and whose they are."""
-    of = f" of {study.patients} patients" if study.patients < study.cases else ""
-    if len(study.strata) == 1:
-        return f"{of} ({positive} positive)"
-    return f"{of}, in {len(study.strata)} targets or folds that are averaged"
-
-
-def _df(df: float) -> str:
-    return "inf" if math.isinf(df) else f"{df:.1f}"

@@ -17,6 +17,11 @@ from xray_tl.errors import InputError
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
+LEAST_READERS = 5
+"""Fewer never make a verdict, and their intervals are narrower than they claim."""
+
+ROUNDING = 1e-9
+"""What computing with 64 bits leaves of a standard error of 0, at most; no true one is as small."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,15 @@ class Estimate:
     random_cases: bool
     judged_by: Literal["t", "Wilson", "McNemar"] = "t"
 
+    @property
+    def too_narrow(self) -> bool:
+        """Tell whether its interval, being over so few random readers, is narrower than it claims.
+
+        Of two to four, the degrees of freedom are estimated from as few numbers, and come out too many as
+        often as the variance between readers comes out too small (`benchmarks/coverage.py` measures it).
+        """
+        return self.random_readers and self.readers < LEAST_READERS
+
     def within(self, low: float, high: float) -> Estimate:
         """Return it with an interval that ends where the metric does."""
         return replace(self, lower=max(self.lower, low), upper=min(self.upper, high))
@@ -116,7 +130,7 @@ def estimate(
     random_readers = random_readers and readers > 1
     components = _components(value, over_cases)
     squared, df = squared_error(components, readers, random_readers=random_readers, random_cases=random_cases)
-    se = float(np.sqrt(squared))
+    se = float(np.sqrt(squared)) if squared > ROUNDING**2 else 0.0
     half = float(student_t.ppf((1 + level) / 2, df)) * se
     p = float("nan")
     if is_difference:

@@ -67,14 +67,21 @@ def split_of(frame: pd.DataFrame, split: str) -> pd.DataFrame:
     return frame[frame["split"] == split].sort_values(["target", "case"], ignore_index=True)
 
 
-def images_id(frame: pd.DataFrame) -> str:
-    """Name a test set by its cases, their truths and, where it is known, what an ideal observer sees.
+def images_id(frame: pd.DataFrame, stated: str | None = None) -> str:
+    """Name a test set by its cases, their truths, and what its images follow from.
 
     Runs with the same name were tested on the same images, whatever they were trained on.
+
+    Args:
+        frame: A run's predictions.
+        stated: What its record calls the test images; `None`, of an earlier version's: what an ideal observer
+            sees stands for it, where that is known, though machines that round differently see two things.
     """
     test = split_of(frame, "test")
-    columns = [column for column in ("case", "target", "truth", IDEAL) if column in test]
-    return hashlib.sha256(test[columns].to_csv(index=False, float_format="%.6g").encode()).hexdigest()
+    known = ["case", "target", "truth", *([IDEAL] if stated is None else [])]
+    columns = [column for column in known if column in test]
+    text = test[columns].to_csv(index=False, float_format="%.6g")
+    return hashlib.sha256(f"{stated or ''}{text}".encode()).hexdigest()
 
 
 def with_right(frame: pd.DataFrame) -> pd.DataFrame:

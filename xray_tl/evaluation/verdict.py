@@ -10,16 +10,15 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from scipy.stats import t as student_t
 
-from xray_tl.evaluation.estimates import Estimate, projected
+from xray_tl.evaluation.estimates import LEAST_READERS, Estimate, projected
+from xray_tl.evaluation.sameness import Sameness
 
 Pair = tuple[str, str]
 Kind = Literal["better", "equivalent", "undecided"]
-Reason = Literal["", "few readers", "fixed readers", "no variance", "many pairs"]
+Reason = Literal["", "few readers", "fixed readers", "many pairs"] | Sameness
 
 MARGIN = 0.02
 """Largest difference that still counts as equivalent."""
-LEAST_READERS = 5
-"""Fewer never make one arm better than another."""
 ALPHA = 0.05
 POWER = 0.8
 MOST_READERS = 200
@@ -49,9 +48,9 @@ class Verdict:
         p: Of no difference, adjusted for the number of pairs (Holm).
         p_equivalent: Of a difference beyond the margin (two one-sided tests).
         need: Where `kind` is `undecided`.
-        reason: Why it is undecided whatever the interval says: `few readers`; `fixed readers`, which stand
-            for no others; `no variance`, where every score is perfect; or `many pairs` among which the
-            difference does not stand; else empty.
+        reason: Why it is undecided whatever the interval says: `no variance`, or which kind of that
+            (`sameness`); `few readers`; `fixed readers`, which stand for no others; or `many pairs` among
+            which the difference does not stand; else empty.
     """
 
     kind: Kind
@@ -70,6 +69,8 @@ def verdicts(
     higher_is_better: bool = True,
 ) -> dict[Pair, Verdict]:
     """Judge every pair; with one pair, `better` is an interval that excludes 0.
+
+    Fewer than `LEAST_READERS`, or readers that stand for no others, make no verdict, of either kind.
 
     Args:
         pairs: Differences, first minus second.
@@ -113,7 +114,8 @@ def need(
     Projected from the variance components (Hillis, Obuchowski & Berbaum 2011): what cases cause shrinks with
     their number, the readers' own variance does not; the difference is taken for the true one, so that this
     is a guide to scale and no promise. Among several pairs a difference has to be told at alpha / pairs. No
-    number of cases makes up for readers that are too few, or that stand for no others.
+    number of cases makes up for readers that are too few, or that stand for no others; cases that are taken
+    as fixed are all there are.
     """
     if estimate.se == 0:
         return Need(None, None)
@@ -132,7 +134,7 @@ def need(
             estimate.cases + 1,
             MOST_CASES,
         )
-        if estimate.readers >= LEAST_READERS and estimate.random_readers
+        if estimate.readers >= LEAST_READERS and estimate.random_readers and estimate.random_cases
         else None
     )
     return Need(readers, cases)
@@ -148,18 +150,19 @@ def _judge(
     pairs: int,
 ) -> Verdict:
     p_equivalent = equivalence(estimate, margin)
-    if p <= alpha and estimate.random_readers and estimate.readers >= LEAST_READERS:
+    enough = estimate.random_readers and estimate.readers >= LEAST_READERS
+    if p <= alpha and enough:
         first_wins = (estimate.value > 0) == higher_is_better
         return Verdict("better", pair[0] if first_wins else pair[1], p, p_equivalent)
-    if p_equivalent <= alpha and estimate.random_readers:
+    if p_equivalent <= alpha and enough:
         return Verdict("equivalent", None, p, p_equivalent)
     reason: Reason = ""
-    if estimate.readers < LEAST_READERS:
+    if estimate.se == 0:
+        reason = "no variance"
+    elif estimate.readers < LEAST_READERS:
         reason = "few readers"
     elif not estimate.random_readers:
         reason = "fixed readers"
-    elif estimate.se == 0:
-        reason = "no variance"
     elif estimate.p <= alpha:
         reason = "many pairs"
     return Verdict("undecided", None, p, p_equivalent, need(estimate, margin, alpha, pairs=pairs), reason)

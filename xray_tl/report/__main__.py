@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from xray_tl.cli import clean_exit
 from xray_tl.config import conf_dir, register_schemas
 from xray_tl.errors import InputError
+from xray_tl.files import check_writable
 from xray_tl.validation import check_values, require
 
 register_schemas()
@@ -27,8 +28,9 @@ def main(cfg: DictConfig) -> None:
         folder = Path(cfg.dir)
         if not folder.is_dir():
             raise InputError(f"dir={folder} is not a folder: give that of a sweep")
-        from xray_tl.report.page import write_report
+        from xray_tl.report.page import REPORT, write_report
 
+        check_writable(folder / REPORT, "dir")
         print(write_report(folder, cfg.margin))
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xray_tl.evaluation.analysis import StudyAnalysis
-from xray_tl.evaluation.wording import interval_text, need_text, scope_text
+from xray_tl.evaluation.wording import (
+    interval_text,
+    invites_look,
+    need_text,
+    scope_text,
+    second_look_text,
+    with_width,
+)
 from xray_tl.report import tables
 from xray_tl.report.tasks import TERMS
 
@@ -17,7 +24,7 @@ def sentences(done: StudyAnalysis) -> list[str]:
     """Say in three sentences which arm, by how much, and with what certainty."""
     best = done.arms[0]
     estimate = done.comparison.analysis.arms[best.label]
-    span = interval_text(estimate.lower, estimate.upper)
+    span = with_width(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
     if len(done.arms) == 1:
         first = f"{best.label} has a {metric(done)} of {estimate.value:.3f} (95 % CI {span})."
     else:
@@ -44,7 +51,8 @@ def _open_question(done: StudyAnalysis) -> list[str]:
     for (first, second), verdict in done.comparison.verdicts.items():
         if first == done.arms[0].label and verdict.kind == "undecided":
             need = need_text(verdict, TERMS)
-            return [f"Between {first} and {second}: {need[0].lower()}{need[1:]}"] if need else []
+            said = [f"Between {first} and {second}: {need[0].lower()}{need[1:]}"] if need else []
+            return [*said, second_look_text(TERMS)] if invites_look(verdict, TERMS) else said
     return []
 
 
@@ -71,10 +79,10 @@ def _against_ceiling(done: StudyAnalysis) -> str:
         below = f"; {floor[1].replace('_', ' ')}, which learn no features, reach {floor[0]:.3f}"
     if done.ceiling != done.ceiling:
         return f"The best possible AUROC is not known for these images{below}."
-    return (
-        f"The best possible is {done.ceiling:.3f}, so its observer efficiency is "
-        f"{best.mean('efficiency'):.2f}{below}."
-    )
+    reached = best.mean("efficiency")
+    if reached != reached:  # a ceiling at chance has no efficiency
+        return f"The best possible is {done.ceiling:.3f}; no efficiency is known{below}."
+    return f"The best possible is {done.ceiling:.3f}, so its observer efficiency is {reached:.2f}{below}."
 
 
 def metric(done: StudyAnalysis) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from yaml import YAMLError
 from xray_tl.evaluation.analysis import Interaction, StudyAnalysis, analyse
 from xray_tl.evaluation.study import Arm
 from xray_tl.evaluation.verdict import MARGIN
-from xray_tl.evaluation.wording import interval_text
+from xray_tl.evaluation.wording import interval_text, marked, narrow_text, second_look_text
 from xray_tl.files import write_text
 from xray_tl.report import answer, board, curves, figures, tables, thumbnails
+from xray_tl.report.looks import note_look
 from xray_tl.report.style import inline_svg, write_figure
-from xray_tl.report.tasks import compared, selected, tasks
+from xray_tl.report.tasks import TERMS, compared, selected, tasks
 
 REPORT = "report.html"
 PARTS = "report"
@@ -62,6 +63,7 @@ def write_report(folder: Path, margin: float = MARGIN) -> Path:
         write_figure(figure, parts, name)
     inline = {name: inline_svg(figure, name) for name, figure in drawn.items()}
     figures.write_auroc(done.study.runs, folder, _intervals(done))
+    done = replace(done, problems=(*done.problems, *note_look(folder, done)))
     write_text(folder / REPORT, _render(done, inline))
     board.write_arms(folder, done.arms)
     return folder / REPORT
@@ -130,6 +132,8 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         runs_of="seeds and folds" if done.arms[0].folds > 1 else "seeds",
         trimmed=len(done.comparison.analysis.pairs) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
+        second_look=second_look_text(TERMS),
+        narrow=narrow_text(TERMS) if done.comparison.too_narrow else "",
         scope=answer.scope(done),
         curves=f"{len(_curved(done))} of {len(done.arms)} arms. " if len(done.arms) > MOST_CURVES else "",
         several_seeds=any(len(arm.readers) > 1 for arm in done.arms),
@@ -178,7 +182,7 @@ def _interaction_row(found: Interaction) -> list[str]:
     return [
         f"{found.modes[0]} minus {found.modes[1]}, {found.weights}: {found.first} against {found.second}",
         f"{estimate.value:+.3f}",
-        interval_text(estimate.lower, estimate.upper),
+        marked(interval_text(estimate.lower, estimate.upper), estimate),
     ]
 
 

@@ -10,7 +10,7 @@ from xray_tl.evaluation.ceiling import detectability
 from xray_tl.evaluation.scores import split_of
 from xray_tl.evaluation.study import Arm, Run
 from xray_tl.evaluation.verdict import Pair
-from xray_tl.evaluation.wording import interval_text, p_text
+from xray_tl.evaluation.wording import interval_text, marked, p_text
 
 
 def arms_table(done: StudyAnalysis) -> pd.DataFrame:
@@ -19,7 +19,7 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
     rows = []
     for arm in done.arms:
         estimate = done.comparison.analysis.arms[arm.label]
-        row = {"arm": arm.label, "seeds": len(arm.readers)}
+        row = {"arm": arm.label, "seeds": len(arm.readers), "interval_too_narrow": estimate.too_narrow}
         for metric in done.measures["metric"].unique():
             for part in ("value", "lower", "upper"):
                 suffix = "" if part == "value" else f"_{part}"
@@ -49,6 +49,7 @@ def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
                 "difference": estimate.value,
                 "lower": estimate.lower,
                 "upper": estimate.upper,
+                "interval_too_narrow": estimate.too_narrow,
                 "se": estimate.se,
                 "df": estimate.df,
                 "p": estimate.p,
@@ -89,7 +90,7 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
         "trainable",
         "fit",
     ]
-    rows = []
+    rows, analysed = [], done.comparison.analysis
     for floor in _floors(done):
         rows.append([floor["name"], "", floor["auroc"], "", "", floor["accuracy"], *[""] * 7])
     for row in arms_table(done).to_dict("records"):
@@ -98,7 +99,7 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                 str(row["arm"]),
                 str(row["seeds"]),
                 f"{row['auroc']:.3f}",
-                interval_text(row["auroc_lower"], row["auroc_upper"]),
+                marked(interval_text(row["auroc_lower"], row["auroc_upper"]), analysed.arms[row["arm"]]),
                 "" if np.isnan(row["efficiency"]) else f"{round(row['efficiency'], 2) + 0.0:.2f}",
                 *(
                     f"{row[key]:.3f}"
@@ -112,7 +113,7 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                     )
                 ),
                 _count(row["trainable_parameters"]),
-                f"{row['fit_s']:.0f}\N{NO-BREAK SPACE}s",
+                "" if np.isnan(row["fit_s"]) else f"{row['fit_s']:.0f}\N{NO-BREAK SPACE}s",
             ]
         )
     if not np.isnan(done.ceiling):
@@ -124,8 +125,9 @@ def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of differences as the page shows it."""
     needed = ["seeds needed", "images needed"]
     head = ["first", "second", "difference", "95 % CI", "p", "p (Holm)", *needed, "verdict", "holds for new"]
-    rows = []
+    rows, analysed = [], done.comparison.analysis
     for row in pairs_table(done).to_dict("records"):
+        estimate = analysed.pairs[row["first"], row["second"]]
         verdict = str(row["verdict"])
         if verdict == "better":
             verdict = f"{'first' if row['better'] == row['first'] else 'second'} is better"
@@ -137,7 +139,7 @@ def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                 str(row["first"]),
                 str(row["second"]),
                 f"{row['difference']:+.3f}",
-                interval_text(row["lower"], row["upper"]),
+                marked(interval_text(estimate.lower, estimate.upper), estimate),
                 *(p_text(row[key]).removeprefix("p = ").removeprefix("p ") for key in ("p", "p_holm")),
                 *(needed if verdict == "undecided" else ["", ""]),
                 verdict,
@@ -167,11 +169,14 @@ def shown_confusion(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 def shown_targets(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return the AUROC of each target, a column an arm; no rows of one target."""
-    labels = [arm.label for arm in done.arms]
+    labels, analysed = [arm.label for arm in done.arms], done.comparison.analysis.arms
     rows = []
     for target, found in done.by_target.groupby("target", sort=False):
-        by_arm = found.set_index("arm")[["value", "lower", "upper"]].loc[labels].to_numpy()
-        cells = [f"{value:.3f} ({interval_text(lower, upper)})" for value, lower, upper in by_arm]
+        by_arm = found.set_index("arm")[["value", "lower", "upper"]].loc[labels].to_numpy(float)
+        cells = [
+            f"{value:.3f} ({marked(interval_text(lower, upper), analysed[label])})"
+            for label, (value, lower, upper) in zip(labels, by_arm, strict=True)
+        ]
         rows.append([str(target), *cells])
     return ["target", *labels], rows
 
@@ -224,10 +229,13 @@ def _confusion(scores: pd.DataFrame, threshold: float) -> list[int]:
 def efficiency(done: StudyAnalysis, arm: Arm) -> dict[str, float]:
     """Return the mean efficiency of the seeds, and that of the ends of the AUROC's interval."""
     estimate, ceiling = done.comparison.analysis.arms[arm.label], arm.mean("ceiling_auroc")
+    reached = arm.mean("efficiency")
+    if not 0.5 < ceiling < 1:  # not known, or no better than chance, or without an error: no finite ratio
+        return {"": reached, "_lower": np.nan, "_upper": np.nan}
     ends = np.clip([estimate.lower, estimate.upper], 1e-6, 1 - 1e-6)
     ratio = detectability(ends) / detectability(np.array(ceiling))
     lower, upper = np.sign(ratio) * ratio**2
-    return {"": arm.mean("efficiency"), "_lower": float(lower), "_upper": float(upper)}
+    return {"": reached, "_lower": float(lower), "_upper": float(upper)}
 
 
 def _floors(done: StudyAnalysis) -> list[dict[str, str]]:

@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from functools import partial
 
 from xray_tl.evaluation.analysis import N_TRAIN, Interaction, StudyAnalysis
-from xray_tl.evaluation.estimates import Estimate
+from xray_tl.evaluation.estimates import LEAST_READERS, Estimate
 from xray_tl.evaluation.gap import interval_width
 from xray_tl.evaluation.options import short_name
 from xray_tl.evaluation.study import Arm
-from xray_tl.evaluation.verdict import LEAST_READERS, Pair
-from xray_tl.evaluation.wording import Terms, difference_text, interval_text, p_text, verdict_text
+from xray_tl.evaluation.verdict import Pair
+from xray_tl.evaluation.wording import (
+    Terms,
+    difference_text,
+    interval_text,
+    p_text,
+    verdict_text,
+    with_width,
+)
 from xray_tl.report.tables import efficiency
 
 TERMS = Terms(reader="seed", case="image")
@@ -130,12 +137,14 @@ def _selection(done: StudyAnalysis, latency: dict[str, float]) -> Iterator[str]:
         estimate = done.comparison.analysis.arms[arm.label]
         ms = f"; {latency[model]:.0f} ms for one image" if model in latency else ""
         chosen = f"best of {among} arms on validation images" if among > 1 else "its only arm"
+        if among > 1 and arm.validation == -math.inf:
+            chosen = f"first of {among} arms, none of which has a result on validation images"
         seconds = arm.mean("fit_s")
-        cost = f"{seconds:.{0 if seconds >= 10 else 1}f} s"
+        cost = "unknown time" if seconds != seconds else f"{seconds:.{0 if seconds >= 10 else 1}f} s"
         what = "its head, features kept" if arm.name["mode"] == "frozen" else "it"
         yield (
             f"{model}: {arm.label}, {chosen}, has a test AUROC of {estimate.value:.3f} "
-            f"({interval_text(estimate.lower, estimate.upper)}); {cost} to train "
+            f"({_span(estimate)}); {cost} to train "
             f"{what}{ms}."
         )
 
@@ -201,14 +210,15 @@ def _gap(done: StudyAnalysis) -> Iterator[str]:
         kept = ", the finding's detectability kept" if iso else ""
         name = shift.name.removeprefix("shift=")
         yield f"Shift {name}{kept}: shifted minus test images, {_difference(shift.drop, arm)}{best}."
-    few, many = (interval_width(estimate, cases).half for cases in (200, 2000))
-    yield f"Size of the test set: the interval is ± {few:.3f} with 200 images, ± {many:.3f} with 2000."
+    halves = [f"± {interval_width(estimate, cases).half:.3f} with {cases}" for cases in (200, 2000)]
+    yield f"Size of the test set: the interval is {with_width(' images, '.join(halves), estimate, TERMS)}."
     if done.ceiling == done.ceiling:
         found = efficiency(done, arm)
+        ends = with_width(interval_text(found["_lower"], found["_upper"], 2), estimate, TERMS)
+        reached = f", an observer efficiency of {found['']:.2f} ({TERMS.interval} {ends})"
         yield (
             f"Architecture and training: the best possible is {done.ceiling:.3f}, {arm.label} reaches "
-            f"{estimate.value:.3f}, an observer efficiency of {found['']:.2f} "
-            f"({TERMS.interval} {interval_text(found['_lower'], found['_upper'], 2)})."
+            f"{estimate.value:.3f}{'' if math.isnan(found['']) else reached}."
         )
     for base, points in done.learning.items():
         (low, first), (high, last) = points[0], points[-1]
@@ -217,6 +227,10 @@ def _gap(done: StudyAnalysis) -> Iterator[str]:
         few = min(first.readers, last.readers)
         yield f"{text}." if gain is None else f"{text}: {difference_text(gain, TERMS)}{_of(gain, few)}."
     yield from _remedies(done, arm)
+
+
+def _span(estimate: Estimate) -> str:
+    return with_width(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
 
 
 def _difference(estimate: Estimate, arm: Arm) -> str:

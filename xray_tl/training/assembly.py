@@ -69,9 +69,17 @@ def assemble(settings: Settings, stage: str | None = None, source: MakeSource | 
     """
     set_threads(settings.trainer)
     device = choose_device(settings.trainer.accelerator)
+    target = None
     if isinstance(settings.data, SyntheticDataConfig):
+        target = settings.data.target_auroc
         settings = replace(settings, data=resolve_difficulty(settings.data, device))
-    data = XrayDataModule(settings.data, seed=settings.seed, device=device, sampling=settings.optim.sampling)
+    data = XrayDataModule(
+        settings.data,
+        seed=settings.seed,
+        device=device,
+        sampling=settings.optim.sampling,
+        target_auroc=target,
+    )
     (backbone, provenance, proven), policy = _backbone(settings, source)
     data.check(stage)
     objective = Objective(data.targets, settings.optim, data.positives())

@@ -222,7 +222,7 @@ def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path, devic
 def _side_by_side(record: dict[str, Any], metrics: dict[str, float], ceiling: dict[str, Any] | None) -> str:
     before = with_ceiling(record["metrics"]["test"], record["ceiling"])
     frame = pd.DataFrame({"recorded": before, "now": with_ceiling(metrics, ceiling)})
-    return str(frame.map(lambda value: f"{value:.4f}").to_string())
+    return str(frame.map(lambda value: "-" if pd.isna(value) else f"{value:.4f}").to_string())
 
 
 def _record(
