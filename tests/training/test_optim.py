@@ -4,11 +4,15 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+import timm
+import torch
+import torchvision
 from omegaconf import DictConfig
+from torch import nn
 
 from xray_tl.config import OptimConfig, typed
 from xray_tl.training.assembly import assemble
-from xray_tl.training.optim import build_optimizer, rate_factor
+from xray_tl.training.optim import build_optimizer, decays, rate_factor
 
 
 def test_warm_up_rises_and_cosine_falls_to_nearly_zero() -> None:
@@ -32,6 +36,43 @@ def test_norms_and_biases_do_not_decay(tiny: Callable[..., DictConfig]) -> None:
     plain = {id(p) for group in optimizer.param_groups if group["weight_decay"] == 0 for p in group["params"]}
     for name, parameter in task.classifier.named_parameters():
         assert (id(parameter) in plain) == (parameter.ndim == 1), name
+
+
+@pytest.mark.parametrize(
+    ("name", "exempt"),
+    [
+        ("convnextv2_atto", "stages.0.blocks.0.conv_dw.bias"),
+        ("edgenext_xx_small", "temperature"),
+        ("fastvit_t8", "gamma"),
+        ("nf_regnet_b0", "gain"),
+        ("swin_tiny_patch4_window7_224", "relative_position_bias_table"),
+        ("swinv2_tiny_window8_256", "logit_scale"),
+        ("twins_pcpvt_small", "pos_block.0.proj.0.weight"),
+        ("vit_small_patch16_dinov3", "reg_token"),
+        ("deit_tiny_distilled_patch16_224", "dist_token"),
+        ("visformer_tiny", "pos_embed1"),
+    ],
+)
+def test_only_what_a_layer_multiplies_by_decays(name: str, exempt: str) -> None:
+    """Whatever timm's authors leave out of the decay is left out here, and scales of every shape."""
+    with torch.device("meta"):
+        net = timm.create_model(name, num_classes=0)
+    listed = net.no_weight_decay() if hasattr(net, "no_weight_decay") else set()
+    plain = {key for key, parameter in net.named_parameters() if not decays(key, parameter)}
+    named = {key for key, _ in net.named_parameters() if any(part in key for part in listed)}
+    assert named <= plain
+    assert any(exempt in key for key in plain)
+    kernels = [
+        f"{key}.weight" for key, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    assert {key for key in kernels if key not in named} <= {k for k, _ in net.named_parameters()} - plain
+
+
+def test_convnexts_layer_scale_does_not_decay() -> None:
+    with torch.device("meta"):
+        net = torchvision.models.convnext_tiny()
+    plain = {key for key, parameter in net.named_parameters() if not decays(key, parameter)}
+    assert {key for key, _ in net.named_parameters() if key.endswith("layer_scale")} <= plain
 
 
 def test_head_and_backbone_have_their_own_rates_and_stages_decay(tiny: Callable[..., DictConfig]) -> None:

@@ -14,7 +14,12 @@ _SMALLEST_SD = 1e-20  # a feature that never moves (float32's own resolution doe
 
 
 class Standardiser(nn.Module):
-    """Features minus their mean over their standard deviation; the identity until `fit`.
+    """Features about their mean over their shrunk spread; the identity until `fit`.
+
+    The spread of a feature is sqrt(SD^2 + mean SD^2): a unit that fires in one of a few hundred training
+    images has an SD near nothing, and new images would stand hundreds of SDs away. So no feature is enlarged
+    more than a few times as much as another, at any size of the trunk's features; the mean variance of what
+    comes out is 1. How it was chosen: CONTRIBUTING.md.
 
     The statistics are buffers: they go into the checkpoint and never follow a test image.
     """
@@ -29,17 +34,27 @@ class Standardiser(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> Self:
-        """Take mean and standard deviation from features [N, D]; constant features map to 0."""
+        """Take mean and spread from features [N, D]; constant features map to 0."""
         exact = features.cpu().double()  # MPS has no float64
         sd = exact.std(0, correction=0)
         # Rounding alone gives a constant feature a spread near 1e-7 of its size: that is not a signal.
         alive = sd > (1e-6 * exact.abs().amax(0)).clamp(min=_SMALLEST_SD)
+        variance = torch.where(alive, sd, 0.0).square()
+        shrunk = variance / (variance + variance.mean()).clamp(min=_SMALLEST_SD**2)
+        unit = shrunk.mean().sqrt().clamp(min=_SMALLEST_SD)
         self.mean.copy_(exact.mean(0))
-        self.scale.copy_(torch.where(alive, 1 / sd.clamp(min=_SMALLEST_SD), torch.zeros_like(sd)))
+        self.scale.copy_(torch.where(alive, shrunk.sqrt() / sd.clamp(min=_SMALLEST_SD) / unit, 0.0))
         return self
 
     def forward(self, features: Tensor) -> Tensor:
-        """Standardise features [B, D]."""
+        """Standardise features [B, D].
+
+        What flows back to a trunk that trains is divided by the largest scale. To AdamW one factor on all of
+        a trunk's gradients makes no difference; clipped together with the head's they would leave it nothing.
+        """
+        if features.requires_grad:
+            largest = self.scale.amax().clamp(min=_SMALLEST_SD)
+            features.register_hook(lambda gradient: gradient / largest)
         return (features - self.mean) * self.scale
 
 

@@ -13,6 +13,9 @@ from xray_tl.config import ModeConfig, OptimConfig
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy
 
+POSITIONS = {"cpb_mlp", "pos_block"}
+"""Modules that make positions (Swin V2, Twins): their authors leave them out of the decay."""
+
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
 
 
@@ -53,17 +56,24 @@ def add_stages(
             optimizer.add_param_group(group)
 
 
+def decays(name: str, parameter: nn.Parameter) -> bool:
+    """Tell whether weight decay may reach a parameter: kernels and matrices that a layer multiplies by.
+
+    Everything else has a size of its own that zero does not stand for: scales, shifts and biases, gains and
+    temperatures whatever their shape, tokens, tables of positions, and what makes such tables.
+    """
+    *modules, own = name.split(".")
+    return parameter.ndim > 1 and "weight" in own and not POSITIONS.intersection(modules)
+
+
 def parameter_groups(
     name: str, parameters: NamedParameters, rate: float, optim: OptimConfig
 ) -> list[dict[str, Any]]:
-    """Split parameters into those that decay and those that must not: norms, biases, tokens."""
+    """Split parameters into those that decay and those that must not."""
     decay: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for key, parameter in parameters:
-        exempt = parameter.ndim <= 1 or key.endswith(
-            ("class_token", "cls_token", "pos_embedding", "pos_embed")
-        )
-        (plain if exempt else decay).append(parameter)
+        (decay if decays(key, parameter) else plain).append(parameter)
     groups = ((name, decay, optim.weight_decay), (f"{name}_no_decay", plain, 0.0))
     return [
         {"name": label, "params": chosen, "weight_decay": weight, "lr": rate, "full_lr": rate}

@@ -90,7 +90,7 @@ def source_weights(
     device = choose_device(trainer.accelerator)
     chosen = recipe(model, weights.budget)
     identity = {
-        "versions": [GENERATOR, SOURCE, PRETRAINING],
+        "versions": [GENERATOR, SOURCE, PRETRAINING.get(model.registry, 1)],
         "backbone": [model.registry, model.name, model.memory_format],
         "recipe": asdict(chosen),
         "seed": weights.seed,
