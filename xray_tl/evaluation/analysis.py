@@ -153,6 +153,7 @@ def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
             said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} seeds: no {', '.join(absent)}")
         if comparison.analysis.arms[arm.label].se == 0:
             said.append(f"{arm.label}: neither seeds nor images vary its AUROC, so its interval is none")
+        said += _tested_states(arm)
         above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
         if above:
             said.append(f"{arm.label}, seed {', '.join(above)}: above the ceiling, so something is wrong")
@@ -164,6 +165,20 @@ def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
         if pair not in comparison.verdicts and pair[::-1] not in comparison.verdicts:
             said.append(f"not compared, having no seed in common: {pair[0]} and {pair[1]}")
     return said
+
+
+def _tested_states(arm: Arm) -> list[str]:
+    """Say where seeds of an arm were tested with other stages trained."""
+    states: dict[str, list[str]] = {}
+    for run in arm.runs:
+        best = run.record.get("best")
+        if best is not None:
+            states.setdefault(f"{best['open_stages']} of {best['stages']}", []).append(run.reader)
+    if len(states) < 2:
+        return []
+    each = "; ".join(f"{count} stages trained in seed {', '.join(found)}" for count, found in states.items())
+    why = "the tested networks differ, since best epochs lie on both sides of one in which stages opened"
+    return [f"{arm.label}: {why}: {each}"]
 
 
 def _measures(arms: list[Arm], comparison: Comparison, problems: list[str]) -> pd.DataFrame:

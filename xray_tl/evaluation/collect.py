@@ -20,7 +20,7 @@ SUMMARY = "summary.csv"
 PROBLEMS = "problems"
 """Key, in a table's `attrs`, of the records that could not be read."""
 ARM = ["model", "mode", "weights"]
-APART = ["weights_sha256", "arm_hash", "test_set", "precision"]
+APART = ["weights_sha256", "arm_hash", "test_set", "precision", "schema"]
 """What else tells arms apart: runs that differ in it are never pooled."""
 SHOWN = ["test_auroc", "ceiling_auroc", "efficiency", "test_accuracy", "test_accuracy_at_threshold", "fit_s"]
 
@@ -185,7 +185,7 @@ def _row(folder: Path, record: dict[str, Any], all_state: bool) -> dict[str, Any
     """Return a run's row; `all_state`: whether every record says what its test images follow from."""
     weights = record.get("weights") or {}
     ceiling, floors = record.get("ceiling") or {}, record.get("floors") or {}
-    data = record.get("data") or {}
+    data, best = record.get("data") or {}, record.get("best") or {}
     test = (record.get("metrics") or {}).get("test") or {}
     stated = data.get("test_set") if all_state else None
     names = ("auroc", "accuracy", "accuracy_at_threshold", "average_precision", "sensitivity", "specificity")
@@ -210,7 +210,10 @@ def _row(folder: Path, record: dict[str, Any], all_state: bool) -> dict[str, Any
         "fit_s": (record.get("time") or {}).get("fit_s"),
         "threshold": record.get("threshold"),
         "trainable_parameters": (record.get("parameters") or {}).get("trainable"),
+        "best_epoch": best.get("epoch"),
+        "open_stages": best.get("open_stages"),
         "precision": (record.get("environment") or {}).get("precision"),
+        "schema": record["schema"],
         "weights_sha256": weights.get("sha256"),
         "arm_hash": record["arm_hash"],
         "config_hash": record["config_hash"],

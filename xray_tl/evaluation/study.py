@@ -233,7 +233,10 @@ def _arms(folder: Path, complete: list[Keyed], problems: list[str]) -> tuple[Arm
     grouped: dict[tuple[Any, ...], list[Run]] = {}
     for key, run in complete:
         grouped.setdefault(key, []).append(run)
-    options = {key: options_of(folder / str(runs[0].row["run_dir"])) for key, runs in grouped.items()}
+    options = {
+        key: options_of(folder / str(runs[0].row["run_dir"])) | {"schema": runs[0].row["schema"]}
+        for key, runs in grouped.items()
+    }
     arms = []
     for key, runs in grouped.items():
         twins = [other for other in grouped if other[: len(ARM)] == key[: len(ARM)]]
