@@ -45,8 +45,13 @@ def claim(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any] | None]:
 
 
 def begin(folder: Path, cfg: DictConfig) -> None:
-    """Make a claimed folder this run's: write its configuration, remove leftovers of a killed process."""
+    """Make a claimed folder this run's: write its configuration, remove leftovers of a killed process.
+
+    Lightning's requeue, which earlier versions let happen under Slurm, left `hpc_ckpt` files.
+    """
     remove_partials(folder)
+    for leftover in folder.glob("hpc_ckpt_*.ckpt"):
+        leftover.unlink()
     write_text(folder / CONFIG, OmegaConf.to_yaml(cfg))
 
 

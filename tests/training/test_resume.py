@@ -15,7 +15,8 @@ import torch
 from omegaconf import DictConfig
 
 from tests.conftest import TINY
-from xray_tl.cli import INTERRUPTED
+from xray_tl.cli import INTERRUPTED, clean_exit
+from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.records import PREDICTIONS, read_record
 from xray_tl.runfolder import BEST, CONFIG, LAST
 from xray_tl.training import run as run_module
@@ -132,34 +133,74 @@ def test_disk_after_a_finished_run(tiny: Tiny, tmp_path: Path) -> None:
     )
 
 
+MOMENTS = [(XrayDataModule, "setup"), (TransferTask, "training_step"), (TransferTask, "predict_step")]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("step", ["training_step", "predict_step"])
+@pytest.mark.parametrize(("owner", "step"), MOMENTS[1:])
 def test_signals_leave_an_interrupted_run(
     tiny: Tiny,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-    number: signal.Signals,
+    owner: type,
     step: str,
+    number: signal.Signals,
 ) -> None:
     # a shell that starts the tests in the background has SIGINT ignored
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
-    original = getattr(TransferTask, step)
-
-    def signalled(self: TransferTask, *args: object) -> object:
-        signal.raise_signal(number)
-        return original(self, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TransferTask, step, signalled)
-        with pytest.raises(KeyboardInterrupt):
-            run(tiny("mode=frozen"), tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        _send_at(patch, owner, step, number)
+        run(tiny("mode=frozen"), tmp_path)
     record = read_record(tmp_path)
     assert record is not None
     assert record["status"] == "interrupted"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert run(tiny("mode=frozen"), tmp_path)["status"] == "complete"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_what_a_scheduler_sends_interrupts_a_run_at_any_moment(
+    tiny: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")  # where Lightning would write a checkpoint of its own on SIGUSR1
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    cfg = tiny("mode=frozen")
+    run(cfg, tmp_path / "whole")
+    for place, (owner, step) in enumerate(MOMENTS):
+        folder = tmp_path / str(place)
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop, clean_exit("it goes on"):
+            _send_at(patch, owner, step, number, first=4 if step == "training_step" else 1)
+            run(cfg, folder)
+        assert stop.value.code == INTERRUPTED
+        assert capsys.readouterr().err.splitlines()[-1] == "it goes on"
+        record = read_record(folder)
+        assert record is not None
+        assert record["status"] == "interrupted"
+        assert (folder / LAST).is_file() == (step != "setup"), "the first epoch had ended"
+        assert signal.getsignal(number) == signal.SIG_DFL
+        run(cfg, folder)
+        assert _result(folder) == _result(tmp_path / "whole")
+        assert not list(folder.rglob("hpc_ckpt*"))
+
+
+def _send_at(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, number: signal.Signals, first: int = 1
+) -> None:
+    """Send a signal at every call from the `first` on."""
+    original, count = getattr(owner, name), iter(range(1, 10_000))
+
+    def signalled(*args: object, **kwargs: object) -> object:
+        if next(count) >= first:
+            signal.raise_signal(number)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, signalled)
 
 
 def _command(folder: Path, *overrides: str) -> list[str]:
@@ -186,22 +227,24 @@ def whole(tmp_path_factory: pytest.TempPathFactory, subprocess_env: dict[str, st
     return folder, time.monotonic() - start
 
 
-def test_ctrl_c_leaves_an_interrupted_run_that_goes_on(
+def test_signals_leave_an_interrupted_run_that_goes_on(
     whole: tuple[Path, float], tmp_path: Path, subprocess_env: dict[str, str]
 ) -> None:
-    process = subprocess.Popen(
-        _command(tmp_path, *LONGER),
-        env=subprocess_env,
-        stderr=subprocess.PIPE,
-        # a shell that starts the tests in the background has SIGINT ignored, and so have its children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    _wait_for(tmp_path / LAST, process)
-    process.send_signal(signal.SIGINT)
-    stderr = process.communicate(timeout=60)[1].decode()
-    assert process.returncode == INTERRUPTED, stderr
-    assert "Traceback" not in stderr
-    assert json.loads((tmp_path / "record.json").read_text())["status"] == "interrupted"
+    """A scheduler's before the first epoch, then Ctrl-C after it."""
+    for number, sign in ((signal.SIGUSR1, CONFIG), (signal.SIGINT, LAST)):
+        process = subprocess.Popen(
+            _command(tmp_path, *LONGER),
+            env=subprocess_env,
+            stderr=subprocess.PIPE,
+            # a shell that starts the tests in the background has SIGINT ignored, and so have its children
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        _wait_for(tmp_path / sign, process)
+        process.send_signal(number)
+        stderr = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == INTERRUPTED, stderr
+        assert "Traceback" not in stderr
+        assert json.loads((tmp_path / "record.json").read_text())["status"] == "interrupted"
     subprocess.run(_command(tmp_path, *LONGER), check=True, env=subprocess_env, capture_output=True)
     assert _result(tmp_path) == _result(whole[0])
 
