@@ -150,9 +150,10 @@ def test_signals_leave_an_interrupted_run(
     # a shell that starts the tests in the background has SIGINT ignored
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         _send_at(patch, owner, step, number)
-        run(tiny("mode=frozen"), tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny("mode=frozen"), tmp_path)
     record = read_record(tmp_path)
     assert record is not None
     assert record["status"] == "interrupted"
@@ -174,9 +175,10 @@ def test_what_a_scheduler_sends_interrupts_a_run_at_any_moment(
     run(cfg, tmp_path / "whole")
     for place, (owner, step) in enumerate(MOMENTS):
         folder = tmp_path / str(place)
-        with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop, clean_exit("it goes on"):
+        with monkeypatch.context() as patch:
             _send_at(patch, owner, step, number, first=4 if step == "training_step" else 1)
-            run(cfg, folder)
+            with pytest.raises(SystemExit) as stop, clean_exit("it goes on"):
+                run(cfg, folder)
         assert stop.value.code == INTERRUPTED
         assert capsys.readouterr().err.splitlines()[-1] == "it goes on"
         record = read_record(folder)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from xray_tl.config import TrainerConfig
 from xray_tl.training.board import RunLogger
@@ -30,7 +30,7 @@ _EXPECTED = (
 )
 
 REQUEUED = "requeued"
-"""Name of a folder that is never made: where Lightning looks, inside a Slurm job, for what its requeue left."""
+"""Name of a folder that is never made: there Lightning looks, within Slurm, for what its requeue left."""
 
 
 def build_trainer(
@@ -40,7 +40,7 @@ def build_trainer(
     logger: RunLogger | None,
     callbacks: Sequence[Callback],
 ) -> Trainer:
-    """Build Lightning's trainer for one device in one process, whatever a scheduler says of ranks and tasks."""
+    """Build Lightning's trainer for one device in one process, whatever a scheduler says of ranks."""
     deterministic = config.deterministic
     alone = LightningEnvironment()
     alone.set_global_rank(0)  # or, after `SLURM_PROCID=1`, loggers would be dummies
