@@ -122,6 +122,8 @@ def summarised() -> Iterator[None]:
     """Summarise a sweep that is interrupted, or whose launcher breaks: Hydra does not tell its callback."""
     try:
         yield
+        if begun is not None:  # its callback broke: to Hydra that is a warning
+            sys.exit(1)
     except BaseException as stop:
         if begun is None:
             raise

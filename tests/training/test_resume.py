@@ -1,7 +1,6 @@
 """A run that dies at any moment and is started again ends bitwise where the uninterrupted one ends."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from tests.conftest import TINY
+from tests.conftest import TINY, compose_config
 from xray_tl.cli import INTERRUPTED, clean_exit
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.records import PREDICTIONS, read_record
@@ -205,76 +204,67 @@ def _send_at(
     monkeypatch.setattr(owner, name, signalled)
 
 
-def _command(folder: Path, *overrides: str) -> list[str]:
-    return [sys.executable, "-m", "xray_tl.train", *TINY, *overrides, f"hydra.run.dir={folder}"]
+LONGER = (*TINY, "trainer.max_epochs=4", "data.n_train=96")
 
 
-LONGER = ("trainer.max_epochs=4", "data.n_train=96")
+def _start(folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "xray_tl.train", *LONGER, f"hydra.run.dir={folder}"],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # a shell that starts the tests in the background has SIGINT ignored, and so have its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
-def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    while not path.is_file():
+def _wait_for(process: subprocess.Popen[bytes], happened: Callable[[], bool]) -> None:
+    while not happened():
         assert process.poll() is None, "the run must still be going on"
         time.sleep(0.02)
 
 
+def _kill(process: subprocess.Popen[bytes]) -> bool:
+    """Kill a run; tell whether that came in time."""
+    alive = process.poll() is None
+    process.kill()
+    process.communicate()
+    return alive
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, subprocess_env: dict[str, str]) -> tuple[Path, float]:
-    """Run once without interruption: its folder, and the seconds from its first file to its end."""
-    folder: Path = tmp_path_factory.mktemp("whole")
-    process = subprocess.Popen(_command(folder, *LONGER), env=subprocess_env, stdout=subprocess.DEVNULL)
-    _wait_for(folder / CONFIG, process)
-    start = time.monotonic()
-    assert process.wait() == 0
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """Run once without interruption: its folder, and how many seconds it took."""
+    folder, start = tmp_path_factory.mktemp("whole"), time.monotonic()
+    run(compose_config(*LONGER), folder)
     return folder, time.monotonic() - start
 
 
-def test_signals_leave_an_interrupted_run_that_goes_on(
+def _goes_on(folder: Path, whole: Path) -> None:
+    """Go on with a stopped run in this process: it ends as if nothing had happened."""
+    run(compose_config(*LONGER), folder)
+    assert _result(folder) == _result(whole)
+    assert not list(folder.rglob("*.partial-*"))
+
+
+def test_a_run_that_is_stopped_in_every_way_goes_on(
     whole: tuple[Path, float], tmp_path: Path, subprocess_env: dict[str, str]
 ) -> None:
-    """A scheduler's before the first epoch, then Ctrl-C after it."""
-    for number, sign in ((signal.SIGUSR1, CONFIG), (signal.SIGINT, LAST)):
-        process = subprocess.Popen(
-            _command(tmp_path, *LONGER),
-            env=subprocess_env,
-            stderr=subprocess.PIPE,
-            # a shell that starts the tests in the background has SIGINT ignored, and so have its children
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        _wait_for(tmp_path / sign, process)
+    """By a scheduler before its first epoch, by Ctrl-C after it, and killed after another."""
+    last = tmp_path / LAST
+    for number, sign in ((signal.SIGUSR1, tmp_path / CONFIG), (signal.SIGINT, last)):
+        process = _start(tmp_path, subprocess_env)
+        _wait_for(process, sign.is_file)
         process.send_signal(number)
         stderr = process.communicate(timeout=60)[1].decode()
         assert process.returncode == INTERRUPTED, stderr
         assert "Traceback" not in stderr
         assert json.loads((tmp_path / "record.json").read_text())["status"] == "interrupted"
-    subprocess.run(_command(tmp_path, *LONGER), check=True, env=subprocess_env, capture_output=True)
-    assert _result(tmp_path) == _result(whole[0])
-
-
-def _resumes_after_kill(
-    whole: tuple[Path, float], folder: Path, env: dict[str, str], moment: Callable[[], None]
-) -> bool:
-    """Kill a run at a moment after its first file, resume it; tell whether the kill came in time."""
-    process = subprocess.Popen(_command(folder, *LONGER), env=env, stdout=subprocess.DEVNULL)
-    _wait_for(folder / CONFIG, process)
-    moment()
-    alive = process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    subprocess.run(_command(folder, *LONGER), check=True, env=env, capture_output=True)
-    assert _result(folder) == _result(whole[0])
-    assert not list(folder.rglob("*.partial-*"))
-    return alive
-
-
-def test_kill_and_resume(whole: tuple[Path, float], tmp_path: Path, subprocess_env: dict[str, str]) -> None:
-    """Killed after its first epoch."""
-
-    def first_epoch() -> None:
-        while not (tmp_path / LAST).is_file():
-            time.sleep(0.02)
-
-    assert _resumes_after_kill(whole, tmp_path, subprocess_env, first_epoch)
+    epoch = last.stat().st_mtime_ns
+    process = _start(tmp_path, subprocess_env)
+    _wait_for(process, lambda: last.stat().st_mtime_ns > epoch)
+    assert _kill(process)
+    _goes_on(tmp_path, whole[0])
 
 
 @pytest.mark.slow
@@ -283,9 +273,12 @@ def test_kill_and_resume_at_ten_moments(
 ) -> None:
     moments, in_time = random.Random(0), 0
     for number in range(14):  # the machine's pace changes: some kills may come too late to count
-        after = whole[1] * moments.uniform(0.0, 0.8)
         folder = tmp_path / str(number)
-        in_time += _resumes_after_kill(whole, folder, subprocess_env, lambda after=after: time.sleep(after))
+        process = _start(folder, subprocess_env)
+        _wait_for(process, (folder / CONFIG).is_file)
+        time.sleep(whole[1] * moments.uniform(0.0, 0.8))
+        in_time += _kill(process)
+        _goes_on(folder, whole[0])
         if in_time == 10:
             return
     pytest.fail(f"only {in_time} of 14 kills came in time")
