@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from tests.conftest import TINY, compose_config
+from tests.conftest import SMALL, TINY, compose_config
 from xray_tl.cli import INTERRUPTED, clean_exit
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.records import PREDICTIONS, read_record
@@ -62,21 +62,21 @@ AFTER = [
 @pytest.mark.parametrize(
     ("model", "mode", "sampling", "moments"),
     [
-        ("resnet18", "finetune", "null", [*TRAINING, *AFTER]),
-        ("resnet18", "frozen", "balanced", TRAINING[1:2]),
-        ("resnet18", "gradual", "null", TRAINING[1:]),
-        ("efficientnet_b0", "lp_ft", "null", TRAINING[1:]),
+        (SMALL, "finetune", "null", [*TRAINING, *AFTER]),
+        (("model=resnet18",), "frozen", "balanced", TRAINING[1:2]),
+        (SMALL, "gradual", "null", TRAINING[1:]),
+        (("model=efficientnet_b0",), "lp_ft", "null", TRAINING[1:]),
     ],
 )
 def test_resumed_run_is_bitwise_the_uninterrupted_one(
     tiny: Tiny,
     tmp_path: Path,
-    model: str,
+    model: tuple[str, ...],
     mode: str,
     sampling: str,
     moments: list[tuple[object, str, int]],
 ) -> None:
-    cfg = tiny(f"model={model}", f"mode={mode}", f"optim.sampling={sampling}", "trainer.max_epochs=3")
+    cfg = tiny(*model, f"mode={mode}", f"optim.sampling={sampling}", "trainer.max_epochs=3")
     run(cfg, tmp_path / "whole")
     for number, (owner, name, call) in enumerate(moments):
         folder = tmp_path / str(number)
@@ -92,7 +92,8 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
 
 
 def test_early_stopping_stays_stopped(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cfg = tiny("trainer.max_epochs=9", "trainer.early_stopping=1", "optim.lr=1e-9", "mode.head_lr=1e-9")
+    still = ("trainer.early_stopping=1", "optim.lr=1e-9", "mode.head_lr=1e-9")
+    cfg = tiny(*SMALL, "trainer.max_epochs=9", *still)
     whole = run(cfg, tmp_path / "whole")
     assert len(whole["history"]) < 9, (
         "early stopping must have stopped this run for the test to mean anything"
