@@ -205,7 +205,7 @@ def _send_at(
     monkeypatch.setattr(owner, name, signalled)
 
 
-LONGER = (*TINY, "trainer.max_epochs=4", "data.n_train=96")
+LONGER = (*TINY, *SMALL, "trainer.max_epochs=8", "data.n_train=96")
 
 
 def _start(folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
