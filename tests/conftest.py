@@ -1,8 +1,10 @@
 """What the tests share: composed configurations of tiny runs, and no network."""
 
 import os
+import re
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,29 @@ TINY = (
     "trainer.max_epochs=2",
     "logger=none",
 )
+
+SMALL = ("model=timm", "model.name=test_resnet")
+"""A network of 0.4 M parameters where size is not the point: fine-tuned in a quarter of ResNet18's time."""
+
+FOREIGN = re.compile(
+    "(SLURM|SBATCH|SRUN|PMI|PMIX|OMPI|PBS|LSB|JSM|TORCHELASTIC|MASTER|XRAY_TL|HYDRA|PL|LIGHTNING)_.*"
+    "|((LOCAL|NODE|GROUP)_)?RANK|WORLD_SIZE|CUDA_VISIBLE_DEVICES"
+)
+"""Variables of a scheduler, or of the user's own shell, that would change what a run does."""
+OWN = ("XRAY_TL_VANDYKE",)
+"""Named for a test on purpose."""
+
+
+def pytest_configure() -> None:
+    """Give tests, and what they start, an environment of their own, before Lightning reads its rank."""
+    assert "lightning" not in sys.modules
+    for name in foreign(os.environ):
+        del os.environ[name]
+
+
+def foreign(names: Iterable[str]) -> list[str]:
+    """Choose the variables that tests must not see."""
+    return [name for name in names if FOREIGN.fullmatch(name) and name not in OWN]
 
 
 def compose_config(*overrides: str, name: str = "config") -> DictConfig:

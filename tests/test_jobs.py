@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tests.conftest import compose_config
 from xray_tl import jobs
+from xray_tl.cli import INTERRUPTED
 from xray_tl.data.processes import cores, own_cores
 from xray_tl.jobs import Workers
 from xray_tl.records import write_record
@@ -160,12 +161,13 @@ def test_a_terminated_sweep_leaves_no_process(tmp_path: Path, subprocess_env: di
         "from pathlib import Path\n"
         "from omegaconf import OmegaConf\n"
         "from tests import test_jobs\n"
-        "from xray_tl import jobs\n"
+        "from xray_tl import cli, jobs\n"
         "if __name__ == '__main__':\n"
         "    jobs._work = test_jobs.stand_in\n"
         "    workers = jobs.Workers(1)\n"
         f"    workers.submit(OmegaConf.create(), Path({str(tmp_path / 'slow')!r}), {{}})\n"
-        "    workers.wait(print)\n"
+        "    with cli.clean_exit():\n"
+        "        workers.wait(print)\n"
     )
     script = tmp_path / "sweep.py"
     script.write_text(code)
@@ -175,7 +177,7 @@ def test_a_terminated_sweep_leaves_no_process(tmp_path: Path, subprocess_env: di
         assert sweep.poll() is None
         time.sleep(0.05)
     sweep.terminate()
-    assert sweep.wait(timeout=SLOW_S) != 0
+    assert sweep.wait(timeout=SLOW_S) == INTERRUPTED
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
 

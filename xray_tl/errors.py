@@ -13,6 +13,10 @@ class FolderError(InputError):
     """A folder belongs to another run or process: nothing may be written to it."""
 
 
+class InUseError(FolderError):
+    """Another process works on a folder: what it makes of it shows later."""
+
+
 class RunError(Exception):
     """A run failed for a known reason; the message says what happened and what to change."""
 

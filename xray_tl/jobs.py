@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from pebble import ProcessExpired, ProcessPool
 
 from xray_tl.data.processes import cores, own_cores
-from xray_tl.errors import FolderError, InputError, RunError
+from xray_tl.errors import FolderError, InputError, InUseError, RunError
 from xray_tl.identity import arm_hash
 from xray_tl.runfolder import claim
 from xray_tl.spare import spare_folder
@@ -46,6 +46,8 @@ Job = tuple[DictConfig, Path, dict[str, Any]]
 def do_job(cfg: DictConfig, folder: Path) -> str | None:
     """Do one job of a sweep: a failure is recorded; return it, or `None`.
 
+    A run that another process works on is no failure: its folder shows at the end what came of it.
+
     Raises:
         KeyboardInterrupt: It was interrupted, is recorded so, and can go on.
     """
@@ -54,6 +56,8 @@ def do_job(cfg: DictConfig, folder: Path) -> str | None:
     settle_imports()
     try:
         run(cfg, folder, beside=folder.parent)
+    except InUseError as error:
+        log.warning("%s: %s", folder.name, error)
     except (InputError, RunError) as error:
         log.error("%s: %s", folder.name, error)
         if not isinstance(error, FolderError | RunError):
@@ -81,14 +85,12 @@ class Workers:
         self._locks = TemporaryDirectory(prefix="xray_tl-", ignore_cleanup_errors=True)
         self._pool = ProcessPool(
             len(groups),
-            initializer=_take_group,
+            initializer=_start,
             initargs=(Path(self._locks.name), groups),
             context=multiprocessing.get_context("spawn"),
         )
         self._queue: list[Job] = []
         atexit.register(self._stop)  # before the interpreter waits for its children
-        # As Ctrl-C: no process is left behind.
-        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         threads = " or ".join(map(str, sorted({len(group) for group in groups})))
         log.info("%d jobs side by side, %s threads each", len(groups), threads)
 
@@ -143,7 +145,6 @@ class Workers:
         self._pool.close()  # type: ignore[no-untyped-call]
         self._pool.join()
         self._locks.cleanup()
-        signal.signal(signal.SIGTERM, self._before)
 
 
 def core_groups(present: list[int], jobs: int) -> list[list[int]]:
@@ -155,6 +156,14 @@ def core_groups(present: list[int], jobs: int) -> list[list[int]]:
 
 _held: list[FileLock] = []
 """What says that this process has its group of cores: the system lets go of it when the process dies."""
+
+
+def _start(folder: Path, groups: list[list[int]]) -> None:
+    """Begin as a process that jobs are done in: the sweep ends it, not what a scheduler sends to all."""
+    for name in ("SIGUSR1", "SIGUSR2"):  # pebble does the same with Ctrl-C
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    _take_group(folder, groups)
 
 
 def _take_group(folder: Path, groups: list[list[int]]) -> None:

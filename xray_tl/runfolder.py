@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from xray_tl.errors import FolderError, InputError
+from xray_tl.errors import FolderError, InputError, InUseError
 from xray_tl.files import remove_partials, write_text
 from xray_tl.identity import config_hash
-from xray_tl.records import read_record
+from xray_tl.records import EVALUATIONS, RECORD, read_record
 
 CONFIG = Path(".hydra") / "config.yaml"
 BEST = Path("checkpoints") / "best.ckpt"
 LAST = Path("checkpoints") / "last.ckpt"
+LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -25,14 +26,15 @@ def claim(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any] | None]:
     """Hold `folder` for this run alone and yield the record of its earlier, complete run, if any.
 
     Raises:
-        FolderError: It cannot be written to, another process holds it, or it belongs to another run.
+        InUseError: Another process holds it.
+        FolderError: It cannot be written to, or it belongs to another run.
     """
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise FolderError(f"{folder} is in use by another process (hydra.run.dir, hydra.sweep.dir)") from None
+        raise InUseError(f"{folder} is in use by another process (hydra.run.dir, hydra.sweep.dir)") from None
     except OSError as error:
         raise FolderError(
             f"{folder} cannot be written to (hydra.run.dir, hydra.sweep.dir): {error}"
@@ -45,9 +47,51 @@ def claim(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any] | None]:
 
 
 def begin(folder: Path, cfg: DictConfig) -> None:
-    """Make a claimed folder this run's: write its configuration, remove leftovers of a killed process."""
+    """Make a claimed folder this run's: write its configuration, remove leftovers of a killed process.
+
+    Lightning's requeue, which earlier versions let happen under Slurm, left `hpc_ckpt` files.
+    """
     remove_partials(folder)
+    for leftover in folder.glob("hpc_ckpt_*.ckpt"):
+        leftover.unlink()
     write_text(folder / CONFIG, OmegaConf.to_yaml(cfg))
+
+
+def unfinished(folder: Path, shifts: Sequence[str] = ()) -> str | None:
+    """Say in one line why a folder has no complete run, tested on `shifts` too; `None` if it has one."""
+    try:
+        record = read_record(folder)
+    except InputError as error:
+        return str(error)
+    whole = record is not None and record["status"] == "complete"
+    untested = [name for name in shifts if not (shifted(folder, name) / RECORD).is_file()]
+    if whole and not untested:
+        return None
+    if _is_held(folder):
+        return "in use by another process"
+    if record is None:
+        return "no record: it was killed, or never began"
+    if whole:
+        return f"it was not tested on {', '.join(untested)}"
+    return str(record["error"] or record["status"])
+
+
+def shifted(folder: Path, shift: str) -> Path:
+    """Return where a run's test on a named shift lies."""
+    return folder / EVALUATIONS / f"shift={shift}"
+
+
+def _is_held(folder: Path) -> bool:
+    """Tell whether a process holds a folder; leave no trace."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):  # not ours, or a file system without locks
+        return False
 
 
 def load_config(folder: Path) -> DictConfig:

@@ -1,31 +1,37 @@
-"""A sweep from its start to its end: jobs, progress, a summary of all runs, the exit code; no torch."""
+"""A sweep from its start to its end: jobs, progress, a summary of all runs, the exit code; no torch.
+
+The process that began it does all of that, wherever a launcher has its jobs done: how they ended stands in
+their folders.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus, configure_log
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from xray_tl.cli import INTERRUPTED
+from xray_tl.composition import ComposedOnce
 from xray_tl.errors import InputError, RunError
-from xray_tl.identity import UNNAMED, run_name
 from xray_tl.jobs import Workers
 from xray_tl.progress import Progress, count_jobs, jobs_at_once
+from xray_tl.runfolder import unfinished
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
-workers: Workers | None = None
-"""The processes of this sweep, where its jobs run side by side."""
+begun: SweepSummary | None = None
+"""The sweep that this process began and has not ended, if there is one: jobs may be done elsewhere."""
 
 
 class SweepSummary(Callback):
@@ -37,24 +43,33 @@ class SweepSummary(Callback):
 
     def __init__(self, jobs: int | str = 1) -> None:
         self.jobs = jobs
-        self.failed: list[str] = []
-        self.progress = Progress(None)
+        self.folder = Path()
+        self.workers: Workers | None = None
+        self.progress: Progress | None = None
+        self.composed: ComposedOnce | None = None
+        self.failed: dict[str, str] = {}
+
+    def __reduce__(self) -> tuple[type[SweepSummary], tuple[int | str]]:
+        """Go elsewhere with a job as one that began no sweep: it counts and says nothing there."""
+        return type(self), (self.jobs,)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Count the jobs, and start processes for them unless they run one by one in this one."""
-        global workers
+        global begun
+        begun, self.folder = self, Path(config.hydra.sweep.dir)
         at_once = 1
         try:
             at_once = jobs_at_once(self.jobs)
         except InputError as error:
+            begun = None
             sys.exit(f"error: {error}")
-        workers = Workers(at_once) if self.jobs != 1 else None  # a job that is killed costs itself
+        self.workers = Workers(at_once) if self.jobs != 1 else None  # a job that is killed costs itself
         self.progress = Progress(count_jobs(config), at_once)
-        compose_once(GlobalHydra.instance().config_loader())
+        self.composed = ComposedOnce(GlobalHydra.instance().config_loader())
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Note a job that failed: it returned why, or let an exception out."""
-        if workers is not None and job_return.status == JobStatus.COMPLETED:
+        if self.workers is not None and job_return.status == JobStatus.COMPLETED:
             return  # it was queued
         wrong = job_return.status != JobStatus.COMPLETED or isinstance(job_return._return_value, str)
         failure = str(job_return._return_value) if wrong else None
@@ -62,22 +77,30 @@ class SweepSummary(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Summarise the sweep; name the jobs that failed and leave with exit code 1 if there are any."""
-        folder = Path(config.hydra.sweep.dir)
-        if workers is not None:
+        if self.workers is not None:
             configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not into the last job's file
-            try:
-                self._prepare(workers)
+            self._prepare(self.workers)
+            if self.progress is not None:
                 self.progress = Progress(self.progress.total, self.progress.at_once)  # jobs start now
-                workers.wait(self._ended)
-            except KeyboardInterrupt:
-                _summarise_or_say_why(folder)
-                print("interrupted: the same command goes on with the sweep", file=sys.stderr)
-                sys.exit(INTERRUPTED)
-        whole = _summarise_or_say_why(folder)
-        for failure in self.failed:
-            log.error("failed: %s", failure)
-        if self.failed or not whole:
+            self.workers.wait(self._ended)
+        if not self.end():
             sys.exit(1)
+
+    def end(self) -> bool:
+        """Summarise, and name the jobs without a complete run; tell whether all is well."""
+        global begun
+        begun = None
+        whole = _summarise_or_say_why(self.folder)
+        failures = {**self._incomplete(), **self.failed}
+        for name, failure in failures.items():
+            log.error("failed: %s: %s", name, failure)
+        return whole and not failures
+
+    def _incomplete(self) -> dict[str, str]:
+        """Say of each job why its folder has no complete run, if it has none."""
+        shifts = self.composed.shifts if self.composed is not None else {}
+        found = {name: unfinished(self.folder / name, names) for name, names in shifts.items()}
+        return {name: why for name, why in found.items() if why is not None}
 
     def _prepare(self, workers: Workers) -> None:
         """Make what jobs share first; if that breaks, each job makes its own."""
@@ -87,38 +110,29 @@ class SweepSummary(Callback):
             log.exception("source weights could not be made first")
 
     def _ended(self, name: str, failure: str | None) -> None:
+        if self.progress is None:
+            return  # a single run, or a job of a sweep that another process began
         if failure is not None:
-            self.failed.append(f"{name}: {failure}")
+            self.failed[name] = failure
         log.info(self.progress.job_ended(failed=failure is not None))
 
 
-def compose_once(loader: ConfigLoader) -> None:
-    """Let Hydra compose each job of a sweep once: it does so to check it, and again to launch it.
-
-    Different jobs that are one and the same run are warned of: an arm would be missing, and nothing say so.
-    """
-    compose = loader.load_sweep_config
-    checked: dict[tuple[str, ...], DictConfig] = {}
-    jobs: dict[str, list[str]] = {}
-
-    def load(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        key = tuple(sweep_overrides)
-        if key in checked:
-            return checked.pop(key)
-        checked[key] = compose(master_config, sweep_overrides)
-        name = run_name(checked[key])
-        first = jobs.setdefault(name, sweep_overrides)
-        if set(first) != set(sweep_overrides) and name != UNNAMED:
-            mine = " ".join(option for option in sweep_overrides if option not in first)
-            other = " ".join(option for option in first if option not in sweep_overrides)
-            log.warning(
-                "%s is the same run as %s: what tells them apart is overruled or changes no result",
-                mine,
-                other,
-            )
-        return checked[key]
-
-    loader.load_sweep_config = load  # type: ignore[method-assign]  # of this sweep's loader alone
+@contextmanager
+def summarised() -> Iterator[None]:
+    """Summarise a sweep that is interrupted, or whose launcher breaks: Hydra does not tell its callback."""
+    try:
+        yield
+        if begun is not None:  # its callback broke: to Hydra that is a warning
+            sys.exit(1)
+    except BaseException as stop:
+        if begun is None:
+            raise
+        if not isinstance(stop, KeyboardInterrupt):
+            begun.end()
+            raise
+        _summarise_or_say_why(begun.folder)
+        print("interrupted: the same command goes on with the sweep", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _summarise_or_say_why(folder: Path) -> bool:

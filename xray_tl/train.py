@@ -31,7 +31,7 @@ def main(cfg: DictConfig) -> str | None:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     if settings.mode == RunMode.MULTIRUN:
-        return _sweep_job(cfg, folder, Path(settings.sweep.dir))
+        return _sweep_job(cfg, folder)
     _single_run(cfg, folder)
     return None
 
@@ -48,24 +48,25 @@ def _single_run(cfg: DictConfig, folder: Path) -> None:
         print(format_run(record, folder))
 
 
-def _sweep_job(cfg: DictConfig, folder: Path, sweep: Path) -> str | None:
+def _sweep_job(cfg: DictConfig, folder: Path) -> str | None:
     """Do one job of a sweep, or queue it: a failure is recorded and named at the end, the others go on."""
-    with clean_exit("interrupted: the same command goes on with the sweep"):
-        from xray_tl import sweep as this_sweep
-        from xray_tl.jobs import do_job
+    from xray_tl.jobs import do_job
+    from xray_tl.sweep import begun
 
-        settings = HydraConfig.get()
-        if this_sweep.workers is not None:
-            logging_config: Any = OmegaConf.to_container(settings.job_logging, resolve=True)
-            this_sweep.workers.submit(cfg, folder, logging_config)
-            return None
-        log.info("job %s: %s", settings.job.num, folder.name)
-        try:
-            return do_job(cfg, folder)
-        except KeyboardInterrupt:
-            this_sweep.summarise(sweep)
-            raise
+    settings = HydraConfig.get()
+    if begun is not None and begun.workers is not None:
+        logging_config: Any = OmegaConf.to_container(settings.job_logging, resolve=True)
+        begun.workers.submit(cfg, folder, logging_config)
+        return None
+    log.info("job %s: %s", settings.job.num, folder.name)
+    if begun is not None:
+        return do_job(cfg, folder)
+    with clean_exit("interrupted: the same command goes on with the sweep"):  # a launcher has sent it here
+        return do_job(cfg, folder)
 
 
 if __name__ == "__main__":
-    main()
+    from xray_tl.sweep import summarised
+
+    with clean_exit(), summarised():
+        main()

@@ -1,7 +1,6 @@
 """A run that dies at any moment and is started again ends bitwise where the uninterrupted one ends."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -14,8 +13,9 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from tests.conftest import TINY
-from xray_tl.cli import INTERRUPTED
+from tests.conftest import SMALL, TINY, compose_config
+from xray_tl.cli import INTERRUPTED, clean_exit
+from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.records import PREDICTIONS, read_record
 from xray_tl.runfolder import BEST, CONFIG, LAST
 from xray_tl.training import run as run_module
@@ -62,21 +62,21 @@ AFTER = [
 @pytest.mark.parametrize(
     ("model", "mode", "sampling", "moments"),
     [
-        ("resnet18", "finetune", "null", [*TRAINING, *AFTER]),
-        ("resnet18", "frozen", "balanced", TRAINING[1:2]),
-        ("resnet18", "gradual", "null", TRAINING[1:]),
-        ("efficientnet_b0", "lp_ft", "null", TRAINING[1:]),
+        (SMALL, "finetune", "null", [*TRAINING, *AFTER]),
+        (("model=resnet18",), "frozen", "balanced", TRAINING[1:2]),
+        (SMALL, "gradual", "null", TRAINING[1:]),
+        (("model=efficientnet_b0",), "lp_ft", "null", TRAINING[1:]),
     ],
 )
 def test_resumed_run_is_bitwise_the_uninterrupted_one(
     tiny: Tiny,
     tmp_path: Path,
-    model: str,
+    model: tuple[str, ...],
     mode: str,
     sampling: str,
     moments: list[tuple[object, str, int]],
 ) -> None:
-    cfg = tiny(f"model={model}", f"mode={mode}", f"optim.sampling={sampling}", "trainer.max_epochs=3")
+    cfg = tiny(*model, f"mode={mode}", f"optim.sampling={sampling}", "trainer.max_epochs=3")
     run(cfg, tmp_path / "whole")
     for number, (owner, name, call) in enumerate(moments):
         folder = tmp_path / str(number)
@@ -92,7 +92,8 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(
 
 
 def test_early_stopping_stays_stopped(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cfg = tiny("trainer.max_epochs=9", "trainer.early_stopping=1", "optim.lr=1e-9", "mode.head_lr=1e-9")
+    still = ("trainer.early_stopping=1", "optim.lr=1e-9", "mode.head_lr=1e-9")
+    cfg = tiny(*SMALL, "trainer.max_epochs=9", *still)
     whole = run(cfg, tmp_path / "whole")
     assert len(whole["history"]) < 9, (
         "early stopping must have stopped this run for the test to mean anything"
@@ -132,27 +133,25 @@ def test_disk_after_a_finished_run(tiny: Tiny, tmp_path: Path) -> None:
     )
 
 
+MOMENTS = [(XrayDataModule, "setup"), (TransferTask, "training_step"), (TransferTask, "predict_step")]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("step", ["training_step", "predict_step"])
+@pytest.mark.parametrize(("owner", "step"), MOMENTS[1:])
 def test_signals_leave_an_interrupted_run(
     tiny: Tiny,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-    number: signal.Signals,
+    owner: type,
     step: str,
+    number: signal.Signals,
 ) -> None:
     # a shell that starts the tests in the background has SIGINT ignored
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
-    original = getattr(TransferTask, step)
-
-    def signalled(self: TransferTask, *args: object) -> object:
-        signal.raise_signal(number)
-        return original(self, *args)
-
     with monkeypatch.context() as patch:
-        patch.setattr(TransferTask, step, signalled)
+        _send_at(patch, owner, step, number)
         with pytest.raises(KeyboardInterrupt):
             run(tiny("mode=frozen"), tmp_path)
     record = read_record(tmp_path)
@@ -162,74 +161,111 @@ def test_signals_leave_an_interrupted_run(
     assert run(tiny("mode=frozen"), tmp_path)["status"] == "complete"
 
 
-def _command(folder: Path, *overrides: str) -> list[str]:
-    return [sys.executable, "-m", "xray_tl.train", *TINY, *overrides, f"hydra.run.dir={folder}"]
-
-
-LONGER = ("trainer.max_epochs=4", "data.n_train=96")
-
-
-def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    while not path.is_file():
-        assert process.poll() is None, "the run must still be going on"
-        time.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, subprocess_env: dict[str, str]) -> tuple[Path, float]:
-    """Run once without interruption: its folder, and the seconds from its first file to its end."""
-    folder: Path = tmp_path_factory.mktemp("whole")
-    process = subprocess.Popen(_command(folder, *LONGER), env=subprocess_env, stdout=subprocess.DEVNULL)
-    _wait_for(folder / CONFIG, process)
-    start = time.monotonic()
-    assert process.wait() == 0
-    return folder, time.monotonic() - start
-
-
-def test_ctrl_c_leaves_an_interrupted_run_that_goes_on(
-    whole: tuple[Path, float], tmp_path: Path, subprocess_env: dict[str, str]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_what_a_scheduler_sends_interrupts_a_run_at_any_moment(
+    tiny: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
 ) -> None:
-    process = subprocess.Popen(
-        _command(tmp_path, *LONGER),
-        env=subprocess_env,
+    monkeypatch.setenv("SLURM_JOB_ID", "7")  # where Lightning would write a checkpoint of its own on SIGUSR1
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    cfg = tiny("mode=frozen")
+    run(cfg, tmp_path / "whole")
+    for place, (owner, step) in enumerate(MOMENTS):
+        folder = tmp_path / str(place)
+        with monkeypatch.context() as patch:
+            _send_at(patch, owner, step, number, first=4 if step == "training_step" else 1)
+            with pytest.raises(SystemExit) as stop, clean_exit("it goes on"):
+                run(cfg, folder)
+        assert stop.value.code == INTERRUPTED
+        assert capsys.readouterr().err.splitlines()[-1] == "it goes on"
+        record = read_record(folder)
+        assert record is not None
+        assert record["status"] == "interrupted"
+        assert (folder / LAST).is_file() == (step != "setup"), "the first epoch had ended"
+        assert signal.getsignal(number) == signal.SIG_DFL
+        run(cfg, folder)
+        assert _result(folder) == _result(tmp_path / "whole")
+        assert not list(folder.rglob("hpc_ckpt*"))
+
+
+def _send_at(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, number: signal.Signals, first: int = 1
+) -> None:
+    """Send a signal at every call from the `first` on."""
+    original, count = getattr(owner, name), iter(range(1, 10_000))
+
+    def signalled(*args: object, **kwargs: object) -> object:
+        if next(count) >= first:
+            signal.raise_signal(number)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, signalled)
+
+
+LONGER = (*TINY, *SMALL, "trainer.max_epochs=8", "data.n_train=96")
+
+
+def _start(folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "xray_tl.train", *LONGER, f"hydra.run.dir={folder}"],
+        env=env,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         # a shell that starts the tests in the background has SIGINT ignored, and so have its children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    _wait_for(tmp_path / LAST, process)
-    process.send_signal(signal.SIGINT)
-    stderr = process.communicate(timeout=60)[1].decode()
-    assert process.returncode == INTERRUPTED, stderr
-    assert "Traceback" not in stderr
-    assert json.loads((tmp_path / "record.json").read_text())["status"] == "interrupted"
-    subprocess.run(_command(tmp_path, *LONGER), check=True, env=subprocess_env, capture_output=True)
-    assert _result(tmp_path) == _result(whole[0])
 
 
-def _resumes_after_kill(
-    whole: tuple[Path, float], folder: Path, env: dict[str, str], moment: Callable[[], None]
-) -> bool:
-    """Kill a run at a moment after its first file, resume it; tell whether the kill came in time."""
-    process = subprocess.Popen(_command(folder, *LONGER), env=env, stdout=subprocess.DEVNULL)
-    _wait_for(folder / CONFIG, process)
-    moment()
+def _wait_for(process: subprocess.Popen[bytes], happened: Callable[[], bool]) -> None:
+    while not happened():
+        assert process.poll() is None, "the run must still be going on"
+        time.sleep(0.02)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> bool:
+    """Kill a run; tell whether that came in time."""
     alive = process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    subprocess.run(_command(folder, *LONGER), check=True, env=env, capture_output=True)
-    assert _result(folder) == _result(whole[0])
-    assert not list(folder.rglob("*.partial-*"))
+    process.kill()
+    process.communicate()
     return alive
 
 
-def test_kill_and_resume(whole: tuple[Path, float], tmp_path: Path, subprocess_env: dict[str, str]) -> None:
-    """Killed after its first epoch."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """Run once without interruption: its folder, and how many seconds it took."""
+    folder, start = tmp_path_factory.mktemp("whole"), time.monotonic()
+    run(compose_config(*LONGER), folder)
+    return folder, time.monotonic() - start
 
-    def first_epoch() -> None:
-        while not (tmp_path / LAST).is_file():
-            time.sleep(0.02)
 
-    assert _resumes_after_kill(whole, tmp_path, subprocess_env, first_epoch)
+def _goes_on(folder: Path, whole: Path) -> None:
+    """Go on with a stopped run in this process: it ends as if nothing had happened."""
+    run(compose_config(*LONGER), folder)
+    assert _result(folder) == _result(whole)
+    assert not list(folder.rglob("*.partial-*"))
+
+
+def test_a_run_that_is_stopped_in_every_way_goes_on(
+    whole: tuple[Path, float], tmp_path: Path, subprocess_env: dict[str, str]
+) -> None:
+    """By a scheduler before its first epoch, by Ctrl-C after it, and killed after another."""
+    last = tmp_path / LAST
+    for number, sign in ((signal.SIGUSR1, tmp_path / CONFIG), (signal.SIGINT, last)):
+        process = _start(tmp_path, subprocess_env)
+        _wait_for(process, sign.is_file)
+        process.send_signal(number)
+        stderr = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == INTERRUPTED, stderr
+        assert "Traceback" not in stderr
+        assert json.loads((tmp_path / "record.json").read_text())["status"] == "interrupted"
+    epoch = last.stat().st_mtime_ns
+    process = _start(tmp_path, subprocess_env)
+    _wait_for(process, lambda: last.stat().st_mtime_ns > epoch)
+    assert _kill(process)
+    _goes_on(tmp_path, whole[0])
 
 
 @pytest.mark.slow
@@ -238,9 +274,12 @@ def test_kill_and_resume_at_ten_moments(
 ) -> None:
     moments, in_time = random.Random(0), 0
     for number in range(14):  # the machine's pace changes: some kills may come too late to count
-        after = whole[1] * moments.uniform(0.0, 0.8)
         folder = tmp_path / str(number)
-        in_time += _resumes_after_kill(whole, folder, subprocess_env, lambda after=after: time.sleep(after))
+        process = _start(folder, subprocess_env)
+        _wait_for(process, (folder / CONFIG).is_file)
+        time.sleep(whole[1] * moments.uniform(0.0, 0.8))
+        in_time += _kill(process)
+        _goes_on(folder, whole[0])
         if in_time == 10:
             return
     pytest.fail(f"only {in_time} of 14 kills came in time")

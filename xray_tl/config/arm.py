@@ -35,7 +35,7 @@ class ModeConfig:
     Attributes:
         name: Registry key of the freeze policy.
         head_lr: Learning rate of the head.
-        standardise: Standardise features with mean and shrunk spread of the training images' (`Standardiser`).
+        standardise: Standardise features by mean and shrunk spread in training images (`Standardiser`).
         trainable_stages: `partial`: how many of the deepest stages train.
         unfreeze_every: `gradual`: epochs between the opening of one stage and the next.
         head_epochs: `lp_ft`: the backbone opens at the latest after this share of the epochs, in (0, 1).

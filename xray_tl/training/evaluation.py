@@ -19,6 +19,7 @@ from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.collect import with_ceiling
 from xray_tl.files import write_text
 from xray_tl.records import EVALUATIONS, PREDICTIONS, RECORD, SPLIT, write_record
+from xray_tl.runfolder import shifted
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
@@ -151,10 +152,10 @@ def check_shifts(shifts: list[str], data: DictConfig) -> None:
 def evaluate_shifts(run: Path, shifts: list[str]) -> None:
     """Test a finished run on named shifts, those that it was not tested on yet."""
     for name in shifts:
-        override = f"shift={name}"
-        if not (run / EVALUATIONS / override / RECORD).is_file():
-            shutil.rmtree(run / EVALUATIONS / override, ignore_errors=True)  # of a killed process
-            evaluate(OmegaConf.create({"name": None}), run, [override])
+        folder = shifted(run, name)
+        if not (folder / RECORD).is_file():
+            shutil.rmtree(folder, ignore_errors=True)  # of a killed process
+            evaluate(OmegaConf.create({"name": None}), run, [folder.name])
 
 
 def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[str]) -> None:

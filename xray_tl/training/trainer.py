@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 
 from xray_tl.config import TrainerConfig
@@ -24,7 +25,11 @@ _EXPECTED = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch 2.14
     r"You are using a custom batch sampler `EvenBatches` for prediction",  # it returns every index
     r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen stages
+    r"The `srun` command is available on your system but is not used",  # asked even of a chosen environment
 )
+
+REQUEUED = "requeued"
+"""Name of a folder that is never made: there Lightning looks, within Slurm, for what its requeue left."""
 
 
 def build_trainer(
@@ -35,8 +40,19 @@ def build_trainer(
     logger: RunLogger | None,
     callbacks: Sequence[Callback],
 ) -> Trainer:
-    """Build Lightning's trainer for one device, in one of its precisions: `32-true` or `bf16-mixed`."""
+    """Build Lightning's trainer for one device in one process, whatever a scheduler says of ranks.
+
+    Args:
+        config: Epochs, what is deterministic.
+        device: Where it computes.
+        precision: Lightning's name of the precision, `32-true` or `bf16-mixed`.
+        folder: Where its files go.
+        logger: Takes what is logged.
+        callbacks: What else happens.
+    """
     deterministic = config.deterministic
+    alone = LightningEnvironment()
+    alone.set_global_rank(0)  # or, after `SLURM_PROCID=1`, loggers would be dummies
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=1,
@@ -44,10 +60,10 @@ def build_trainer(
         max_epochs=config.max_epochs,
         # VGG's adaptive pooling has no deterministic CUDA backward (pytorch #50198).
         deterministic=deterministic if device.type == "cpu" else ("warn" if deterministic else False),
-        default_root_dir=folder,
+        default_root_dir=folder / REQUEUED,  # predict would load an `hpc_ckpt` (Lightning #14911)
         logger=logger if logger is not None else False,
         callbacks=list(callbacks),
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), alone],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
