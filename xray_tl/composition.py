@@ -51,7 +51,7 @@ class ComposedOnce:
         return cfg
 
     def _note_folder(self, cfg: DictConfig) -> None:
-        """Note where a job's run will lie; one that is told by the clock or the like is not known here."""
+        """Note where a job's run will lie; not one that is named when it is launched."""
         with open_dict(cfg), suppress(OmegaConfBaseException):
             OmegaConf.update(cfg, "hydra.job.num", self._composed)  # as launchers count; they set it again
             self._composed += 1

@@ -64,7 +64,7 @@ def check_exact(record: dict[str, Any], run: Path) -> None:
         InputError: It is such a run.
     """
     in_bf16 = (record.get("environment") or {}).get("precision") == "bf16-mixed"
-    if record["schema"] < 2 and in_bf16 and record["frozen"]["tensors"]:
+    if record["schema"] < 2 and in_bf16 and record["arm"]["mode"] not in ("finetune", "discriminative"):
         raise InputError(
             f"run={run} was made by an earlier version, which computed frozen stages in bf16, while this one "
             "computes them in fp32: train it again"

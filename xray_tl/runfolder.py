@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from xray_tl.errors import FolderError, InputError, InUseError
 from xray_tl.files import remove_partials, write_text
 from xray_tl.identity import config_hash
-from xray_tl.records import EVALUATIONS, RECORD, read_record
+from xray_tl.records import EVALUATIONS, RECORD, SCHEMA, read_record
 
 CONFIG = Path(".hydra") / "config.yaml"
 BEST = Path("checkpoints") / "best.ckpt"
@@ -64,6 +64,8 @@ def unfinished(folder: Path, shifts: Sequence[str] = ()) -> str | None:
     except InputError as error:
         return str(error)
     whole = record is not None and record["status"] == "complete"
+    if record is not None and whole and record["schema"] < SCHEMA:
+        return of_earlier_version(folder, record)
     untested = [name for name in shifts if not (shifted(folder, name) / RECORD).is_file()]
     if whole and not untested:
         return None
@@ -74,6 +76,15 @@ def unfinished(folder: Path, shifts: Sequence[str] = ()) -> str | None:
     if whole:
         return f"it was not tested on {', '.join(untested)}"
     return str(record["error"] or record["status"])
+
+
+def of_earlier_version(folder: Path, record: dict[str, Any]) -> str:
+    """Say why a complete run of an earlier schema is not taken for one of this."""
+    return (
+        f"{folder} holds a complete run of an earlier version (schema {record['schema']}, now {SCHEMA}), "
+        "whose result was computed by other rules (CHANGELOG.md): choose another folder (hydra.run.dir, "
+        "hydra.sweep.dir), or move this one away; report and evaluate still read it"
+    )
 
 
 def shifted(folder: Path, shift: str) -> Path:

@@ -39,13 +39,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert do_job(cfg, place / "sweep" / str(seed)) is None
         run(compose_config(*TINY, "weights=source", "mode=finetune"), place / "alone")
         run(compose_config(*TINY, "weights=source", "mode=frozen"), place / "single")
+        resized = ("model=timm", "model.name=test_vit", "data.image_size=64")  # its positions are made for 32
+        run(compose_config(*TINY, *resized, "weights=source", "mode=frozen"), place / "resized")
     return place
 
 
 @pytest.fixture
 def elsewhere(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Move what was trained to a machine with an empty cache, on which nothing may be made."""
-    for name in ("sweep", "alone", "single"):
+    for name in ("sweep", "alone", "single", "resized"):
         shutil.copytree(trained / name, tmp_path / name)
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "empty"))
 
@@ -61,7 +63,7 @@ def _evaluate(folder: Path) -> str:
     return evaluate(compose_config(f"run={folder}", name="evaluate"), folder, [])
 
 
-@pytest.mark.parametrize("name", ["sweep/0", "sweep/1", "single"])
+@pytest.mark.parametrize("name", ["sweep/0", "sweep/1", "single", "resized"])
 def test_a_frozen_run_finds_its_weights_beside_it(elsewhere: Path, name: str) -> None:
     assert "came out exactly" in _evaluate(elsewhere / name)
     assert open_scorer(elsewhere / name, CPU).record["weights"]["source"] == "source"
@@ -70,7 +72,8 @@ def test_a_frozen_run_finds_its_weights_beside_it(elsewhere: Path, name: str) ->
 def test_a_sweep_keeps_one_file_and_a_fine_tuned_run_none(elsewhere: Path) -> None:
     record = read_record(elsewhere / "sweep" / "0")
     assert record is not None
-    kept = [path.relative_to(elsewhere).as_posix() for path in elsewhere.rglob(f"{KEPT}/*")]
+    places = [elsewhere / name for name in ("alone", "single", "sweep")]
+    kept = [path.relative_to(elsewhere).as_posix() for place in places for path in place.rglob(f"{KEPT}/*")]
     name = f"{KEPT}/{record['weights']['sha256']}.safetensors"
     assert sorted(kept) == [f"single/{name}", f"sweep/{name}"]
 
@@ -80,7 +83,7 @@ def test_the_cache_of_any_device_serves(
 ) -> None:
     """Source weights of another device lie under another key, and are the ones by their tensors' hash."""
     shutil.rmtree(elsewhere / "sweep" / KEPT)
-    entry = next((trained / "cache" / "source").iterdir())
+    entry = next((trained / "cache" / "source").glob("resnet18-*"))
     other = entry.name[:-12] + "0" * 12
     shutil.copytree(entry, elsewhere / "empty" / "source" / other)
     assert "came out exactly" in _evaluate(elsewhere / "sweep" / "0")
@@ -114,5 +117,6 @@ def test_the_accelerator_that_trained_it_need_not_be_here(
     with caplog.at_level(logging.WARNING):
         text = _evaluate(folder)
     assert "trainer.accelerator=cuda, which is not here" in caplog.text
-    assert "recorded on cuda, and cpu rounds in its own way: metrics differ by at most 1.0e-04" in text
+    assert "recorded by cuda (another), and cpu" in text
+    assert "rounds in its own way: metrics differ by at most 1.0e-04" in text
     assert open_scorer(folder, CPU).device.type == "cpu"

@@ -1,5 +1,6 @@
 """Rates over the run, and groups that follow stages."""
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from xray_tl.config import OptimConfig, typed
 from xray_tl.training.assembly import assemble
-from xray_tl.training.optim import build_optimizer, decays, rate_factor
+from xray_tl.training.optim import POSITIONS, build_optimizer, decays, rate_factor
 
 
 def test_warm_up_rises_and_cosine_falls_to_nearly_zero() -> None:
@@ -51,6 +52,9 @@ def test_norms_and_biases_do_not_decay(tiny: Callable[..., DictConfig]) -> None:
         ("vit_small_patch16_dinov3", "reg_token"),
         ("deit_tiny_distilled_patch16_224", "dist_token"),
         ("visformer_tiny", "pos_embed1"),
+        ("vit_relpos_small_patch16_224", "rel_pos.mlp.fc1.weight"),
+        ("swinv2_cr_tiny_224", "meta_mlp.fc1.weight"),
+        ("xcit_nano_12_p16_224", "token_projection.weight"),
     ],
 )
 def test_only_what_a_layer_multiplies_by_decays(name: str, exempt: str) -> None:
@@ -59,13 +63,13 @@ def test_only_what_a_layer_multiplies_by_decays(name: str, exempt: str) -> None:
         net = timm.create_model(name, num_classes=0)
     listed = net.no_weight_decay() if hasattr(net, "no_weight_decay") else set()
     plain = {key for key, parameter in net.named_parameters() if not decays(key, parameter)}
-    named = {key for key, _ in net.named_parameters() if any(part in key for part in listed)}
+    patterns = [re.escape(part).replace(r"\*", ".*") for part in listed]
+    named = {key for key, _ in net.named_parameters() if any(re.search(p, key) for p in patterns)}
     assert named <= plain
     assert any(exempt in key for key in plain)
-    kernels = [
-        f"{key}.weight" for key, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
-    ]
-    assert {key for key in kernels if key not in named} <= {k for k, _ in net.named_parameters()} - plain
+    layers = {key for key, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    positions = {key for key in layers if POSITIONS.intersection(key.split("."))}
+    assert plain.isdisjoint({f"{key}.weight" for key in layers - positions} - named)
 
 
 def test_convnexts_layer_scale_does_not_decay() -> None:

@@ -134,3 +134,21 @@ def test_a_run_in_bf16_is_tested_and_predicted_in_bf16(
     # Kept activations have BatchNorm folded: another last bit of theirs may turn the last of bf16's eight.
     tolerance = {"finetune": 1e-6, "partial": 2**-8}[mode]
     np.testing.assert_allclose(found, stored[[str(int(case)) for case in batch.case]], rtol=0, atol=tolerance)
+
+
+def test_a_best_epoch_before_a_stage_opened_is_tested_with_that_stage_in_fp32(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept lies in front of the stages that are open at the end; the one between them was closed."""
+    falling = iter((0.9, 0.5, 0.4))
+    monkeypatch.setattr("xray_tl.training.task.auroc", lambda *args: next(falling))
+    cfg = tiny("mode=gradual", "trainer.precision=bf16", "trainer.max_epochs=3")
+    record = run(cfg, tmp_path)
+    assert (record["best"]["epoch"], record["best"]["open_stages"], record["best"]["most_open"]) == (0, 0, 2)
+    assert record["parameters"]["trainable"] == 513, "the head alone"
+    monkeypatch.undo()
+    scorer = open_scorer(tmp_path, TrainerConfig(accelerator="cpu"))
+    stored = split_of(read_predictions(tmp_path), "test").set_index("case")["probability"]
+    batch = next(XrayDataModule(typed(cfg).data, seed=0).image_batches("test", 8))
+    found = scorer.probability(batch.image[:, 0].numpy())[:, 0].numpy()
+    np.testing.assert_allclose(found, stored[[str(int(case)) for case in batch.case]], rtol=0, atol=1e-6)

@@ -18,7 +18,7 @@ configuration differs far above it.
 
 
 def name_images(source: Source, count: int, target_auroc: float | None = None) -> str:
-    """Name the first images of a source: 64 hex digits, equal where and only where the images are the same.
+    """Name the first images of a source: 64 hex digits, equal where the images are the same.
 
     Generated images are those that their source's identity generates. Two machines find, for one
     `data.target_auroc`, a d0 that may differ in its last digit, since they round the search's scores
@@ -47,4 +47,4 @@ def _rounded(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_rounded(item) for item in value]
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+    return round(float(f"{value:.{DIGITS}g}"), DIGITS + 3) + 0.0 if isinstance(value, float) else value

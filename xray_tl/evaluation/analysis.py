@@ -147,6 +147,7 @@ def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
     few = [f"{arm.label} ({len(arm.readers)})" for arm in arms if 1 < len(arm.readers) < LEAST_READERS]
     if few:
         said.append(f"intervals narrower than they claim, being of two to four seeds: {', '.join(few)}")
+    said += _versions(arms)
     for arm in arms:
         absent = [reader for reader in every if reader not in arm.readers]
         if absent and len(arm.readers) > 1:
@@ -167,13 +168,30 @@ def _cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
     return said
 
 
+def _versions(arms: list[Arm]) -> list[str]:
+    """Say where records of several schemas are compared."""
+    schemas = sorted({int(run.row["schema"]) for arm in arms for run in arm.runs})
+    if len(schemas) < 2:
+        return []
+    sides = " and ".join(map(str, schemas))
+    return [
+        f"records of schema {sides} are compared: other rules (CHANGELOG.md) made them, beside other arms"
+    ]
+
+
 def _tested_states(arm: Arm) -> list[str]:
     """Say where seeds of an arm were tested with other stages trained."""
-    states: dict[str, list[str]] = {}
+    states: dict[str, dict[str, None]] = {}
+    before = []
     for run in arm.runs:
         best = run.record.get("best")
         if best is not None:
-            states.setdefault(f"{best['open_stages']} of {best['stages']}", []).append(run.reader)
+            states.setdefault(f"{best['open_stages']} of {best['stages']}", {})[run.reader] = None
+            before.append(best["open_stages"] == 0 < best["most_open"])
+    if before and all(before):
+        return [
+            f"{arm.label}: every seed's best epoch lies before any stage opened: what is tested is frozen"
+        ]
     if len(states) < 2:
         return []
     each = "; ".join(f"{count} stages trained in seed {', '.join(found)}" for count, found in states.items())

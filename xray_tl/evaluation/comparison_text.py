@@ -86,7 +86,7 @@ def _notes(done: Comparison, terms: Terms) -> list[str]:
     """Return what has to be known of the intervals."""
     found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
     lines = list(done.notes)
-    if any(estimate.se == 0 for estimate in found):
+    if any(estimate.se == 0 and estimate.judged_by == "t" for estimate in found):
         lines.append(
             f"Where SE is 0, neither {terms.reader}s nor {terms.case}s vary: such an interval is none."
         )

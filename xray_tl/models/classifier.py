@@ -17,9 +17,9 @@ class Standardiser(nn.Module):
     """Features about their mean over their shrunk spread; the identity until `fit`.
 
     The spread of a feature is sqrt(SD^2 + mean SD^2): a unit that fires in one of a few hundred training
-    images has an SD near nothing, and new images would stand hundreds of SDs away. So no feature is enlarged
-    more than a few times as much as another, at any size of the trunk's features; the mean variance of what
-    comes out is 1. How it was chosen: CONTRIBUTING.md.
+    images has an SD near nothing, and new images would stand hundreds of SDs away. So what is below the usual
+    spread is enlarged as much as that and no more, at any size of the trunk's features; the mean variance of
+    what comes out is 1. How it was chosen: CONTRIBUTING.md.
 
     The statistics are buffers: they go into the checkpoint and never follow a test image.
     """
@@ -54,7 +54,7 @@ class Standardiser(nn.Module):
         """
         if features.requires_grad:
             largest = self.scale.amax().clamp(min=_SMALLEST_SD)
-            features.register_hook(lambda gradient: gradient / largest)
+            features.register_hook(lambda gradient: gradient / largest)  # type: ignore[no-untyped-call]  # torch has no type for it
         return (features - self.mean) * self.scale
 
 

@@ -191,7 +191,7 @@ def make_weights(settings: Settings) -> None:
 
 
 def _build(settings: Settings, source: MakeSource | None = None) -> tuple[Backbone, Provenance]:
-    make = source or partial(source_file, settings)
+    make = source or partial(_source_file, settings)
     return build_backbone(settings.model, settings.weights, settings.data.image_size, make)
 
 
@@ -199,7 +199,7 @@ def _finding(settings: Settings) -> str | None:
     return settings.data.finding if isinstance(settings.data, SyntheticDataConfig) else None
 
 
-def source_file(settings: Settings) -> Path:
+def _source_file(settings: Settings) -> Path:
     """Return the file of a run's source weights, made first where the cache does not hold them.
 
     Raises:

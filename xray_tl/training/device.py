@@ -115,21 +115,26 @@ def _warn_of_share(asked: int, share: int) -> None:
 
 def describe_environment(device: torch.device, precision: str) -> dict[str, Any]:
     """Describe what a result was made with."""
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or platform.machine()
-    )
     return {
         "xray_tl": xray_tl.__version__,
         "git": _git_revision(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "lightning": lightning.__version__,
-        "device": f"{device.type} ({name})",
+        "device": describe_device(device),
         "precision": precision,
         "threads": torch.get_num_threads(),
     }
+
+
+def describe_device(device: torch.device) -> str:
+    """Name a device: its type, and what it is called."""
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return f"{device.type} ({name})"
 
 
 def _git_revision() -> str | None:

@@ -18,12 +18,12 @@ from xray_tl.data.radiographs import Collection
 from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.collect import with_ceiling
 from xray_tl.files import write_text
-from xray_tl.records import EVALUATIONS, PREDICTIONS, RECORD, SPLIT, write_record
+from xray_tl.records import EVALUATIONS, PREDICTIONS, RECORD, SCHEMA, SPLIT, finite, write_record
 from xray_tl.runfolder import shifted
 from xray_tl.training import predictions
 from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
-from xray_tl.training.device import describe_environment
+from xray_tl.training.device import describe_device, describe_environment
 from xray_tl.training.feature_cache import FeatureCache
 from xray_tl.training.finished import open_finished
 from xray_tl.training.trainer import build_trainer, expected_warnings
@@ -72,7 +72,7 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
         # sets what is deterministic
         trainer = build_trainer(settings.trainer, parts.device, parts.precision, run, None, [])
         features = FeatureCache(parts, ("test",), of_whole=not other_data)
-        features.enter(parts.task.policy.most_open)
+        features.enter_tested()
         parts.data.setup("test")
         test = predictions.predict(trainer, parts.task, parts.data, "test")
     metrics = predictions.metrics({"test": test}, parts.data.targets, finished.thresholds)
@@ -167,6 +167,8 @@ def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[st
     for text in overrides:
         if text.startswith("~"):
             raise InputError(f"{text}: evaluate can replace options of a run, not delete them")
+        if text.lstrip("+").startswith("trainer.precision="):
+            raise InputError(f"{text}: a run is tested in the precision that its record states")
     pairs = [text.lstrip("+").split("=", 1) for text in overrides]
     named = {key for key, _ in pairs}
     for key, value in sorted(pairs, key=lambda pair: pair[0].count(".")):
@@ -201,15 +203,17 @@ def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path, devic
     Raises:
         RunError: They differ, and no other kind of device explains it.
     """
-    stated = record["metrics"]["test"]
-    different = [name for name, value in metrics.items() if value != stated[name]]
+    stated, found = record["metrics"]["test"], finite(metrics)
+    different = [name for name, value in found.items() if value != stated[name]]
     text = _side_by_side(record, metrics, record["ceiling"])
-    trained_on = str(record["environment"]["device"]).split()[0]
-    if different and trained_on != device.type:
-        most = max(abs(metrics[name] - stated[name]) for name in different)
+    trained_on, here = str(record["environment"]["device"]), describe_device(device)
+    sizes = [abs(found[name] - stated[name]) for name in different if None not in (found[name], stated[name])]
+    if different and len(sizes) == len(different) and (trained_on != here or record["schema"] < SCHEMA):
+        by = f"schema {record['schema']}" if trained_on == here else trained_on
+        now = f"schema {SCHEMA}" if trained_on == here else here
         return (
-            f"{text}\n{run} was recorded on {trained_on}, and {device.type} rounds in its own way: metrics "
-            f"differ by at most {most:.1e}"
+            f"{text}\n{run} was recorded by {by}, and {now} rounds in its own way: metrics differ by at most "
+            f"{max(sizes):.1e}"
         )
     if different:
         made, now = record["environment"], f"{torch.get_num_threads()} threads, torch {torch.__version__}"

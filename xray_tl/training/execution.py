@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from xray_tl.models.freeze import frozen_sha256
 from xray_tl.records import PREDICTIONS, SPLIT
 from xray_tl.runfolder import BEST, LAST, begin
 from xray_tl.training import predictions
-from xray_tl.training.assembly import Parts, assemble, fit_standardiser, keep_proof, source_file
+from xray_tl.training.assembly import Parts, assemble, fit_standardiser, keep_proof
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 from xray_tl.training.board import RunLogger, write_ceiling, write_hparams
 from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
@@ -113,9 +112,10 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
         best = read_checkpoint(folder / BEST)
         load_weights(parts.task, best, folder / BEST)
         _describe_tested(parts, best, record)
-        _keep_weights(parts, best, beside)
+        if parts.provenance.source == "source" and not best["holds_all"]:
+            keep_weights(beside, folder, parts.settings, parts.provenance.sha256)
         parts.task.classifier.to(parts.device)  # the trainer has put it on the CPU
-        features.enter(policy.most_open)
+        features.enter_tested()
         _settle_best(parts, folder)
         _prove_frozen(parts, record)
         _test(parts, trainer, folder, logger, record)
@@ -144,25 +144,19 @@ def _describe_tested(parts: Parts, best: dict[str, Any], record: Record) -> None
 
     Under `lp_ft` and `gradual` the best epoch may lie before any stage was opened.
     """
-    classifier, opened = parts.task.classifier, best["open_stages"]
+    classifier = parts.task.classifier
     record["best"] = {
         "epoch": best["epoch"],
-        "open_stages": opened,
+        "open_stages": best["open_stages"],
         "stages": classifier.backbone.num_stages,
         "most_open": parts.task.policy.most_open,
     }
-    trained = classifier.backbone.open(opened).parameters()
+    trained = classifier.backbone.parameters()
     record["parameters"] = {
         "total": sum(parameter.numel() for parameter in classifier.parameters()),
         "trainable": sum(parameter.numel() for parameter in trained if parameter.requires_grad)
         + sum(parameter.numel() for parameter in classifier.head.parameters()),
     }
-
-
-def _keep_weights(parts: Parts, best: dict[str, Any], beside: Path) -> None:
-    """Keep the source weights that the checkpoint leaves out, for machines that cannot make the same ones."""
-    if parts.provenance.source == "source" and not best["holds_all"]:
-        keep_weights(beside, parts.provenance.sha256, partial(source_file, parts.settings))
 
 
 def _describe_parts(parts: Parts) -> Record:

@@ -110,6 +110,15 @@ class FeatureCache:
         backbone.enter(halves)
         self._used = True
 
+    def enter_tested(self) -> None:
+        """Load for the network that is tested: the best epoch's, with its stages open in the backbone.
+
+        Where fewer were open in it than at the end, images pass whole: stages that were closed in that epoch
+        compute in fp32, and what is kept lies in front of the stages that are open at the end alone.
+        """
+        backbone, most = self.parts.task.classifier.backbone, self.parts.task.policy.most_open
+        self.enter(most if backbone.open_stages == most else backbone.num_stages)
+
     def _needed(self, open_stages: int) -> tuple[str, ...]:
         """Which splits pass while these stages are open: the test split at the end only."""
         last = open_stages == self.parts.task.policy.most_open

@@ -74,7 +74,7 @@ class FinishedRun:
         """Return what finds the source weights that its trunk stands on; `None` where it needs none."""
         if settings.weights.source != "source":
             return None
-        return partial(find_weights, self.folder, settings.model, self.record["weights"]["sha256"])
+        return partial(find_weights, self.folder, settings, self.record["weights"]["sha256"])
 
     def restore(self, task: TransferTask) -> None:
         """Load what it trained into a task that was built of its settings.

@@ -13,8 +13,8 @@ from xray_tl.config import ModeConfig, OptimConfig
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy
 
-POSITIONS = {"cpb_mlp", "pos_block"}
-"""Modules that make positions (Swin V2, Twins): their authors leave them out of the decay."""
+POSITIONS = {"cpb_mlp", "meta_mlp", "pos_block", "pos_embd", "pos_embed", "rel_pos", "shared_rel_pos"}
+"""Modules that make positions, as timm calls them: most of their authors leave them out of the decay."""
 
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
 

@@ -17,7 +17,7 @@ from xray_tl.errors import FolderError, InputError, RunError
 from xray_tl.files import out_of_space
 from xray_tl.identity import arm, arm_hash, config_hash
 from xray_tl.records import SCHEMA, write_record
-from xray_tl.runfolder import LAST, claim
+from xray_tl.runfolder import LAST, claim, of_earlier_version
 from xray_tl.training.assembly import forget_trunk, make_weights
 from xray_tl.training.evaluation import check_shifts, evaluate_shifts
 from xray_tl.training.execution import execute
@@ -97,11 +97,7 @@ def _check_current(complete: Record, folder: Path) -> None:
         FolderError: It is one.
     """
     if complete["schema"] < SCHEMA:
-        raise FolderError(
-            f"{folder} holds a complete run of an earlier version (schema {complete['schema']}, now "
-            f"{SCHEMA}), whose result was computed by other rules (CHANGELOG.md): choose another folder "
-            "(hydra.run.dir, hydra.sweep.dir), or move this one away; report and evaluate still read it"
-        )
+        raise FolderError(of_earlier_version(folder, complete))
 
 
 def _check_unchanged(cfg: DictConfig, complete: Record, folder: Path) -> None:
