@@ -14,7 +14,7 @@ from xray_tl.evaluation.collect import collect
 from xray_tl.evaluation.scores import read_predictions, split_of
 from xray_tl.records import RECORD, SCHEMA, read_record
 from xray_tl.report.page import write_report
-from xray_tl.runfolder import BEST, LAST, load_config
+from xray_tl.runfolder import BEST, LAST, load_config, unfinished
 from xray_tl.training import predictions
 from xray_tl.training.assembly import assemble
 from xray_tl.training.checkpoints import check_current, read_checkpoint
@@ -71,6 +71,7 @@ def test_it_is_not_taken_for_a_run_of_today(sweep: Path) -> None:
     with pytest.raises(FolderError, match=r"earlier version \(schema 1, now \d\).*choose another folder"):
         run(load_config(folder), folder)
     assert {path: path.read_bytes() for path in before} == before
+    assert "earlier version" in str(unfinished(folder)), "a sweep whose jobs ran elsewhere fails too"
 
 
 def test_an_interrupted_one_is_not_gone_on_with(sweep: Path) -> None:
@@ -102,3 +103,4 @@ def test_runs_of_two_versions_are_two_arms(sweep: Path) -> None:
     text = write_report(sweep).read_text(encoding="utf-8")
     assert "schema=1" in text
     assert f"schema={SCHEMA}" in text
+    assert f"records of schema 1 and {SCHEMA} are compared" in text

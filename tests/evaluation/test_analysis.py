@@ -1,5 +1,6 @@
 """Everything a report says, from a folder."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -100,6 +101,30 @@ def test_arms_that_score_alike_are_named_with_the_true_reason(tmp_path: Path) ->
     assert said.endswith(
         "apart by: they put the images in the same order for every seed: the difference is exactly 0"
     )
+
+
+@pytest.mark.parametrize(
+    ("opened", "expected"),
+    [
+        (
+            (0, 5, 5),
+            "networks differ.*: 0 of 5 stages trained in seed 0; 5 of 5 stages trained in seed 1, 2$",
+        ),
+        ((0, 0, 0), "resnet18 lp_ft random: all best epochs lie before any stage opened"),
+        ((5, 5, 5), None),
+    ],
+)
+def test_what_was_trained_of_the_tested_networks_is_told(
+    tmp_path: Path, opened: tuple[int, ...], expected: str | None
+) -> None:
+    for seed, count in enumerate(opened):
+        best = {"epoch": seed, "open_stages": count, "stages": 5, "most_open": 5}
+        write_scored(tmp_path, 1.0, seed, mode="lp_ft", best=best)
+    done = analyse(tmp_path)
+    assert list(done.study.runs["open_stages"]) == list(opened)
+    said = [text for text in done.problems if "best epochs" in text]
+    assert bool(said) == (expected is not None)
+    assert expected is None or re.search(expected, said[0])
 
 
 def test_one_contrast_that_cannot_be_formed_does_not_stop_the_others(tmp_path: Path) -> None:
