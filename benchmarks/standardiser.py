@@ -18,6 +18,7 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
 from xray_tl.config import conf_dir, register_schemas, typed
+from xray_tl.errors import RunError
 from xray_tl.evaluation.metrics import summarise
 from xray_tl.identity import register_resolvers
 from xray_tl.models.classifier import Standardiser
@@ -72,7 +73,11 @@ def main() -> None:
         apply = rule(train)
         for penalty in PENALTIES:
             head = nn.Linear(train.shape[1], truth.shape[1])
-            solve(head, parts.task.objective, apply(train), truth, penalty)
+            try:
+                solve(head, parts.task.objective, apply(train), truth, penalty)
+            except RunError as error:
+                print(f"{rule.__name__[1:]:10} {penalty:7g} {error}")
+                continue
             with torch.no_grad():
                 fitted, logit = head(apply(train)), head(apply(test)).double()
             found = summarise(expected.double().numpy(), logit.numpy(), logit.sigmoid().numpy(), [0.5])

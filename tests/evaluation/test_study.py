@@ -15,7 +15,7 @@ from xray_tl.evaluation.covariance import ACCURACY
 from xray_tl.evaluation.layout import readings
 from xray_tl.evaluation.mrmc import cells
 from xray_tl.evaluation.study import Study
-from xray_tl.records import PREDICTIONS, write_record
+from xray_tl.records import PREDICTIONS, SCHEMA, write_record
 
 
 def test_arms_are_found_with_their_seeds(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_what_cannot_be_analysed_is_named_and_the_rest_is_not_lost(tmp_path: Pat
     (tmp_path / "future" / "record.json").write_text(newer)
     study = Study.load(tmp_path)
     assert len(study.arms) == 1
-    assert "has schema 98, newer than 1" in "\n".join(study.problems)
+    assert f"has schema 98, newer than {SCHEMA}" in "\n".join(study.problems)
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
