@@ -98,7 +98,7 @@ def test_a_failure_that_was_seen_is_named_once(tmp_path: Path, caplog: pytest.Lo
 def test_a_run_in_use_is_no_failure_if_it_is_complete_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def in_use(cfg: DictConfig, folder: Path) -> None:
+    def in_use(cfg: DictConfig, folder: Path, beside: Path) -> None:
         raise InUseError(f"{folder} is in use by another process")
 
     monkeypatch.setattr("xray_tl.training.run.run", in_use)

@@ -25,7 +25,7 @@ from xray_tl.training.assembly import Parts, assemble
 from xray_tl.training.ceiling import describe_ceiling, ideal_logits
 from xray_tl.training.device import describe_device, describe_environment
 from xray_tl.training.feature_cache import FeatureCache
-from xray_tl.training.finished import open_finished
+from xray_tl.training.finished import on_this_machine, open_finished
 from xray_tl.training.trainer import build_trainer, expected_warnings
 from xray_tl.validation import validate
 
@@ -58,7 +58,7 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
         stored.data.d0, stored.data.target_auroc = record["data"]["d0"], None
     apply_overrides(stored, cfg, overrides)
     validate(stored)
-    settings = finished.settings(stored)
+    settings = on_this_machine(finished.settings(stored))
     if record["time"]["feature_cache"] == "off":  # to the last bit as it was recorded
         settings = replace(settings, feature_cache="off")
     other_data = any(text.lstrip("+").startswith(("data", *DATA_GROUPS)) for text in overrides)

@@ -46,7 +46,7 @@ class FinishedRun:
         return stated if isinstance(stated, list) else [stated]
 
     def settings(self, config: DictConfig | None = None) -> Settings:
-        """Return its configuration, or a changed one, as it can be built here.
+        """Return its configuration, or a changed one, as it is built again.
 
         Weights are those that the record names, whatever was asked for; where the checkpoint holds all of the
         network, none are loaded.
@@ -55,15 +55,7 @@ class FinishedRun:
         weights = replace(settings.weights, source=str(self.record["weights"]["source"]))
         if self.checkpoint["holds_all"]:
             weights = WeightsConfig(source="random")
-        trainer = settings.trainer
-        if not available(trainer.accelerator):
-            log.warning(
-                "the run asks for trainer.accelerator=%s, which is not here: another is used, and rounds "
-                "in its own way",
-                trainer.accelerator,
-            )
-            trainer = replace(trainer, accelerator="auto")
-        return replace(settings, weights=weights, trainer=trainer)
+        return replace(settings, weights=weights)
 
     @property
     def precision(self) -> str:
@@ -86,6 +78,18 @@ class FinishedRun:
         if not self.checkpoint["holds_all"]:
             check_provenance(self.checkpoint, task.weights_sha256, path)
         load_weights(task, self.checkpoint, path)
+
+
+def on_this_machine(settings: Settings) -> Settings:
+    """Return settings with an accelerator that is here, and say so where it is not the one asked for."""
+    trainer = settings.trainer
+    if available(trainer.accelerator):
+        return settings
+    log.warning(
+        "the run asks for trainer.accelerator=%s, which is not here: another is used, rounding in its own way",
+        trainer.accelerator,
+    )
+    return replace(settings, trainer=replace(trainer, accelerator="auto"))
 
 
 def open_finished(run: Path, command: str) -> FinishedRun:
