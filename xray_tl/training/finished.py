@@ -86,7 +86,7 @@ def on_this_machine(settings: Settings) -> Settings:
     if available(trainer.accelerator):
         return settings
     log.warning(
-        "the run asks for trainer.accelerator=%s, which is not here: another is used, and may round otherwise",
+        "the run asks for trainer.accelerator=%s, which is not here: another one is used",
         trainer.accelerator,
     )
     return replace(settings, trainer=replace(trainer, accelerator="auto"))
