@@ -14,7 +14,6 @@ IN_KEY = {
     "model.stem": "model.stem=convert",
     "model.memory_format": "model.memory_format=contiguous",
     "weights": "weights.seed=1",  # all of them through the tensors' hash and the normalisation
-    "trainer.precision": "trainer.precision=bf16",
     "trainer.accelerator": None,  # through the kind of device
     "data.name": None,  # through what the data set is made of
     "data.finding": "data.finding=nodule",
@@ -89,6 +88,7 @@ NOT_IN_KEY = {
     "data.covariate_columns": None,
     "data.on_leak": None,
     "trainer.name": None,
+    "trainer.precision": "trainer.precision=bf16",  # what is kept is computed in fp32
     "trainer.deterministic": None,
     "trainer.early_stopping": None,
     "trainer.reestimate_batchnorm": "trainer.reestimate_batchnorm=false",
