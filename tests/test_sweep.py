@@ -28,7 +28,7 @@ class Composed:
 def _summary(folder: Path, *names: str, shifts: tuple[str, ...] = ()) -> SweepSummary:
     summary = SweepSummary()
     summary.folder, summary.progress = folder, Progress(None)
-    summary.composed = Composed({name: list(shifts) for name in names})  # type: ignore[assignment]
+    summary.composed = Composed({name: list(shifts) for name in names})  # type: ignore[assignment]  # a stand-in
     return summary
 
 

@@ -34,7 +34,7 @@ class ComposedOnce:
         self._jobs: dict[str, list[str]] = {}
         self._composed = 0
         self.shifts: dict[str, list[str]] = {}
-        loader.load_sweep_config = self  # type: ignore[method-assign]
+        loader.load_sweep_config = self  # type: ignore[method-assign]  # of this sweep's loader alone
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_checked": {}, "_jobs": {}, "shifts": {}}

@@ -69,20 +69,6 @@ class RadiographSource:
         pixels = self.collection.films.pixels[self.rows]
         return np.lexsort(pixels.T).tolist()
 
-    def films(self) -> list[str]:
-        """Return each film's hash: of its file's content, before it is decoded, and of its truth.
-
-        The images of a MedMNIST file, which comes in several sizes, have no files: their truths alone.
-        """
-        listing, contents = self.collection.listing, self.collection.films.contents
-        in_files = (listing.table["path"] != "").to_numpy()
-        return [
-            hashlib.sha256(
-                (contents[row].tobytes() if in_files[row] else b"") + listing.truth[row].tobytes()
-            ).hexdigest()
-            for row in self.rows
-        ]
-
     def identity(self) -> dict[str, Any]:
         """Return all that changes an image or a truth, as plain values for a hash."""
         listing, films = self.collection.listing, self.collection.films

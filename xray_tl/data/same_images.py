@@ -33,13 +33,28 @@ def name_images(source: Source, count: int, target_auroc: float | None = None) -
     """
     identity: dict[str, Any]
     if isinstance(source, RadiographSource):
-        identity = {"films": sorted(source.films()), "targets": source.identity()["targets"]}
+        identity = {"films": sorted(_films(source)), "targets": source.identity()["targets"]}
     else:
         identity = source.identity()
         if target_auroc is not None:
             identity["finding"] |= {"d0": None, "target_auroc": target_auroc}
     text = json.dumps(_rounded({**identity, "count": count}), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _films(source: RadiographSource) -> list[str]:
+    """Hash each film: its file's content, before it is decoded, and its truth.
+
+    The images of a MedMNIST file, which comes in several sizes, have no files: their truths alone.
+    """
+    listing, contents = source.collection.listing, source.collection.films.contents
+    in_files = (listing.table["path"] != "").to_numpy()
+    return [
+        hashlib.sha256(
+            (contents[row].tobytes() if in_files[row] else b"") + listing.truth[row].tobytes()
+        ).hexdigest()
+        for row in source.rows
+    ]
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
