@@ -16,9 +16,12 @@ from omegaconf import DictConfig
 from xray_tl.cli import clean_exit
 from xray_tl.config import RadiographDataConfig, conf_dir, data_schema, register_schemas, typed_node
 from xray_tl.errors import InputError
-from xray_tl.files import write_text
+from xray_tl.files import check_writable, write_text
 from xray_tl.identity import register_resolvers
+from xray_tl.records import SPLIT
 from xray_tl.validation import require
+
+REPORT, SHEET = "audit.json", "sheet.png"
 
 register_schemas()
 register_resolvers()
@@ -38,16 +41,21 @@ def main(cfg: DictConfig) -> None:
 
         from xray_tl.data.audit import audit, format_audit
         from xray_tl.data.contact_sheet import collected, draw_sheet, write_sheet
+        from xray_tl.data.datamodule import needed_parts
         from xray_tl.data.sources import open_data
 
+        folder = Path(cfg.output)
+        for name in (REPORT, SPLIT, SHEET):
+            check_writable(folder / name, "output")
         everything = replace(data, on_leak="warn", on_error="skip")  # is listed, nothing stops
-        opened = open_data(everything, torch.device("cpu"))
+        needed = needed_parts("test" if data.test_fraction >= 1 else None)
+        opened = open_data(everything, torch.device("cpu"), needed)
         assert opened.collection is not None
-        found, folder = audit(opened.collection), Path(cfg.output)
-        write_text(folder / "audit.json", json.dumps([finding.as_dict() for finding in found], indent=1))
-        write_text(folder / "split.csv", opened.collection.split_table().to_csv(index=False))
+        found = audit(opened.collection)
+        write_text(folder / REPORT, json.dumps([finding.as_dict() for finding in found], indent=1))
+        write_text(folder / SPLIT, opened.collection.split_table().to_csv(index=False))
         parts = collected(opened.collection.source(None), opened.targets, 12)
-        write_sheet(draw_sheet(parts, 2, 6), folder / "sheet.png")
+        write_sheet(draw_sheet(parts, 2, 6), folder / SHEET)
         print(f"{format_audit(found)}\n{folder}")
         stops = opened.collection.skipped and data.on_error == "stop"  # a run would
         if stops or any(finding.serious for finding in found):

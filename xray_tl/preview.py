@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from xray_tl.cli import clean_exit
 from xray_tl.config import RadiographDataConfig, conf_dir, data_schema, register_schemas, typed_node
 from xray_tl.errors import InputError
+from xray_tl.files import check_writable
 from xray_tl.identity import register_resolvers
 from xray_tl.validation import require
 
@@ -41,6 +42,7 @@ def main(cfg: DictConfig) -> None:
                     cfg.data[key] = cfg.input  # a data set's place, of which nothing is read
         require(cfg)
         check_sheet(cfg.rows, cfg.columns)
+        check_writable(Path(cfg.output), "output")
         print(write_sheet(draw_sheet(_parts(cfg), cfg.rows, cfg.columns), Path(cfg.output)))
 
 

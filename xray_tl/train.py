@@ -30,6 +30,9 @@ def main(cfg: DictConfig) -> str | None:
     """Do one job; in a sweep return why it failed, if it did."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
+    for option in ("run", "sweep"):
+        if settings[option].dir == "":
+            raise SystemExit(f"error: hydra.{option}.dir= is empty (a shell variable that is not set?)")
     if settings.mode == RunMode.MULTIRUN:
         return _sweep_job(cfg, folder)
     _single_run(cfg, folder)

@@ -5,6 +5,7 @@ Names that a registry knows (backbones, modes, findings, weights) are checked th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple
 
@@ -158,7 +159,7 @@ def require(cfg: DictConfig) -> None:
     """Check that everything that must be given was given.
 
     Raises:
-        InputError: An option is missing, or a resolver refused another.
+        InputError: An option is missing or empty, or a resolver refused another.
     """
     try:
         missing = OmegaConf.missing_keys(cfg)
@@ -166,3 +167,17 @@ def require(cfg: DictConfig) -> None:
         raise refusal(error) or error from error
     for key in sorted(missing):
         raise InputError(f"{key} must be given on the command line: {key}=...")
+    for key in _empty(cfg):
+        raise InputError(f"{key}= is empty (a shell variable that is not set?): give a value, or null")
+
+
+def _empty(node: DictConfig, before: str = "") -> Iterator[str]:
+    """Find options that hold an empty text: as a path it would be the current folder."""
+    for key in node:
+        if OmegaConf.is_interpolation(node, key) or OmegaConf.is_missing(node, key):
+            continue
+        value = node[key]
+        if isinstance(value, DictConfig):
+            yield from _empty(value, f"{before}{key}.")
+        elif value == "":
+            yield f"{before}{key}"

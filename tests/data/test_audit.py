@@ -10,7 +10,7 @@ from PIL import Image
 from tests.data.radiograph_files import Grey, films, write_classes, write_jpeg, write_png8, write_png16
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.audit import Finding, _give_aways, audit, format_audit
-from xray_tl.data.radiographs import open_collection
+from xray_tl.data.collection import open_collection
 
 
 @pytest.fixture(autouse=True)

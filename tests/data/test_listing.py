@@ -9,7 +9,8 @@ import pytest
 
 from tests.data.radiograph_files import films, touch, write_dicom, write_png8
 from xray_tl.config import RadiographDataConfig
-from xray_tl.data.listing import list_folder, walk
+from xray_tl.data.folders import list_folder
+from xray_tl.data.listing import walk
 from xray_tl.errors import InputError
 
 BASE = RadiographDataConfig(name="folder", root="")
@@ -49,7 +50,7 @@ def test_folders_of_splits_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert found.table["split"].tolist() == ["test", "train", "train", "val"]
     assert found.targets == ("b",)
     said, _ = caplog.messages
-    counts = {"1 of other kinds", "1 outside the folders of splits", "1 in no class folder"}
+    counts = {"1 of other kinds", "1 outside the folders of the split", "1 in no class folder"}
     assert set(said.split("passed over: ")[1].split(", ")) == counts
 
 

@@ -13,10 +13,10 @@ from xray_tl import cache as cache_module
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data import films as decoding
 from xray_tl.data import mapped, radiographs
+from xray_tl.data.collection import open_collection
 from xray_tl.data.contents import hash_contents
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.mapped import MappedImages
-from xray_tl.data.radiographs import open_collection
 from xray_tl.errors import InputError
 
 LARGER = {"memory_limit_gb": 1e-6}

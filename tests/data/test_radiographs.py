@@ -14,8 +14,8 @@ from tests.data.radiograph_files import films, write_classes, write_dicom, write
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data import films as decoding
 from xray_tl.data import processes
+from xray_tl.data.collection import open_collection
 from xray_tl.data.datamodule import XrayDataModule
-from xray_tl.data.radiographs import open_collection
 from xray_tl.errors import InputError
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from tests.data.radiograph_files import films, write_classes, write_png16
 from xray_tl.config import AcquisitionConfig, MarkerConfig, RadiographDataConfig, SyntheticDataConfig
+from xray_tl.data.collection import open_collection
 from xray_tl.data.datamodule import XrayDataModule
-from xray_tl.data.radiographs import RadiographSource, open_collection
+from xray_tl.data.radiographs import RadiographSource
 from xray_tl.data.same_images import name_images
 from xray_tl.data.synthetic import SyntheticRadiographs
 

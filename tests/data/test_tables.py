@@ -97,7 +97,7 @@ def test_columns_of_labels_may_be_uncertain(tmp_path: Path) -> None:
     assert found.kind == "multilabel"
     assert np.array_equal(found.truth, [[1, np.nan], [np.nan, 0], [0, 1]], equal_nan=True)
     wrong = text.replace("-1,0", "2,0")
-    with pytest.raises(InputError, match=r"has '2' in row 3 of column Edema: 0, 1, -1"):
+    with pytest.raises(InputError, match=r"has '2' in line 3 of column Edema: 0, 1, -1"):
         list_table(_table(tmp_path, wrong, label_columns=["Edema", "Mass"]))
 
 

@@ -20,7 +20,9 @@ from xray_tl.data.audit_measures import AUDIT, measure
 from xray_tl.data.films import MODES
 from xray_tl.data.listing import COVARIATE
 from xray_tl.data.near_copies import LARGEST, MOST_PAIRS
+from xray_tl.data.needs import refusals
 from xray_tl.data.radiographs import Collection, leaks
+from xray_tl.data.rng import SPLITS
 
 BLANK = 2 / 255
 """Standard deviation of intensities below which an image shows nothing."""
@@ -30,6 +32,8 @@ DARK = 0.3
 """Largest intensity of a whole set below which its range is taken for a wrong one."""
 MOST_CASES = 100
 """Images that a finding names, at most."""
+NAMED = 3
+"""Spellings that a finding's line names, at most."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,8 @@ class Finding:
     """Something about a data set that its user should know.
 
     Attributes:
-        kind: What it is about: `unreadable`, `leak`, `copies`, `near copies`, `give-away`, `blank`, `dark`,
-            `balance` or `files`.
+        kind: What it is about: `unreadable`, `split`, `spelling`, `leak`, `copies`, `near copies`,
+            `give-away`, `blank`, `two-valued`, `dark`, `balance` or `files`.
         serious: Whether results would be wrong or misleading.
         text: One line.
         cases: Images it names.
@@ -67,6 +71,8 @@ def audit(collection: Collection) -> list[Finding]:
     measured = remember("audit", _identity(collection), lambda: measure(collection))
     found = [
         *_unreadable(collection),
+        *_splits(collection),
+        *_spellings(collection),
         *_leaks(collection),
         *_copies(collection),
         *_near_copies(collection, measured["near"], measured["distance"]),
@@ -107,6 +113,24 @@ def _unreadable(collection: Collection) -> list[Finding]:
     name, why = next(iter(skipped.items()))
     text = f"{len(skipped)} files are left out, such as {name}: {why}"
     return [Finding("unreadable", False, text, tuple(skipped), tuple(skipped.values()))]
+
+
+def _splits(collection: Collection) -> list[Finding]:
+    """Find what training, or testing alone, would refuse."""
+    needed = ("test",) if set(collection.split) == {"test"} else tuple(SPLITS)
+    return [Finding("split", True, why) for why in refusals(collection.listing, collection.split, needed)]
+
+
+def _spellings(collection: Collection) -> list[Finding]:
+    several = collection.listing.spellings
+    if not several:
+        return []
+    shown = "; ".join(several[:NAMED]) + (
+        f"; and {len(several) - NAMED} more" if len(several) > NAMED else ""
+    )
+    return [
+        Finding("spelling", True, f"names that differ in spelling are taken for one: {shown}", (), several)
+    ]
 
 
 def _leaks(collection: Collection) -> list[Finding]:

@@ -18,6 +18,7 @@ from xray_tl.cache import Arrays, remember
 from xray_tl.config import DataConfig, SyntheticDataConfig
 from xray_tl.data.allocator import keep_large_blocks
 from xray_tl.data.arithmetic import side_by_side
+from xray_tl.data.needs import refusals, two_sided
 from xray_tl.data.processes import cores
 from xray_tl.data.radiographs import RadiographSource
 from xray_tl.data.rng import SPLITS
@@ -50,6 +51,7 @@ class XrayDataModule(LightningDataModule):
         device: Where images are rendered and kept.
         sampling: `None`: an epoch has every training image once; `balanced`: each class equally often.
         target_auroc: What the data set's d0 was found for; `None`: it was stated.
+        needed: Parts of the split that will be used: refused before files are decoded, if they cannot be.
 
     Raises:
         InputError: An option is wrong, or files cannot be used.
@@ -63,10 +65,11 @@ class XrayDataModule(LightningDataModule):
         device: torch.device | str = "cpu",
         sampling: str | None = None,
         target_auroc: float | None = None,
+        needed: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.config, self.seed, self.device = config, seed, torch.device(device)
-        opened = open_data(config, self.device)
+        opened = open_data(config, self.device, needed)
         self.targets, self.sizes, self.sources = opened.targets, opened.sizes, opened.sources
         test_set = name_images(self.sources["test"], self.sizes["test"], target_auroc)
         self.collection, self._described = opened.collection, {**opened.described, "test_set": test_set}
@@ -101,11 +104,12 @@ class XrayDataModule(LightningDataModule):
         """Check the splits that a stage needs, without rendering them.
 
         Raises:
-            InputError: A split has images of one class only, or the training images cannot be balanced.
+            InputError: A split is empty or has images of one class only, a class has no training images, or
+                the training images cannot be balanced.
         """
-        for split in _needed(stage):
-            self._check_both_classes(split)
-        if "train" in _needed(stage):
+        for split in needed_parts(stage):
+            self._check_split(split)
+        if "train" in needed_parts(stage):
             self._chances()
 
     def use_crossing(self, split: str, crossing: Tensor) -> None:
@@ -153,8 +157,8 @@ class XrayDataModule(LightningDataModule):
         Raises:
             InputError: A split has images of one class only.
         """
-        for split in _needed(stage):
-            self._check_both_classes(split)
+        for split in needed_parts(stage):
+            self._check_split(split)
             if split not in self._crossing:
                 self.images(split)
         if stage is None and any(isinstance(images, OnDemandSplit) for images in self._image_splits.values()):
@@ -235,28 +239,30 @@ class XrayDataModule(LightningDataModule):
             generator=torch.Generator(),
         )
 
-    def _check_both_classes(self, split: str) -> None:
-        truth = self._truth(split)
-        if not len(truth):
-            raise InputError(f"the {split} split is empty: it was given so, or there are too few patients")
-        known = truth.isfinite().any(0)
-        if split == "train" and not known.all():
-            name = self.targets.names[int((~known).nonzero()[0, 0])]
-            raise InputError(f"no training image has a known {name}: leave it out of data.label_columns")
-        both = ((truth == 1).any(0) & (truth == 0).any(0)).tolist()
-        if any(both):
-            if not all(both):
-                without = [name for name, there in zip(self.targets.names, both, strict=True) if not there]
-                log.warning("the %s split does not have both classes of %s", split, ", ".join(without))
-            return
-        fewer = "fewer data.folds" if getattr(self.config, "folds", None) else "larger fractions"
-        remedy = f"another data.seed, or {fewer}, may help"
+    def _check_split(self, split: str) -> None:
+        """Refuse a split that cannot be used, and name targets of which it lacks a class."""
+        if self.collection is not None:
+            listing = self.collection.listing
+            for why in refusals(listing, self.collection.split, (split,)):
+                raise InputError(f"{why}{'' if all(listing.table['split']) else self._drawn_otherwise()}")
+        both = two_sided(self._truth(split).numpy())
+        if not both.any():
+            raise InputError(f"the {split} split has images of one class only{self._drawn_otherwise(split)}")
+        if not both.all():
+            without = [name for name, there in zip(self.targets.names, both, strict=True) if not there]
+            log.warning("the %s split does not have both classes of %s", split, ", ".join(without))
+
+    def _drawn_otherwise(self, split: str = "") -> str:
+        """Say which options may give a split that is not given both classes."""
         if isinstance(self.config, SyntheticDataConfig):
-            remedy = (
-                f"raise data.n_{split}={self.sizes[split]} "
+            return (
+                f": raise data.n_{split}={self.sizes[split]} "
                 f"or move data.prevalence={self.config.prevalence:g} towards 0.5"
             )
-        raise InputError(f"the {split} split has images of one class only: {remedy}")
+        if self.config.n_train is not None and split == "train":
+            return f": raise data.n_train={self.config.n_train}"
+        fewer = "fewer data.folds" if self.config.folds else "larger fractions"
+        return f"; another data.seed, or {fewer}, may help"
 
     def _truth(self, split: str) -> Tensor:
         return self.sources[split].truth(torch.arange(self.sizes[split])).cpu()
@@ -273,7 +279,8 @@ def _whole_split(source: Source, count: int) -> Arrays:
     return {"image": image.cpu().numpy()}
 
 
-def _needed(stage: str | None) -> tuple[str, ...]:
+def needed_parts(stage: str | None) -> tuple[str, ...]:
+    """Return the parts of the split that a stage (`fit`, `test`; `None`: all) needs."""
     return {"fit": ("train", "val"), "test": ("test",)}.get(stage or "", tuple(SPLITS))
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,17 +15,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xray_tl.config import RadiographDataConfig
+from xray_tl.data.names import find_name, one_spelling, spelling_key
 from xray_tl.errors import InputError
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["binary", "multiclass", "multilabel"]
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 COVARIATE = "covariate: "
 """What a listing's columns of covariates begin with."""
-NEGATIVES = ("normal", "no finding", "no_finding", "negative", "healthy", "absent", "none", "0")
-"""Labels, in lower case, that stand for an image without findings."""
+NEGATIVES = ("normal", "no finding", "negative", "healthy", "absent", "none", "0")
+"""Labels, by their `spelling_key`, that stand for an image without findings."""
+UNCERTAIN = {"-1", "0", "1"}
+"""Values of a column as CheXpert has them: -1 is uncertain."""
+INDEXES = ("dicomdir",)
+"""Files that only list others, in lower case."""
 
 Truth = NDArray[np.float32]
 
@@ -43,6 +46,7 @@ class Listing:
         targets: Names of the columns of truth.
         negative: What an image without findings is called, if anything.
         problems: Files that cannot be used, and why.
+        spellings: Names that were taken for one, though they are spelt differently; one text each.
     """
 
     table: pd.DataFrame
@@ -51,43 +55,7 @@ class Listing:
     targets: tuple[str, ...]
     negative: str | None
     problems: dict[str, str] = field(default_factory=dict)
-
-
-def list_folder(config: RadiographDataConfig) -> Listing:
-    """List images in class folders, perhaps below folders of splits.
-
-    Raises:
-        InputError: There is no such folder, or it has fewer than two classes.
-    """
-    root = root_folder(config)
-    problems: dict[str, str] = {}
-    passed: Counter[str] = Counter()
-    top = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    given = {name: SPLIT_NAMES[name.lower()] for name in top if name.lower() in SPLIT_NAMES}
-    by_split = len(set(given.values())) > 1
-    rows = []
-    for path in walk(root, problems):
-        parts = path.relative_to(root).parts
-        split = given.get(parts[0], "") if by_split else ""
-        folders = parts[1:-1] if split else parts[:-1]
-        if not is_radiograph(path):
-            passed["of other kinds"] += 1
-        elif by_split and not split:
-            passed["outside the folders of splits"] += 1
-        elif not folders:
-            passed["in no class folder"] += 1
-        else:
-            rows.append((path.relative_to(root).as_posix(), str(path), split, folders[0]))
-    if passed:
-        counts = ", ".join(f"{count} {why}" for why, count in passed.items())
-        log.warning("data.root=%s: files are passed over: %s", root, counts)
-    for folder, why in problems.items():
-        log.warning("%s is passed over: %s", folder, why)
-    table = pd.DataFrame(rows, columns=["name", "path", "split", "label"]).sort_values("name")
-    where = f"data.root={root}"
-    table = used_only(table.reset_index(drop=True), config, where)
-    table["patient"] = table["name"].map(lambda name: patient_of(name, config.patient_regex))
-    return with_classes(table, config, where)
+    spellings: tuple[str, ...] = ()
 
 
 def root_folder(config: RadiographDataConfig) -> Path:
@@ -131,6 +99,8 @@ def is_radiograph(path: Path) -> bool:
     """Tell by its name, or by DICOM's mark in a file without suffix, whether a file may be a radiograph."""
     if path.suffix.lower() in SUFFIXES:
         return True
+    if path.name.lower() in INDEXES:
+        return False
     if path.suffix and not path.suffix[1:].isdigit():  # the last part of a UID is a number
         return False
     try:
@@ -149,27 +119,26 @@ def patient_of(name: str, regex: str | None) -> str:
     return match[1] or "" if match else ""
 
 
-def used_only(table: pd.DataFrame, config: RadiographDataConfig, where: str) -> pd.DataFrame:
-    """Keep the images of the labels that are used."""
-    if config.labels is None:
-        return table
-    absent = sorted(set(config.labels) - set(table["label"]))
-    if absent:
-        there = ", ".join(sorted(set(table["label"])))
-        raise InputError(f"data.labels={config.labels}: {where} has no {', '.join(absent)}; it has {there}")
-    return table[table["label"].isin(config.labels)].reset_index(drop=True)
+def told_apart(kind: str, several: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """Say which names of a kind (`label`, `patient`) were taken for one."""
+    return tuple(f"{kind} {' = '.join(map(repr, own))}" for own in several)
 
 
 def with_classes(
     table: pd.DataFrame, config: RadiographDataConfig, where: str, problems: dict[str, str] | None = None
 ) -> Listing:
-    """One label an image: two of them are a binary target, more are classes."""
-    classes = [name for name in (config.labels or sorted(set(table["label"]))) if name]
-    if len(classes) < 2:
-        found = f"only {classes[0]}" if classes else "none"
-        raise InputError(
-            f"{where} needs images of two classes at least, in one folder a class: found {found}"
-        )
+    """One label an image: two of them are a binary target, more are classes.
+
+    Raises:
+        InputError: There are fewer than two, or they are no names of classes.
+    """
+    label, several = one_spelling(table["label"])
+    table = table.assign(label=label)
+    there = [name for name in sorted(set(label)) if name]
+    classes = there if config.labels is None else stated_labels(config.labels, there, where)
+    table = table if config.labels is None else table[table["label"].isin(classes)].reset_index(drop=True)
+    _check_classes(classes, config, where)
+    said = told_apart("label", several)
     negative = negative_of(classes, config.negative)
     if len(classes) == 2:
         positive = classes[1] if negative is None or negative == classes[0] else classes[0]
@@ -177,9 +146,55 @@ def with_classes(
         other = next(name for name in classes if name != positive)
         level = logging.WARNING if negative is None else logging.INFO
         log.log(level, "positive: %s, negative: %s (data.negative=... turns it around)", positive, other)
-        return Listing(table.drop(columns="label"), truth, "binary", (positive,), other, problems or {})
+        return Listing(table.drop(columns="label"), truth, "binary", (positive,), other, problems or {}, said)
     truth = np.stack([np.asarray(table["label"] == name, dtype=np.float32) for name in classes], axis=1)
-    return Listing(table.drop(columns="label"), truth, "multiclass", tuple(classes), negative, problems or {})
+    targets = tuple(classes)
+    return Listing(table.drop(columns="label"), truth, "multiclass", targets, negative, problems or {}, said)
+
+
+def stated_labels(labels: Sequence[str], there: list[str], where: str) -> list[str]:
+    """Return labels that the user names as the data set spells them."""
+    found = {label: find_name(label, there) for label in labels}
+    absent = [label for label, name in found.items() if name is None]
+    if absent:
+        raise InputError(
+            f"data.labels={list(labels)}: {where} has no {', '.join(absent)}; it has {', '.join(there)}"
+        )
+    return list(dict.fromkeys(name for name in found.values() if name is not None))
+
+
+def _check_classes(classes: list[str], config: RadiographDataConfig, where: str) -> None:
+    keys = {spelling_key(name) for name in classes}
+    if config.layout == "table":
+        listed = next((name for name in classes if list_in_cell(name)), None)
+        if listed is not None:
+            raise InputError(
+                f"{where} has a list in column {config.label_column}, {listed}: data.label_separator=',' "
+                "reads several labels from a cell"
+            )
+        if "-1" in keys and keys <= UNCERTAIN:
+            raise InputError(
+                f"{where} has {', '.join(classes)} in column {config.label_column}: "
+                f"data.label_columns=[{config.label_column}] takes -1 for uncertain, data.labels=[...] "
+                "chooses the classes"
+            )
+    if len(classes) >= 2:
+        return
+    found = f"only {classes[0]}" if classes else "none"
+    if config.layout == "table":
+        hint = f"; data.label_columns=[{config.label_column}] reads 0, 1" if keys & UNCERTAIN else ""
+        raise InputError(
+            f"{where} needs two classes at least in column {config.label_column}: found {found}{hint}"
+        )
+    inner = f" (is data.root={Path(config.root) / classes[0]} the folder of the classes?)" if classes else ""
+    raise InputError(
+        f"{where} needs images of two classes at least, in one folder a class: found {found}{inner}"
+    )
+
+
+def list_in_cell(text: str) -> bool:
+    """Tell whether a cell holds a list, such as `['nodule', 'mass']`."""
+    return text[:1] + text[-1:] in ("[]", "()", "{}")
 
 
 def negative_of(labels: list[str], stated: str | None) -> str | None:
@@ -189,10 +204,11 @@ def negative_of(labels: list[str], stated: str | None) -> str | None:
         InputError: No image has the stated one.
     """
     if stated is not None:
-        if stated not in labels:
+        found = find_name(stated, labels)
+        if found is None:
             raise InputError(f"data.negative={stated} is no label: choose from {', '.join(labels)}")
-        return stated
-    return next((label for label in labels if label.lower() in NEGATIVES), None)
+        return found
+    return next((label for label in labels if spelling_key(label) in NEGATIVES), None)
 
 
 def list_input(place: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -158,13 +159,19 @@ def _load(config: RadiographDataConfig, part: str) -> dict[str, NDArray[np.uint8
     except Exception as error:  # a damaged file makes the readers fail in many ways
         raise InputError(f"data.root={config.root} is no MedMNIST file: {error}") from None
     for split, array in parts.items():
-        dimensions = (2,) if part == "labels" else (3, 4)
-        if (
-            array.dtype.kind not in "ui"
-            or array.ndim not in dimensions
-            or array.shape[1:] != parts["train"].shape[1:]
-        ):
-            raise InputError(
-                f"data.root={config.root}: {split} has {part} of shape {array.shape}, {array.dtype}"
-            )
-    return parts
+        _check_array(config, part, split, array, parts["train"].shape[1:])
+    return {split: array[:, None] if array.ndim == 1 else array for split, array in parts.items()}
+
+
+def _check_array(
+    config: RadiographDataConfig, part: str, split: str, array: NDArray[Any], shape: tuple[int, ...]
+) -> None:
+    where = f"data.root={config.root}: {split}"
+    if part == "images" and array.ndim == 4 and array.shape[-1] != 3:
+        what = "RGBA" if array.shape[-1] == 4 else "volumes"
+        raise InputError(
+            f"{where} has {what} of shape {array.shape[1:]}: images are [height, width] or [height, width, 3]"
+        )
+    dimensions = (1, 2) if part == "labels" else (3, 4)
+    if array.dtype.kind not in "ui" or array.ndim not in dimensions or array.shape[1:] != shape:
+        raise InputError(f"{where} has {part} of shape {array.shape}, {array.dtype}")

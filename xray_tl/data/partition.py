@@ -117,10 +117,12 @@ def partition(
     given: Sequence[str],
     fractions: tuple[float, float],
     seeds: tuple[int, int],
+    test_from: str | None = None,
 ) -> list[str]:
     """Give every image its split.
 
-    A given split is kept; where only a test split is given, validation images are drawn from the others.
+    A given split is kept. Where images have none, the missing parts are drawn from those; where all have one
+    and none is for validation, validation images are drawn from the training images.
 
     Args:
         truth: 0 or 1 [N, T]; NaN where it is not known.
@@ -128,6 +130,7 @@ def partition(
         given: The split of each image, empty where it is to be drawn.
         fractions: Of all images for validation and for testing.
         seeds: Of the test split, and of what is left.
+        test_from: The given part (`train`, `val`) of which test images are drawn where none are given.
 
     Raises:
         InputError: There are too few patients to split.
@@ -140,10 +143,12 @@ def partition(
             raise InputError(
                 f"the images are of {len(set(groups))} patients: training, validation and test need one each"
             )
-        free = split == ""
-        split[
-            np.flatnonzero(free)[take(truth[free], _dense(groups[free]), fractions[1], seeds[0], "test")]
-        ] = "test"
+        free, share = split == "", fractions[1]
+        if test_from is not None and not free.any():
+            free = split == test_from
+            share = min(0.5, share * len(split) / max(1, free.sum()))
+        free &= ~np.isin(groups, groups[~free & (split != "")])  # a patient of another part would leak
+        split[np.flatnonzero(free)[take(truth[free], _dense(groups[free]), share, seeds[0], "test")]] = "test"
     rest = np.flatnonzero((split == "") | ((split == "train") & ~(split == "val").any()))
     if not (split == "val").any() and len(rest):
         share = min(0.5, fractions[0] / max(1e-9, 1 - (split == "test").mean()))

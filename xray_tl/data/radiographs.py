@@ -1,12 +1,9 @@
-"""Real radiographs: listed, decoded, checked, split; then given by index like generated ones."""
+"""Real radiographs, listed, decoded and split: given by index like generated ones."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,20 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xray_tl.config import RadiographDataConfig
-from xray_tl.data.films import Films, Reading, decoder_identity, open_films, reading_of, try_reading
-from xray_tl.data.listing import COVARIATE, Listing, list_folder
-from xray_tl.data.medmnist import list_medmnist, open_medmnist
-from xray_tl.data.partition import folds_of, groups_of, partition
-from xray_tl.data.rng import SPLITS
-from xray_tl.data.tables import list_table
-from xray_tl.errors import InputError, RunError
+from xray_tl.data.films import Films, Reading, decoder_identity, try_reading
+from xray_tl.data.listing import COVARIATE, Listing
+from xray_tl.errors import RunError
 from xray_tl.seeding import stream_seed
-
-log = logging.getLogger(__name__)
-
-NAMED = 5
-"""Files that a message names, at most."""
 
 
 class RadiographSource:
@@ -159,115 +146,6 @@ class Collection:
         covariates = [name for name in map(str, table) if name.startswith(COVARIATE)]
         kept = table[["name", "split", "patient", "content", "pixels", *covariates]]
         return kept.rename(columns=lambda name: name.removeprefix(COVARIATE))
-
-
-def open_collection(config: RadiographDataConfig) -> Collection:
-    """List, decode, check and split a data set.
-
-    Raises:
-        InputError: An option is wrong, files cannot be used (`data.on_error`), or a given split leaks
-            (`data.on_leak`).
-    """
-    reading = reading_of(config)
-    skipped: dict[str, str] = {}
-    if config.layout == "medmnist":
-        listing, films = list_medmnist(config), open_medmnist(config, reading)
-    else:
-        listing = {"folder": list_folder, "table": list_table}[config.layout](config)
-        listing, skipped = _without(listing, listing.problems, config)
-        paths = listing.table["path"].tolist()
-        films = open_films(paths, reading, config.num_workers, config.memory_limit_gb)
-        names = listing.table["name"]
-        damaged = {names.iloc[row]: films.notes[row] for row in np.flatnonzero(~films.readable)}
-        if damaged:
-            films = films.take(np.flatnonzero(films.readable))
-        listing, more = _without(listing, damaged, config)
-        listing, skipped = _with_patients(listing, films, config), skipped | more
-    groups = groups_of(listing.table["patient"].tolist(), films.pixels)
-    given = _stored_split(listing, config) or listing.table["split"].tolist()
-    own = config.seed if config.train_seed is None else config.train_seed
-    fractions = (config.val_fraction, config.test_fraction)
-    folds = None
-    if config.folds is not None:
-        if any(given):
-            raise InputError(
-                f"data.folds={config.folds}: this data set has a split of its own "
-                "(its folders, data.split_column or data.test_list)"
-            )
-        folds = folds_of(listing.truth, groups, config.folds, config.seed)
-        given = ["test" if fold == config.fold else "" for fold in folds]
-    if "" in given and not (listing.table["patient"] != "").any():
-        log.warning("no patient is known: images of one patient may lie in several splits (data.patient_...)")
-    split = partition(listing.truth, groups, given, fractions, (config.seed, own))
-    collection = Collection(listing, films, reading, tuple(split), groups, skipped, folds)
-    _check_leaks(collection, config)
-    return collection
-
-
-def _with_patients(listing: Listing, films: Films, config: RadiographDataConfig) -> Listing:
-    if not config.patient_tag:
-        return listing
-    own = listing.table["patient"]
-    return replace(listing, table=listing.table.assign(patient=own.where(own != "", list(films.notes))))
-
-
-def _without(
-    listing: Listing, wrong: Mapping[str, str], config: RadiographDataConfig
-) -> tuple[Listing, dict[str, str]]:
-    """Leave out what cannot be used, or refuse it; return what is left and what was left out.
-
-    Raises:
-        InputError: There is such a file and `data.on_error=stop`, or no image is left.
-    """
-    names = listing.table["name"]
-    if wrong:
-        shown = "; ".join(f"{name}: {why}" for name, why in islice(wrong.items(), NAMED))
-        more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        message = f"{len(wrong)} of {len(names)} files cannot be used: {shown}{more}"
-        if config.on_error == "stop":
-            raise InputError(f"{message} (data.on_error=skip leaves them out)")
-        log.warning("%s: left out", message)
-    kept = np.flatnonzero(~names.isin(wrong).to_numpy())
-    if not len(kept):
-        raise InputError(f"no image of data.root={config.root} can be used")
-    table, truth = listing.table.iloc[kept].reset_index(drop=True), listing.truth[kept]
-    return replace(listing, table=table, truth=truth, problems={}), dict(wrong)
-
-
-def _stored_split(listing: Listing, config: RadiographDataConfig) -> list[str] | None:
-    """Read a split that a run has written.
-
-    Raises:
-        InputError: It is none, or does not name every image.
-    """
-    if config.split_file is None:
-        return None
-    try:
-        stored = pd.read_csv(config.split_file, dtype=str, usecols=["name", "split"])
-    except (OSError, ValueError) as error:
-        raise InputError(f"data.split_file={config.split_file} is no split: {error}") from None
-    by_name = dict(zip(stored["name"], stored["split"], strict=True))
-    absent = [name for name in listing.table["name"] if by_name.get(name) not in SPLITS]
-    if absent:
-        raise InputError(f"data.split_file={config.split_file} has no split for {absent[0]}")
-    return [by_name[name] for name in listing.table["name"]]
-
-
-def _check_leaks(collection: Collection, config: RadiographDataConfig) -> None:
-    """Look for patients and copies on both sides of a split.
-
-    Raises:
-        InputError: There are some, and `data.on_leak=stop`.
-    """
-    for what, pairs in leaks(collection).items():
-        if pairs:
-            (a, b), count = pairs[0], len(pairs)
-            message = f"{count} {what} in more than one split: {a} and {b}" + (
-                ", for one" if count > 1 else ""
-            )
-            if config.on_leak == "stop":
-                raise InputError(f"{message} (data.on_leak=warn goes on)")
-            log.warning("%s: results on this split are too good", message)
 
 
 def leaks(collection: Collection) -> dict[str, list[tuple[str, str]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from xray_tl.config import DataConfig, RadiographDataConfig
-from xray_tl.data.radiographs import Collection, open_collection
+from xray_tl.data.collection import open_collection
+from xray_tl.data.radiographs import Collection
 from xray_tl.data.rng import SPLITS
 from xray_tl.data.splits import Source, Targets
 from xray_tl.data.synthetic import SyntheticRadiographs, validate
@@ -39,14 +40,19 @@ class DataSet:
     collection: Collection | None = None
 
 
-def open_data(config: DataConfig, device: torch.device) -> DataSet:
+def open_data(config: DataConfig, device: torch.device, needed: Sequence[str] = ()) -> DataSet:
     """Open a data set; generated images are not rendered yet, files are decoded unless they were before.
+
+    Args:
+        config: The data set.
+        device: Where training will want the images.
+        needed: Parts of the split that will be used: refused before files are decoded, if they cannot be.
 
     Raises:
         InputError: An option is wrong, or files cannot be used.
     """
     if isinstance(config, RadiographDataConfig):
-        return _open_radiographs(config, device)
+        return _open_radiographs(config, device, needed)
     validate(config)
     sources = {split: SyntheticRadiographs.open(config, split, device) for split in SPLITS}
     iso, test = config.contrast == "iso", sources["test"]
@@ -63,9 +69,9 @@ def open_data(config: DataConfig, device: torch.device) -> DataSet:
     return DataSet(targets, sources, sizes, described)
 
 
-def _open_radiographs(config: RadiographDataConfig, device: torch.device) -> DataSet:
+def _open_radiographs(config: RadiographDataConfig, device: torch.device, needed: Sequence[str]) -> DataSet:
     validate_radiographs(config)
-    collection = open_collection(config)
+    collection = open_collection(config, needed)
     own = config.seed if config.train_seed is None else config.train_seed
     sources = {
         split: collection.source(split, device, config.n_train if split == "train" else None, own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,29 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xray_tl.config import RadiographDataConfig
+from xray_tl.csv_table import read_csv_table
 from xray_tl.data.listing import (
     COVARIATE,
-    SPLIT_NAMES,
     Kind,
     Listing,
+    Truth,
+    list_in_cell,
     negative_of,
     patient_of,
     root_folder,
-    used_only,
-    walk,
+    stated_labels,
+    told_apart,
     with_classes,
 )
+from xray_tl.data.locate import locate, search
+from xray_tl.data.names import find_name, one_spelling, part_of_split, spelling_key
 from xray_tl.errors import InputError
 
 log = logging.getLogger(__name__)
 
 UNKNOWN = ("nan", "NaN", "NA", "N/A", "NULL", "null", "None")
 """What programs write for a cell that holds nothing. A label `none` is a label."""
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
 def list_table(config: RadiographDataConfig) -> Listing:
@@ -41,76 +46,100 @@ def list_table(config: RadiographDataConfig) -> Listing:
     """
     root = root_folder(config)
     place = root / str(config.table)
-    frame = _read_table(place, config)
     where = f"data.table={place}"
-    table = pd.DataFrame({"name": frame[config.path_column].fillna("").str.strip()})
-    table["split"] = _given_splits(frame, config, place) if config.split_column else ""
-    if config.test_list is not None:
-        table["split"] = _listed(table["name"], root / config.test_list)
-    if config.patient_column:
-        table["patient"] = frame[config.patient_column].fillna("").str.strip()
-    else:
-        table["patient"] = [patient_of(name, config.patient_regex) for name in table["name"]]
-    table["path"], problems = _locate(table["name"], root, search=config.search)
-    for name in config.covariate_columns or ():
-        table[f"{COVARIATE}{name}"] = frame[name].str.strip()
+    frame = _read_table(place, config)
+    table, problems = _rows(frame, config, root, where)
     if config.label_columns:
-        columns = frame[list(config.label_columns)].replace("", np.nan)
-        truth = columns.apply(pd.to_numeric, errors="coerce").to_numpy(np.float32, copy=True)
-        wrong = columns.notna().to_numpy() & ~np.isin(truth, (0, 1, -1))
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise InputError(
-                f"{where} has {columns.iloc[row, column]!r} in row {row + 2} of column "
-                f"{config.label_columns[column]}: 0, 1, -1 (uncertain) or nothing is valid"
-            )
-        truth[truth == -1] = np.nan
+        truth = _known(frame[list(config.label_columns)], where)
         one: Kind = "binary" if len(config.label_columns) == 1 else "multilabel"
         listing = Listing(table, truth, one, tuple(config.label_columns), None, problems)
-    elif config.label_separator:
-        table["label"] = frame[config.label_column].fillna("").str.strip()
-        listing = _with_findings(table, config, where, problems)
     else:
-        table["label"] = frame[config.label_column].fillna("").str.strip()
-        for name in table["name"][table["label"] == ""]:
+        table["label"] = frame[config.label_column].to_numpy()
+        for name in table["name"][(table["label"] == "") | (table["label"] == "[]")]:
             problems.setdefault(name, f"no label in column {config.label_column}")
-        listing = with_classes(used_only(table, config, where), config, where, problems)
-    twice = listing.table["name"].duplicated()
-    if twice.any():
-        raise InputError(f"{where} has {listing.table['name'][twice].iloc[0]} in more than one row")
+        several = config.label_separator is not None
+        listing = (_with_findings if several else with_classes)(table, config, where, problems)
+    _check_once(listing, table, frame, where)
     used = set(listing.table["name"])
     return replace(listing, problems={name: why for name, why in listing.problems.items() if name in used})
 
 
+def _rows(
+    frame: pd.DataFrame, config: RadiographDataConfig, root: Path, where: str
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return name, split, patient, path and covariates of every row, and which cannot be used, and why."""
+    lines = [f"line {line}" for line in frame.index]
+    bare = frame[config.path_column].reset_index(drop=True)
+    table = pd.DataFrame({"name": bare.where(bare != "", lines)})
+    table["split"] = _given_splits(frame, config, where) if config.split_column else ""
+    if config.test_list is not None:
+        table["split"] = _listed(table["name"], root / config.test_list)
+    if config.patient_column:
+        table["patient"] = frame[config.patient_column].to_numpy()
+    else:
+        table["patient"] = [patient_of(name, config.patient_regex) for name in table["name"]]
+    names = table["name"].tolist()
+    table["path"], problems = (search if config.search else locate)(names, root)
+    problems |= dict.fromkeys(table["name"][bare == ""], f"no path in column {config.path_column}")
+    for name in config.covariate_columns or ():
+        table[f"{COVARIATE}{name}"] = frame[name].to_numpy()
+    return table, problems
+
+
 def _read_table(place: Path, config: RadiographDataConfig) -> pd.DataFrame:
+    """Read the columns that are used, as text without spaces around it."""
     labels = list(config.label_columns or [config.label_column])
     optional = [name for name in (config.patient_column, config.split_column) if name]
     wanted = list(dict.fromkeys([config.path_column, *labels, *optional, *(config.covariate_columns or ())]))
-    try:
-        header = pd.read_csv(place, nrows=0, encoding="utf-8-sig")
-        absent = [name for name in wanted if name not in header]
-        if absent:
+    frame = read_csv_table(place, f"data.table={place}", wanted)[wanted].apply(
+        lambda column: column.str.strip()
+    )
+    named = [name for name in wanted if name != config.path_column]
+    frame[named] = frame[named].replace(list(UNKNOWN), "")
+    return frame
+
+
+def _known(columns: pd.DataFrame, where: str) -> Truth:
+    """Return 0, 1, or NaN where a label is uncertain or not known [N, T]."""
+    truth = columns.apply(pd.to_numeric, errors="coerce").to_numpy(np.float32, copy=True)
+    wrong = (columns != "").to_numpy() & ~np.isin(truth, (0, 1, -1))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise InputError(
+            f"{where} has {columns.iloc[row, column]!r} in line {columns.index[row]} of column "
+            f"{columns.columns[column]}: 0, 1, -1 (uncertain) or nothing is valid"
+        )
+    truth[truth == -1] = np.nan
+    return truth
+
+
+def _check_once(listing: Listing, table: pd.DataFrame, frame: pd.DataFrame, where: str) -> None:
+    """Refuse an image in two rows, however its name is spelt there."""
+    usable = listing.table[~listing.table["name"].isin(listing.problems)]
+    twice = usable[usable["path"].duplicated(keep=False)]
+    if len(twice):
+        path = twice["path"].iloc[0]
+        lines = frame.index[(table["path"] == path).to_numpy()]
+        raise InputError(
+            f"{where} has {twice['name'].iloc[0]} in more than one row (lines {lines[0]} and {lines[1]})"
+        )
+
+
+def _given_splits(frame: pd.DataFrame, config: RadiographDataConfig, where: str) -> list[str]:
+    given = frame[str(config.split_column)]
+    parts = {value: part_of_split(value, config.split_names) for value in set(given)}
+    for stated in config.split_names or {}:
+        if find_name(stated, parts) is None:
             raise InputError(
-                f"data.table={place} has no column {', '.join(absent)}; it has {', '.join(map(str, header))}"
+                f"data.split_names has {stated}, which is no value of column {config.split_column} of {where}"
             )
-        table = pd.read_csv(place, usecols=wanted, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-        named = [name for name in wanted if name != config.path_column]
-        return table.assign(**{name: table[name].replace(list(UNKNOWN), "") for name in named})
-    except FileNotFoundError:
-        raise InputError(f"data.table={place} does not exist") from None
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"data.table={place} is not a table: {str(error).splitlines()[0]}") from error
-
-
-def _given_splits(frame: pd.DataFrame, config: RadiographDataConfig, place: Path) -> pd.Series:
-    given = frame[str(config.split_column)].fillna("").str.strip().str.lower()
-    unknown = set(given) - set(SPLIT_NAMES)
+    unknown = sorted(value for value, part in parts.items() if part is None)
     if unknown:
         raise InputError(
-            f"data.table={place} has {sorted(unknown)[0]!r} in column {config.split_column}: "
-            f"train, val or test is valid"
+            f"{where} has {unknown[0]!r} in column {config.split_column}: train, val or test is valid, or "
+            f"data.split_names={{{unknown[0]}: test}} says what it stands for"
         )
-    return given.map(SPLIT_NAMES)
+    return [str(parts[value]) for value in given]
 
 
 def _listed(names: pd.Series, place: Path) -> NDArray[Any]:
@@ -123,82 +152,43 @@ def _listed(names: pd.Series, place: Path) -> NDArray[Any]:
         listed = {line.strip() for line in place.read_text(encoding="utf-8-sig").splitlines()} - {""}
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"data.test_list={place} cannot be read: {error}") from None
-    found = names.isin(listed).to_numpy()
+    keys = {spelling_key(name) for name in listed}
+    found = names.map(spelling_key).isin(keys).to_numpy()
     if not found.any():
         raise InputError(f"data.test_list={place} names no image of the table")
-    if found.sum() < len(listed):
-        log.warning(
-            "data.test_list=%s: %d of its names are not in the table", place, len(listed) - found.sum()
-        )
+    if found.sum() < len(keys):
+        log.warning("data.test_list=%s: %d of its names are not in the table", place, len(keys) - found.sum())
     return np.where(found, "test", "")
 
 
-def _locate(names: pd.Series, root: Path, *, search: bool) -> tuple[list[str], dict[str, str]]:
-    """Find the file of each name below the root; name those that are not there or lie outside.
-
-    A million names take two seconds: hence strings instead of paths.
-    """
-    if search:
-        return _search(names, root)
-    base = os.path.abspath(root)  # noqa: PTH100  (a link is not followed: its target may lie elsewhere)
-    there: dict[str, set[str]] = {}
-    paths, problems = [], {}
-    for name in names:
-        path = os.path.normpath(f"{base}{os.sep}{name}" if not os.path.isabs(name) else name)  # noqa: PTH117
-        folder, file = os.path.split(path)
-        if not path.startswith(f"{base}{os.sep}"):
-            problems[name] = "its path lies outside data.root"
-        elif file not in _names_in(folder, there):
-            problems[name] = "no such file"
-        paths.append(path)
-    return paths, problems
-
-
-def _search(names: pd.Series, root: Path) -> tuple[list[str], dict[str, str]]:
-    """Find each name's file anywhere below the root."""
-    by_name: dict[str, list[str]] = {}
-    for path in walk(root):
-        by_name.setdefault(path.name, []).append(str(path))
-    paths, problems = [], {}
-    for name in names:
-        found = by_name.get(os.path.basename(name), [])  # noqa: PTH119  (a million times)
-        if len(found) != 1:
-            problems[name] = f"{len(found)} files of this name" if found else "no such file"
-        paths.append(found[0] if found else "")
-    return paths, problems
-
-
-def _names_in(folder: str, known: dict[str, set[str]]) -> set[str]:
-    """List a folder once: asking for a million files one by one takes a minute."""
-    if folder not in known:
-        try:
-            known[folder] = {entry.name for entry in os.scandir(folder) if _is_file(entry)}
-        except OSError:
-            known[folder] = set()
-    return known[folder]
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a link to itself
-        return False
+def _labels_in(cell: str, separator: str) -> list[str]:
+    """Return the labels of a cell: separated, or a list such as `['nodule', 'mass']`."""
+    if list_in_cell(cell):
+        quoted = [one or other for one, other in _QUOTED.findall(cell)]
+        cell = cell[1:-1]
+        if quoted:
+            return [label for text in quoted if (label := text.strip())]
+    return [label for part in cell.split(separator) if (label := part.strip())]
 
 
 def _with_findings(
     table: pd.DataFrame, config: RadiographDataConfig, where: str, problems: dict[str, str]
 ) -> Listing:
     """Several labels an image, in one cell: one column of truth a finding."""
-    cells = table["label"].str.split(config.label_separator, regex=False)
-    there = sorted({label.strip() for cell in cells for label in cell} - {""})
+    cells = [_labels_in(cell, str(config.label_separator)) for cell in table["label"]]
+    every, several = one_spelling(pd.Series([label for cell in cells for label in cell], dtype=str))
+    there, spelt = sorted(set(every)), iter(every)
+    held = [{next(spelt) for _ in cell} for cell in cells]
     negative = negative_of(there, config.negative)
-    findings = list(config.labels or [name for name in there if name != negative])
-    absent = sorted(set(findings) - set(there))
-    if absent or not findings:
-        raise InputError(f"data.labels={config.labels}: {where} has {', '.join(there)}")
-    for name in table["name"][table["label"] == ""]:
-        problems.setdefault(name, f"no label in column {config.label_column}")
-    held = [{label.strip() for label in cell} for cell in cells]
+    if config.labels is None:
+        findings = [name for name in there if name != negative]
+    else:
+        findings = stated_labels(config.labels, there, where)
+    if not findings:
+        raise InputError(
+            f"{where} has no finding in column {config.label_column}: {', '.join(there) or 'none'}"
+        )
     truth = np.array([[name in labels for name in findings] for labels in held], dtype=np.float32)
     kind: Kind = "multilabel" if len(findings) > 1 else "binary"
-    return Listing(table.drop(columns="label"), truth, kind, tuple(findings), negative, problems)
+    said = told_apart("label", several)
+    return Listing(table.drop(columns="label"), truth, kind, tuple(findings), negative, problems, said)

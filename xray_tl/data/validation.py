@@ -7,6 +7,7 @@ import re
 from xray_tl.config import RadiographDataConfig, SyntheticDataConfig
 from xray_tl.data.decode import FITS, INTENSITIES
 from xray_tl.data.findings import resolve_finding
+from xray_tl.data.names import PARTS
 from xray_tl.errors import InputError
 from xray_tl.validation import Range
 
@@ -155,6 +156,7 @@ def validate_radiographs(config: RadiographDataConfig) -> None:
             "and together they are less than 1 (or data.test_fraction=1, to test on all images)"
         )
     _check_folds(config)
+    _check_layout(config)
     if config.num_workers is not None and config.num_workers < 0:
         raise InputError(f"data.num_workers={config.num_workers} is not valid: choose at least 0")
     if config.label_columns and (config.labels or config.negative):
@@ -181,6 +183,26 @@ def validate_radiographs(config: RadiographDataConfig) -> None:
             ) from None
         if groups < 1:
             raise InputError(f"data.patient_regex={config.patient_regex} needs a group: '^([0-9]+)_'")
+
+
+def _check_layout(config: RadiographDataConfig) -> None:
+    for name, part in (config.split_names or {}).items():
+        if part not in PARTS:
+            raise InputError(f"data.split_names={{{name}: {part}}} is not valid: choose {', '.join(PARTS)}")
+    if config.split_names and (
+        config.layout == "medmnist" or (config.layout == "table" and not config.split_column)
+    ):
+        raise InputError(
+            "data.split_names says what folders (data=folder, dicom) or values of data.split_column stand "
+            f"for: data={config.name} has none"
+        )
+    if config.subfolders is not None and (config.layout != "folder" or not config.subfolders):
+        raise InputError(
+            f"data.subfolders={config.subfolders} is not valid for data={config.name}: it names sub-folders "
+            "of class folders (data=folder, dicom), at least one pattern"
+        )
+    if config.test_from is not None and config.test_from not in ("train", "val"):
+        raise InputError(f"data.test_from={config.test_from} is not valid: choose train or val")
 
 
 def _check_folds(config: RadiographDataConfig) -> None:

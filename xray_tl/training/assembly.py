@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from xray_tl.config import Settings, SyntheticDataConfig
-from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.datamodule import XrayDataModule, needed_parts
 from xray_tl.data.source import FINDINGS
 from xray_tl.data.splits import Targets
 from xray_tl.errors import InputError
@@ -79,6 +79,7 @@ def assemble(settings: Settings, stage: str | None = None, source: MakeSource | 
         device=device,
         sampling=settings.optim.sampling,
         target_auroc=target,
+        needed=needed_parts(stage),
     )
     (backbone, provenance, proven), policy = _backbone(settings, source)
     data.check(stage)
