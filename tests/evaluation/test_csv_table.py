@@ -89,8 +89,8 @@ def test_a_row_that_is_none_is_named(line: str, message: str, tmp_path: Path) ->
         ("all end in a comma", "line 2, has 6 cells, and the header 5"),
         ("later", "line 9, has 6 cells, and the header 5"),
         ("after a cell of two lines", "line 10, has 7 cells, and the header 6"),
-        ("semicolons", "is separated by semicolons: it takes commas, and points in numbers"),
-        ("tabs", "is separated by tabs"),
+        ("semicolons", "is not a table of cells between commas: it has semicolons"),
+        ("tabs", "is not a table .* it has tabs"),
         ("twice", "has column rating twice"),
         ("empty", "is not a table: it is empty"),
         ("header alone", "has no rows"),
@@ -132,8 +132,8 @@ def test_a_file_that_is_no_text_is_refused(kind: str, tmp_path: Path) -> None:
         (tmp_path / "scores.csv").mkdir()
     else:
         _write(tmp_path, lines, kind)
-    message = {"workbook": "is a spreadsheet's workbook", "folder": "is not a file"}.get(
-        kind, "is not UTF-8 text"
+    message = {"workbook": "is not a table: it is a spreadsheet's workbook", "folder": "is not a file"}.get(
+        kind, r"is not a table: line \d is no UTF-8 text"
     )
     with pytest.raises(InputError, match=rf"scores\.csv {message}"):
         read_scores(tmp_path / "scores.csv")

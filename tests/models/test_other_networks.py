@@ -161,6 +161,10 @@ def test_nan_in_a_file_is_refused_in_one_line(
         _load(state | broken, tmp_path)
 
 
+def test_large_numbers_are_finite() -> None:
+    check_values({"a": torch.full((9,), 6e4, dtype=torch.float16), "b": torch.full((9,), 3e38)}, {}, "a")
+
+
 def test_nan_in_source_weights_is_refused(state: dict[str, Tensor], tmp_path: Path) -> None:
     trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
     made = tmp_path / "made.safetensors"
@@ -222,3 +226,13 @@ def test_a_file_without_a_tensor_for_the_network_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         _load(content, tmp_path)
+
+
+def test_a_larger_network_is_told_behind_a_prefix_and_by_its_numbers(tmp_path: Path) -> None:
+    larger = tv.resnet34()
+    prefixed = {f"module.backbone.{name}": tensor for name, tensor in larger.state_dict().items()}
+    with pytest.raises(InputError, match=r"it has layer1\.2\.conv1\.weight \(and 79 more\)"):
+        _load({"state_dict": prefixed}, tmp_path)
+    numbered = nn.Sequential(*list(larger.children())[:-1]).state_dict()
+    with pytest.raises(InputError, match=r"it has layer1\.2\.conv1\.weight \(and 79 more\)"):
+        _load(numbered, tmp_path)

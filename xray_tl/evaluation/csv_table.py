@@ -56,14 +56,18 @@ def _decoded(path: Path, what: str) -> str:
     except OSError as error:
         raise InputError(f"{what} cannot be read: {error.strerror or error}") from error
     if content.startswith(WORKBOOKS):
-        raise InputError(f"{what} is a spreadsheet's workbook or an archive: save it as CSV (UTF-8)")
+        raise InputError(
+            f"{what} is not a table: it is a spreadsheet's workbook or an archive; save it as CSV (UTF-8)"
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise InputError(f"{what} is not UTF-8 text (line {line}): save it as CSV (UTF-8)") from None
+        raise InputError(
+            f"{what} is not a table: line {line} is no UTF-8 text; save it as CSV (UTF-8)"
+        ) from None
     if "\0" in text:
-        raise InputError(f"{what} is not UTF-8 text (it holds zero bytes): save it as CSV (UTF-8)")
+        raise InputError(f"{what} is not a table: it is no UTF-8 text; save it as CSV (UTF-8)")
     return text
 
 
@@ -95,7 +99,9 @@ def _checked_columns(text: str, what: str) -> list[str]:
 def _columns(header: list[str], what: str) -> list[str]:
     for separator, name in SEPARATORS.items():
         if ",".join(header).count(separator) >= len(header):
-            raise InputError(f"{what} is separated by {name}: it takes commas, and points in numbers")
+            raise InputError(
+                f"{what} is not a table of cells between commas: it has {name}; write 1.5, not 1,5"
+            )
     columns = [name.strip() or f"column {place}" for place, name in enumerate(header, 1)]
     double = [name for name in columns if columns.count(name) > 1]
     if double:

@@ -164,8 +164,9 @@ def check_values(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
 def _is_finite(tensor: Tensor) -> bool:
     if tensor.is_meta or not tensor.is_floating_point():
         return True
-    # eight-bit floats have no isfinite of their own
-    return bool(torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all())
+    numbers = tensor if tensor.element_size() > 1 else tensor.float()  # eight-bit floats have no sum
+    # A finite sum has no other parts, and takes a third of the time; a sum may overflow by itself.
+    return bool(numbers.sum().isfinite() or numbers.isfinite().all())
 
 
 def _check_shapes(
