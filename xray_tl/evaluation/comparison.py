@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 from xray_tl.errors import InputError
 from xray_tl.evaluation.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.evaluation.covariance import AUROC, METRICS, Metric
+from xray_tl.evaluation.csv_table import read_csv_table
 from xray_tl.evaluation.estimates import LEVEL
 from xray_tl.evaluation.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
 from xray_tl.evaluation.readings import PATIENT, STRATA, Readings
@@ -18,6 +20,8 @@ from xray_tl.evaluation.sameness import why_the_same
 from xray_tl.evaluation.verdict import MARGIN, Pair, Verdict, verdicts
 from xray_tl.evaluation.wording import Terms, scope_text
 from xray_tl.records import finite
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -155,19 +159,29 @@ def compare(
 
 
 def read_scores(path: Path) -> Readings:
-    """Read a long table of scores from a CSV file.
+    """Read a long table of scores from a CSV file; spaces around names are none of them.
 
     Raises:
         InputError: It cannot be read, or is not such a table.
     """
     if not path.is_file():
         raise InputError(f"scores={path} is not a file")
-    names = dict.fromkeys(("reader", "treatment", "case", *STRATA, PATIENT), str)
-    try:
-        table = pd.read_csv(path, dtype=names, keep_default_na=True)
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise InputError(f"scores={path} is not a CSV table: {str(error).splitlines()[0]}") from error
+    names = ("reader", "treatment", "case", *STRATA, PATIENT)
+    table = read_csv_table(path, f"scores={path}", names)
+    given = [name for name in names if name in table]
+    table[given] = table[given].apply(lambda column: column.str.strip())
+    for name in (name for name in given if name not in ("case", PATIENT)):
+        _warn_of_spelling(table[name], path)
     return Readings.of_table(table, f"scores={path}")
+
+
+def _warn_of_spelling(names: pd.Series, path: Path) -> None:
+    """Warn of names that differ in capitals alone, and so are probably meant as one."""
+    spellings: dict[str, str] = {}
+    for name in names.unique():
+        first = spellings.setdefault(name.casefold(), name)
+        if first != name:
+            log.warning("scores=%s: %ss %s and %s differ in capitals alone", path, names.name, first, name)
 
 
 def metric_named(name: str) -> Metric:

@@ -102,8 +102,9 @@ class Readings:
         strata = [column for column in STRATA if column in table]
         rows = table[[*COLUMNS, *strata, *([PATIENT] if PATIENT in table else [])]].copy()
         for column in ("reader", "treatment", "case", *strata):
-            if rows[column].isna().any():
-                raise InputError(f"{name} has a row without {column} ({_where(rows[column].isna())})")
+            missing = rows[column].isna() | (rows[column] == "")
+            if missing.any():
+                raise InputError(f"{name} has a row without {column} ({_where(missing)})")
             rows[column] = rows[column].astype(str)
         rows["rating"], rows["truth"] = (_numbers(rows[column], name) for column in ("rating", "truth"))
         wrong = ~rows["truth"].isin((0, 1))
@@ -204,6 +205,7 @@ def _numbers(column: pd.Series, name: str) -> pd.Series:
     wrong = ~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
     if wrong.any():
         found = column[wrong].iloc[0]
+        found = "nothing" if str(found).strip() == "" else found
         raise InputError(
             f"{name} has {column.name} {found!s} ({_where(pd.Series(wrong))}): it must be a finite number"
         )

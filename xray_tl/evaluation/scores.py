@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xray_tl.errors import InputError
+from xray_tl.evaluation.csv_table import read_csv_table
 from xray_tl.records import PREDICTIONS, SPLIT
 
 COLUMNS = ("split", "case", "target", "truth", "logit", "probability")
@@ -24,11 +25,7 @@ def read_predictions(folder: Path) -> pd.DataFrame:
     path = folder / PREDICTIONS
     if not path.is_file():
         raise InputError(f"{folder.name} has no {PREDICTIONS}")
-    try:
-        names = {"split": str, "case": str, "target": str}
-        frame = pd.read_csv(path, dtype=names, keep_default_na=False)  # a class may be called None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} is not a table: {str(error).splitlines()[0]}") from error
+    frame = read_csv_table(path, str(path), ("split", "case", "target"))  # a class may be called None
     absent = [column for column in COLUMNS if column not in frame]
     if absent:
         raise InputError(f"{path} has no column {', '.join(absent)}")
@@ -54,10 +51,10 @@ def read_patients(folder: Path) -> dict[str, str]:
     path = folder / SPLIT
     if not path.is_file():
         return {}
-    try:
-        table = pd.read_csv(path, dtype=str, usecols=["name", "patient"], keep_default_na=False)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} is not a table: {str(error).splitlines()[0]}") from error
+    table = read_csv_table(path, str(path), ("name", "patient"))
+    absent = [column for column in ("name", "patient") if column not in table]
+    if absent:
+        raise InputError(f"{path} has no column {', '.join(absent)}")
     known = table[table["patient"] != ""]
     return dict(zip(known["name"], known["patient"], strict=True))
 

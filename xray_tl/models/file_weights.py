@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,16 @@ NAMED = 5
 """Tensors that a message names, at most."""
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "state_dict_ema", "teacher")
 """Keys under which checkpoints hold their tensors."""
+COMPUTED = (
+    "num_batches_tracked",  # older files lack it, and no network here uses it
+    "relative_position_index",
+    "relative_coords_table",
+    "attn_mask",
+    "position_ids",
+    "total_ops",  # a profiler's (thop)
+    "total_params",
+)
+"""Last part of the names of tensors that are not learnt: a file may lack them, or have others."""
 
 
 def unwrapped(content: object) -> dict[str, Tensor] | None:
@@ -69,7 +79,9 @@ def with_names(tensors: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tenso
     """
     own, children = net.state_dict(), [name for name, _ in net.named_children()]
     places = {f"{place}": name for place, name in enumerate(children)}
-    first = next(key for key in own if key.startswith(f"{children[0]}.")).removeprefix(children[0])
+    first = next((key for key in own if key.startswith(f"{children[0]}.")), "").removeprefix(children[0])
+    if not first:  # its first part learns nothing
+        return dict(tensors)
     for prefix in sorted({key[: -len(f"0{first}")] for key in tensors if key.endswith(f"0{first}")}):
         numbered = (key.removeprefix(prefix).partition(".") for key in tensors if key.startswith(prefix))
         names = {f"{prefix}{place}.{rest}": f"{places.get(place)}.{rest}" for place, _, rest in numbered}
@@ -80,50 +92,143 @@ def with_names(tensors: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tenso
 
 
 def fitting(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], model: str, origin: str
+    tensors: Mapping[str, Tensor], net: nn.Module, head: Sequence[str], model: str, origin: str
 ) -> dict[str, Tensor]:
     """Return what fits of a file's tensors, and say what does not.
 
     A first convolution of one grey channel is spread over three, which is the same map where all three are
-    alike.
+    alike. What a network computes when it is built (`COMPUTED`) may be missing, or of another shape.
 
     Args:
         tensors: The file's, without its classifier.
-        expected: The trunk's.
+        net: The trunk.
+        head: Dotted names of the classifier that the trunk lacks.
         model: Its name, for messages.
         origin: The file, for messages.
 
     Raises:
-        InputError: Less than 90 % of the trunk's parameters are filled; names what is missing.
+        InputError: The file is of another network or a larger one, fills less than 90 % of the trunk, or
+            lacks the first layer, without which nothing that the others learnt makes sense.
     """
-    taken, reasons = {}, []
-    for name, own in expected.items():
-        tensor = tensors.get(name)
-        if tensor is not None and _is_grey(tensor, own):
-            tensor = (tensor / own.shape[1]).expand_as(own).contiguous()
-            log.info("%s: %s of one channel is spread over %d", origin, name, own.shape[1])
-        if tensor is None:
-            if not name.endswith(".num_batches_tracked"):  # older files lack it, and no network here uses it
-                reasons.append(f"{name} is missing")
-        elif tensor.shape != own.shape:
-            reasons.append(f"{name} is {tuple(tensor.shape)}, not {tuple(own.shape)}")
-        else:
-            taken[name] = tensor
+    expected = net.state_dict()
+    found = {name: tensors[name] for name in expected if name in tensors}
+    taken = {name: _spread(name, tensor, expected[name], origin) for name, tensor in found.items()}
+    shaped = {name: tensor for name, tensor in taken.items() if tensor.shape == expected[name].shape}
+    _check_shapes(taken, expected, model, origin)
+    missing = [name for name in expected if name not in shaped and not _is_computed(name)]
     left = [name for name in tensors if name not in expected]
     total = sum(own.numel() for own in expected.values())
-    share = sum(tensor.numel() for tensor in taken.values()) / total
-    said = "; ".join(
-        [*_named(reasons), *([f"{len(left)} tensors of the file are not used ({left[0]})"] if left else [])]
-    )
+    share = sum(expected[name].numel() for name in expected if name not in missing) / total
+    said = "; ".join([*_named([f"{name} is missing" for name in missing]), *_unused(left)])
     if share < LEAST:
         raise InputError(f"{origin} fills {share:.0%} of model {model}, {LEAST:.0%} are needed: {said}")
-    if reasons:
+    _check_first_layer(missing, net, model, origin)
+    _check_size(left, expected, head, model, origin)
+    if missing:
         log.warning(
             "%s fills %.1f %% of model %s, the rest stays random: %s", origin, 100 * share, model, said
         )
     elif left:
         log.info("%s: %s", origin, said)
-    return taken
+    return shaped
+
+
+def check_values(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str) -> None:
+    """Check that a file's tensors are plain finite numbers; whole numbers and meta tensors are passed over.
+
+    Args:
+        tensors: The file's that are for the trunk or its classifier. What else it holds may be anything:
+            torchxrayvision's thresholds are NaN where none is known.
+        expected: The trunk's.
+        origin: The file, for messages.
+
+    Raises:
+        InputError: A tensor holds NaN or infinity, or is quantised, sparse, complex, or whole numbers where
+            the trunk's is not.
+    """
+    real = {name for name, own in expected.items() if own.is_floating_point()}
+    for name, tensor in tensors.items():
+        whole = name in real and not tensor.is_floating_point()
+        if tensor.is_quantized or tensor.layout is not torch.strided or tensor.is_complex() or whole:
+            kind = str(tensor.dtype if tensor.layout is torch.strided else tensor.layout)
+            raise InputError(f"{origin} holds {name} as {kind.removeprefix('torch.')}: it takes plain floats")
+    wrong = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
+    if wrong:
+        value = "NaN" if tensors[wrong[0]].isnan().any() else "infinity"
+        more = f" (and {len(wrong) - 1} more tensors)" if len(wrong) > 1 else ""
+        raise InputError(
+            f"{origin} holds {value} in {wrong[0]}{more}: it is damaged, or its training diverged"
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if tensor.is_meta or not tensor.is_floating_point():
+        return True
+    numbers = tensor if tensor.element_size() > 1 else tensor.float()  # eight-bit floats have no sum
+    # A finite sum has no other parts, and takes a third of the time; a sum may overflow by itself.
+    return bool(numbers.sum().isfinite() or numbers.isfinite().all())
+
+
+def _check_shapes(
+    taken: Mapping[str, Tensor], expected: Mapping[str, Tensor], model: str, origin: str
+) -> None:
+    """Refuse a file whose tensors have the trunk's names and other shapes."""
+    odd = [name for name in taken if taken[name].shape != expected[name].shape and not _is_computed(name)]
+    if odd:
+        shapes = f"{tuple(taken[odd[0]].shape)}, not {tuple(expected[odd[0]].shape)}"
+        more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
+        raise InputError(f"{origin} is of another network than model {model}: {odd[0]} is {shapes}{more}")
+
+
+def _check_first_layer(missing: list[str], net: nn.Module, model: str, origin: str) -> None:
+    """Refuse a file without the layer that sees the image: the first that has a matrix or filters."""
+    for place, layer in net.named_modules():
+        own = dict(layer.named_parameters(place, recurse=False))
+        if f"{place}.weight" in own and own[f"{place}.weight"].ndim > 1:
+            lacking = [name for name in own if name in missing]
+            if lacking:
+                raise InputError(
+                    f"{origin} lacks {lacking[0]}, of the first layer of model {model}: "
+                    "behind a random one, nothing that the other layers learnt makes sense"
+                )
+            return
+
+
+def _check_size(
+    left: list[str], expected: Mapping[str, Tensor], head: Sequence[str], model: str, origin: str
+) -> None:
+    """Refuse a file that has more layers inside the trunk's own modules, as a larger network has.
+
+    What lies beside the classifier that was cut off belongs to a classifier, not to the trunk.
+    """
+    own = {module for name in expected for module in _around(name)}
+    beside = {name.rpartition(".")[0] for name in head}
+    homes = {name: next((module for module in _around(name) if module in own), "") for name in left}
+    inside = [name for name, home in homes.items() if home not in beside | {""} and not _is_computed(name)]
+    if inside:
+        more = f" (and {len(inside) - 1} more)" if len(inside) > 1 else ""
+        raise InputError(
+            f"{origin} is of a larger network than model {model}: it has {inside[0]}{more}, "
+            f"which {model} lacks"
+        )
+
+
+def _around(name: str) -> list[str]:
+    """List the modules around a tensor, the nearest first."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(len(parts) - 1, 0, -1)]
+
+
+def _is_computed(name: str) -> bool:
+    return name.rpartition(".")[2] in COMPUTED
+
+
+def _spread(name: str, tensor: Tensor, own: Tensor, origin: str) -> Tensor:
+    """Spread a first convolution of one channel over those that the trunk has; nothing else changes."""
+    if not _is_grey(tensor, own):
+        return tensor
+    log.info("%s: %s of one channel is spread over %d", origin, name, own.shape[1])
+    return (tensor.to(own.dtype) / own.shape[1]).expand_as(own).contiguous()
 
 
 def _is_grey(tensor: Tensor, own: Tensor) -> bool:
@@ -133,3 +238,7 @@ def _is_grey(tensor: Tensor, own: Tensor) -> bool:
 
 def _named(reasons: list[str]) -> list[str]:
     return reasons[:NAMED] + ([f"and {len(reasons) - NAMED} more"] if len(reasons) > NAMED else [])
+
+
+def _unused(left: list[str]) -> list[str]:
+    return [f"{len(left)} tensors of the file are not used ({left[0]})"] if left else []

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from xray_tl.config import WeightsConfig
 from xray_tl.errors import InputError
-from xray_tl.models.file_weights import fitting, unwrapped, with_names, without_prefix
+from xray_tl.models.file_weights import check_values, fitting, unwrapped, with_names, without_prefix
 from xray_tl.models.pretrained import ImageNetSource, UnavailableError
 from xray_tl.models.stages import StageOf
 
@@ -136,9 +136,13 @@ def _load_file(trunk: Trunk, model: str, weights: WeightsConfig) -> str:
         raise InputError(f"weights=file needs weights.path=FILE: safetensors or a state_dict of {model}")
     file = Path(weights.path).expanduser()
     expected, heads = trunk.net.state_dict(), tuple(f"{name}." for name in trunk.head)
+    origin = f"weights.path={file}"
     tensors = trunk.adapt(without_prefix(with_names(read_tensors(file), trunk.net), expected))
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(heads)}
-    trunk.net.load_state_dict(fitting(own, expected, model, f"weights.path={file}"), strict=False)
+    meant = {name: tensor for name, tensor in tensors.items() if name in expected or name not in own}
+    check_values(meant, expected, origin)
+    taken = fitting(own, trunk.net, trunk.head, model, origin)
+    trunk.net.load_state_dict(taken, strict=False)
     return file.name
 
 
@@ -193,8 +197,16 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         ) from error
     tensors = unwrapped(content)
     if tensors is None:
-        raise InputError(f"weights.path={file} holds no state_dict: expected tensors by name")
+        raise InputError(f"weights.path={file} holds no state_dict: expected tensors by name{_keys(content)}")
     return tensors
+
+
+def _keys(content: object) -> str:
+    """Name what a checkpoint holds instead of tensors, as far as a line has room."""
+    if not isinstance(content, dict) or not content:
+        return ""
+    keys = [str(key)[:40] for key in list(content)[:5]]
+    return f"; it has {', '.join(keys)}{', ...' if len(content) > 5 else ''}"
 
 
 def _blocked(error: Exception) -> str:
@@ -207,7 +219,7 @@ def fill(trunk: Trunk, model: str, tensors: dict[str, Tensor], origin: str) -> N
     """Copy tensors into a trunk, strictly; those of the source classifier are left out.
 
     Raises:
-        InputError: A tensor is missing, left over or of another shape.
+        InputError: A tensor is missing, left over or of another shape, or holds NaN or infinity.
     """
     heads = tuple(f"{name}." for name in trunk.head)
     tensors = {name: tensor for name, tensor in trunk.adapt(tensors).items() if not name.startswith(heads)}
@@ -231,4 +243,5 @@ def fill(trunk: Trunk, model: str, tensors: dict[str, Tensor], origin: str) -> N
     ]
     if faults:
         raise InputError(f"{origin} does not fit model {model}: tensors {', '.join(faults)}")
+    check_values(tensors, expected, origin)
     trunk.net.load_state_dict(tensors, strict=True)
