@@ -12,11 +12,21 @@ import xray_tl
 PACKAGE = Path(xray_tl.__file__).parent
 # Each may import those before it in the list, and the leaves.
 FLOW = ["config", "data", "models", "observers", "training", "report"]
-LEAVES = {"errors", "files", "seeding", "records", "evaluation", "identity", "runfolder", "validation"}
+LEAVES = {
+    "csv_table",
+    "errors",
+    "files",
+    "seeding",
+    "records",
+    "evaluation",
+    "identity",
+    "runfolder",
+    "validation",
+}
 # `identity` and `runfolder` read configurations; `validation` checks them.
 MAY_IMPORT = {
     "records": {"errors", "files"},
-    "evaluation": {"errors", "files", "records"},
+    "evaluation": {"csv_table", "errors", "files", "records"},
     "runfolder": {"errors", "files", "identity", "records"},
 }
 

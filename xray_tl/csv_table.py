@@ -1,88 +1,135 @@
-"""A CSV table from outside: every row as wide as its header, or refused; cells are text."""
+"""A CSV file as a table, without guesses: no name is taken for a missing cell, no row is shifted."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TextIO
 
 import pandas as pd
 
 from xray_tl.errors import InputError
 
-ROW = "row"
-"""Index of the table: the line of the file that a row ends on."""
-_LARGEST_CELL = 2**24
-_OTHER = {
-    b"PK\x03\x04": "a spreadsheet (Excel, OpenDocument)",
-    b"\xd0\xcf\x11\xe0": "an Excel spreadsheet",
-    b"\xff\xfe": "text in UTF-16",
-    b"\xfe\xff": "text in UTF-16",
-    b"\x1f\x8b": "compressed (gzip)",
-    b"PAR1": "Parquet",
-}
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""What xlsx and xls files begin with."""
+BLANK = 0
+"""Line of a row that holds nothing."""
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What separates the cells of files that are not comma-separated."""
 
 
-def read_csv_table(place: Path, name: str, needed: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a table whose cells are text; an empty cell is an empty text, rows that hold nothing are left out.
+def read_csv_table(
+    path: Path, what: str, names: Iterable[str] | None = None, needed: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read a CSV file; only an empty cell is missing, and empty rows are passed over.
+
+    The index is the line of the file that each row ends on.
+
+    pandas alone takes `None` and `NA` for missing, and the first column for no column of its own where every
+    row has one cell more than the header.
 
     Args:
-        place: The file: UTF-8, a comma between fields.
-        name: What messages call it, such as `data.table=FILE`.
-        needed: Columns that it must have, once each.
+        path: The file, of UTF-8 with or without a mark of its byte order.
+        what: What messages call it.
+        names: Columns that hold text, in which an empty cell is an empty text, the others holding what they
+            look like; `None`: all of them.
+        needed: Columns that it must have.
 
     Raises:
-        InputError: It cannot be read, is no such table, lacks a column or names it twice, or has a row with
-            more fields than its header; names the line.
+        InputError: It cannot be read, is a workbook, no UTF-8, separated by something else than commas, lacks
+            a column or has it twice, or a row that is longer or shorter than the header; names the line.
     """
+    text = _decoded(path, what)
     try:
-        with place.open("rb") as stream:
-            head = stream.read(4)
-        for magic, kind in _OTHER.items():
-            if head.startswith(magic):
-                raise InputError(f"{name} is {kind}: save it as CSV, in UTF-8")
-        with place.open(encoding="utf-8-sig", newline="") as text:
-            return _rows(text, name, needed)
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{name} is not in UTF-8: save it as CSV, in UTF-8") from None
-    except (OSError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"{name} is not a table: {reason}") from error
-
-
-def _rows(text: TextIO, name: str, needed: Sequence[str]) -> pd.DataFrame:
-    csv.field_size_limit(_LARGEST_CELL)
-    reader = csv.reader(text, strict=True)
-    header = [cell.strip() for cell in next(reader, [])]
-    if not any(header):
-        raise InputError(f"{name} is not a table: its first line names no column")
-    _check_header(header, name, needed)
-    rows, lines = [], []
-    for row in reader:
-        if not any(cell.strip() for cell in row):
-            continue
-        if any(cell.strip() for cell in row[len(header) :]):
-            raise InputError(
-                f"{name} has {len(row)} fields in line {reader.line_num}, and its header {len(header)}: "
-                "a field with a comma needs quotes around it"
-            )
-        rows.append(row[: len(header)] + [""] * (len(header) - len(row)))
-        lines.append(reader.line_num)
-    return pd.DataFrame(rows, columns=header, index=pd.Index(lines, name=ROW), dtype=str)
-
-
-def _check_header(header: list[str], name: str, needed: Sequence[str]) -> None:
-    separator = next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None)
-    if separator is not None:
-        raise InputError(f"{name} has {separator!r} between its fields: save it with commas")
-    absent = [column for column in needed if column not in header]
-    if absent:
-        raise InputError(
-            f"{name} has no column {', '.join(absent)}; it has {', '.join(filter(None, header))}"
+        columns, header, lines = _checked(text, what, needed)
+        table = pd.read_csv(
+            io.StringIO(text, newline=""),
+            names=columns,
+            header=None,
+            skiprows=header,
+            skip_blank_lines=False,
+            index_col=False,
+            dtype=str if names is None else dict.fromkeys(names, str),
+            keep_default_na=False,
+            low_memory=False,
         )
-    twice = [column for column in needed if header.count(column) > 1]
-    if twice:
-        raise InputError(f"{name} names column {twice[0]} twice")
+    except (ValueError, csv.Error) as error:  # pandas' own errors are ValueErrors
+        raise InputError(f"{what} is not a table: {(str(error).splitlines() or [''])[0]}") from error
+    if len(table) != len(lines):
+        raise InputError(f"{what} is not a table: its quotes do not match")
+    table.index = pd.Index(lines)
+    table = table.fillna("") if names is None else table
+    return table[table.index != BLANK] if BLANK in lines else table
+
+
+def _decoded(path: Path, what: str) -> str:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{what} does not exist") from None
+    except OSError as error:
+        raise InputError(f"{what} cannot be read: {error.strerror or error}") from error
+    if content.startswith(WORKBOOKS):
+        raise InputError(
+            f"{what} is not a table: it is a spreadsheet's workbook or an archive; save it as CSV (UTF-8)"
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{what} is not a table: line {line} is no UTF-8 text; save it as CSV (UTF-8)"
+        ) from None
+    if "\0" in text:
+        raise InputError(f"{what} is not a table: it is no UTF-8 text; save it as CSV (UTF-8)")
+    return text
+
+
+def _checked(text: str, what: str, needed: Sequence[str]) -> tuple[list[str], int, list[int]]:
+    """Return the names of the columns, the line that they end on, and the last line of every row below.
+
+    Rows may leave out what the header ends with that has no name.
+    """
+    columns: list[str] = []
+    lines: list[int] = []
+    named = header = begins = 0
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    for row in rows:
+        if columns:
+            _check_row(row, named, columns, f"{what}, line {begins}")
+            lines.append(rows.line_num if "".join(row).strip() else BLANK)
+        elif "".join(row).strip():
+            columns, header = _columns(row, what, needed), rows.line_num
+            named = max(place for place, name in enumerate(row, 1) if name.strip())
+        begins = rows.line_num + 1
+    if not columns:
+        raise InputError(f"{what} is not a table: it is empty")
+    return columns, header, lines
+
+
+def _check_row(row: list[str], named: int, columns: list[str], where: str) -> None:
+    if len(row) > 1 and not named <= len(row) <= len(columns):
+        hint = ": a cell that holds a comma stands in quotes" if len(row) > len(columns) else ""
+        raise InputError(f"{where}, has {len(row)} cells, and the header {len(columns)}{hint}")
+    if len(row) == 1 < named and row[0].strip():
+        raise InputError(f"{where}, has 1 cell, and the header {len(columns)}")
+
+
+def _columns(header: list[str], what: str, needed: Sequence[str]) -> list[str]:
+    for separator, name in SEPARATORS.items():
+        if ",".join(header).count(separator) >= len(header):
+            raise InputError(
+                f"{what} is not a table of cells between commas: it has {name}; write 1.5, not 1,5"
+            )
+    columns = [name.strip() or f"column {place}" for place, name in enumerate(header, 1)]
+    absent = [name for name in needed if name not in columns]
+    if absent:
+        raise InputError(f"{what} has no column {', '.join(absent)}; it has {', '.join(columns)}")
+    double = [name for name in needed or columns if columns.count(name) > 1]
+    if double:
+        raise InputError(f"{what} has column {double[0]} twice")
+    first = dict(zip(reversed(columns), reversed(range(len(columns))), strict=True))
+    return [
+        name if first[name] == place else f"{name} (column {place + 1})" for place, name in enumerate(columns)
+    ]

@@ -91,7 +91,7 @@ def _read_table(place: Path, config: RadiographDataConfig) -> pd.DataFrame:
     labels = list(config.label_columns or [config.label_column])
     optional = [name for name in (config.patient_column, config.split_column) if name]
     wanted = list(dict.fromkeys([config.path_column, *labels, *optional, *(config.covariate_columns or ())]))
-    frame = read_csv_table(place, f"data.table={place}", wanted)[wanted].apply(
+    frame = read_csv_table(place, f"data.table={place}", needed=wanted)[wanted].apply(
         lambda column: column.str.strip()
     )
     named = [name for name in wanted if name != config.path_column]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from xray_tl.csv_table import read_csv_table
 from xray_tl.errors import InputError
 from xray_tl.evaluation.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.evaluation.covariance import AUROC, METRICS, Metric
-from xray_tl.evaluation.csv_table import read_csv_table
 from xray_tl.evaluation.estimates import LEVEL
 from xray_tl.evaluation.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
 from xray_tl.evaluation.readings import PATIENT, STRATA, Readings

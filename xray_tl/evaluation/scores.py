@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from xray_tl.csv_table import read_csv_table
 from xray_tl.errors import InputError
-from xray_tl.evaluation.csv_table import read_csv_table
 from xray_tl.records import PREDICTIONS, SPLIT
 
 COLUMNS = ("split", "case", "target", "truth", "logit", "probability")

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xray_tl.csv_table import read_csv_table
 from xray_tl.errors import InputError
 from xray_tl.evaluation.comparison import read_scores
-from xray_tl.evaluation.csv_table import read_csv_table
 from xray_tl.evaluation.scores import read_patients
 from xray_tl.records import SPLIT
 
