@@ -168,3 +168,26 @@ def test_patients_known_of_some_images_only_are_a_warning(tmp_path: Path) -> Non
     found = _audit(root, patient_regex="^([0-9]+)_")
     (warned,) = (finding for finding in found if finding.kind == "balance" and finding.serious)
     assert warned.text == "29 patients, known of 29 of 30 images"
+
+
+def test_names_in_several_spellings_are_found(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 20)
+    (root / "Opacity").mkdir()
+    one = sorted((root / "opacity").iterdir())[0]
+    one.rename(root / "Opacity" / one.name)
+    (found,) = (finding for finding in _audit(root) if finding.kind == "spelling")
+    assert found.serious
+    assert found.text == "names that differ in spelling are taken for one: label 'Opacity' = 'opacity'"
+
+
+def test_what_training_would_refuse_is_found(tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    for split, seed in (("train", 0), ("val", 1), ("test", 2)):
+        write_classes(root / split, 20, seed=seed)
+    assert "split" not in _serious(_audit(root))
+    for path in (root / "test" / "opacity").iterdir():
+        path.write_text("damaged")
+    found = _audit(root, on_error="skip")
+    (split,) = (finding for finding in found if finding.kind == "split")
+    assert split.serious
+    assert split.text == "the test split has images of one class only"

@@ -68,6 +68,29 @@ def test_a_set_in_two_sizes_is_one_test_set(tmp_path: Path) -> None:
     assert names[0] == names[1] != names[2]
 
 
+@pytest.mark.parametrize(("last", "what"), [(28, "volumes"), (4, "RGBA"), (1, "volumes"), (2, "volumes")])
+def test_volumes_are_no_colour(tmp_path: Path, last: int, what: str) -> None:
+    with np.load(_write(tmp_path / "set.npz")) as file:
+        parts = {
+            name: np.repeat(part[..., None], last, -1) if name.endswith("images") else part
+            for name, part in file.items()
+        }
+    np.savez(tmp_path / "deep.npz", **parts)
+    with pytest.raises(
+        InputError, match=rf"train has {what} of shape \(32, 32, {last}\)"
+    ):
+        open_collection(_config(tmp_path / "deep.npz"))
+
+
+def test_labels_may_be_flat(tmp_path: Path) -> None:
+    path = _write(tmp_path / "set.npz")
+    expected = open_collection(_config(path)).listing.truth
+    with np.load(path) as file:
+        parts = {name: part[:, 0] if name.endswith("labels") else part for name, part in file.items()}
+    np.savez(tmp_path / "flat.npz", **parts)
+    assert np.array_equal(open_collection(_config(tmp_path / "flat.npz")).listing.truth, expected)
+
+
 def test_what_is_no_medmnist_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"does not exist: download it from https://medmnist\.com"):
         open_collection(_config(tmp_path / "absent.npz"))

@@ -142,3 +142,84 @@ def test_a_wrong_table_is_said(tmp_path: Path, text: str, options: dict[str, obj
 def test_an_absent_table_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data\.table=.*labels\.csv does not exist"):
         list_table(replace(BASE, root=str(tmp_path), layout="table", table="labels.csv"))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("['nodule', 'mass']", "['normal']", "['nodule']"),
+        ('["nodule", "mass"]', "['normal']", "('nodule', 'nodule')"),
+        ("['nodule' 'mass']", "[normal]", "[nodule]"),
+        ("[nodule, mass]", "{normal}", "(nodule)"),
+        ("nodule, mass", "normal", "nodule"),
+        ("['Nodule', ' mass ']", "['NORMAL']", "['nodule']"),
+    ],
+)
+def test_a_list_in_a_cell_is_several_labels(tmp_path: Path, cells: tuple[str, ...]) -> None:
+    touch(tmp_path, "1.png", "2.png", "3.png")
+    rows = [f'{k}.png,"{cell.replace(chr(34), chr(34) * 2)}"' for k, cell in enumerate(cells, 1)]
+    text = "\n".join(["path,label", *rows])
+    found = list_table(_table(tmp_path, text, label_separator=","))
+    order = np.argsort([name.lower() for name in found.targets])
+    assert [found.targets[place].lower() for place in order] == ["mass", "nodule"]
+    assert found.truth[:, order].tolist() == [[1, 1], [0, 0], [0, 1]]
+    if cells[0].startswith("["):
+        with pytest.raises(InputError, match=r"has a list in column label, .*data\.label_separator=','"):
+            list_table(_table(tmp_path, text))
+
+
+def test_an_empty_list_is_no_label(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "2.png", "3.png")
+    text = "path,label\n1.png,['a']\n2.png,['b']\n3.png,[]\n"
+    found = list_table(_table(tmp_path, text, label_separator=","))
+    assert found.problems == {"3.png": "no label in column label"}
+
+
+@pytest.mark.parametrize("values", [("-1", "0", "1"), ("-1.0", "0.0", "1.0"), ("-1.0", "", "1.0")])
+def test_uncertain_labels_are_no_class(tmp_path: Path, values: tuple[str, ...]) -> None:
+    touch(tmp_path, "0.png", "1.png", "2.png")
+    text = "path,Edema\n" + "".join(f"{k}.png,{value}\n" for k, value in enumerate(values))
+    hint = r"in column Edema: data\.label_columns=\[Edema\] takes -1 for uncertain"
+    with pytest.raises(InputError, match=hint):
+        list_table(_table(tmp_path, text, label_column="Edema"))
+    if "" not in values:
+        chosen = list_table(_table(tmp_path, text, label_column="Edema", labels=["0", "1"]))
+        assert len(chosen.table) == 2
+
+
+def test_numbers_in_several_spellings_are_one_class(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "2.png", "3.png", "4.png")
+    found = list_table(_table(tmp_path, "path,label\n1.png,0\n2.png,0.0\n3.png,1\n4.png,1.0\n"))
+    assert (found.kind, found.truth[:, 0].tolist()) == ("binary", [0, 0, 1, 1])
+    assert found.spellings == ("label '0' = '0.0'", "label '1' = '1.0'")
+
+
+def test_rows_of_nothing_are_passed_over_and_one_without_a_path_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "2.png")
+    found = list_table(_table(tmp_path, "path,label\n1.png,a\n,\n,\n\n2.png,b\n ,b\n"))
+    assert found.table["name"].tolist() == ["1.png", "2.png", "line 7"]
+    assert found.problems == {"line 7": "no path in column path"}
+
+
+def test_one_file_under_two_spellings_is_in_two_rows(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "a/2.png")
+    with pytest.raises(InputError, match=r"in more than one row \(lines 2 and 4\)"):
+        list_table(_table(tmp_path, "path,label\na/1.png,a\na/2.png,b\nA\\1.PNG,b\n"))
+
+
+def test_values_of_the_split_are_known_in_many_spellings_or_stated(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "2.png", "3.png")
+    text = "path,label,part\n1.png,a,Training\n2.png,b,dev\n3.png,b,holdout\n"
+    found = list_table(_table(tmp_path, text, split_column="part", split_names={"Holdout": "test"}))
+    assert found.table["split"].tolist() == ["train", "val", "test"]
+    with pytest.raises(InputError, match=r"data\.split_names=\{holdout: test\} says what it stands for"):
+        list_table(_table(tmp_path, text, split_column="part"))
+    with pytest.raises(InputError, match=r"data\.split_names has x, which is no value of column part"):
+        list_table(_table(tmp_path, text, split_column="part", split_names={"x": "test"}))
+
+
+@pytest.mark.parametrize("line", ["3.png,b,extra", "3.png,b, with a comma,"])
+def test_a_row_with_more_cells_than_the_header_is_refused(tmp_path: Path, line: str) -> None:
+    touch(tmp_path, "1.png", "2.png", "3.png")
+    with pytest.raises(InputError, match=r"line 4, has [34] cells, and the header 2"):
+        list_table(_table(tmp_path, f"path,label\n1.png,a\n2.png,b\n{line}\n"))
