@@ -76,9 +76,7 @@ def test_volumes_are_no_colour(tmp_path: Path, last: int, what: str) -> None:
             for name, part in file.items()
         }
     np.savez(tmp_path / "deep.npz", **parts)
-    with pytest.raises(
-        InputError, match=rf"train has {what} of shape \(32, 32, {last}\)"
-    ):
+    with pytest.raises(InputError, match=rf"train has {what} of shape \(32, 32, {last}\)"):
         open_collection(_config(tmp_path / "deep.npz"))
 
 

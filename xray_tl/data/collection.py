@@ -6,11 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from xray_tl.config import RadiographDataConfig
+from xray_tl.csv_table import read_csv_table
 from xray_tl.data.films import Films, Reading, open_films, reading_of
 from xray_tl.data.folders import list_folder
 from xray_tl.data.listing import Listing, told_apart
@@ -153,10 +154,8 @@ def _stored_split(listing: Listing, config: RadiographDataConfig) -> list[str] |
     """
     if config.split_file is None:
         return None
-    try:
-        stored = pd.read_csv(config.split_file, dtype=str, usecols=["name", "split"])
-    except (OSError, ValueError) as error:
-        raise InputError(f"data.split_file={config.split_file} is no split: {error}") from None
+    place = Path(config.split_file)
+    stored = read_csv_table(place, f"data.split_file={place}", needed=("name", "split"))
     by_name = dict(zip(stored["name"], stored["split"], strict=True))
     by_key = {spelling_key(str(name)): part for name, part in by_name.items()}
     found = [by_name.get(name, by_key.get(spelling_key(name))) for name in listing.table["name"]]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from xray_tl.data.films import MODES, Read, Reading, try_reading
+from xray_tl.data.names import printable
 from xray_tl.data.splits import Source, Targets
 from xray_tl.data.synthetic import Radiographs, SyntheticRadiographs
 from xray_tl.errors import InputError
@@ -115,19 +116,19 @@ def read(paths: Sequence[Path], reading: Reading, count: int) -> list[Part]:
     Raises:
         InputError: None can be read.
     """
-    shown: list[tuple[Path, Read]] = []
+    shown: list[tuple[str, Read]] = []
     for path in paths:
         film = try_reading(str(path), reading)
         if isinstance(film, str):
-            log.warning("%s cannot be used: %s", path, film)
+            log.warning("%s cannot be used: %s", printable(str(path)), film)
             continue
-        shown.append((path, film))
+        shown.append((printable(path.name), film))
         if len(shown) == count:
             break
     if not shown:
         raise InputError("none of the files of input can be used")
     captions = [
-        f"{_short(path.name)}\n{film.shape[1]} x {film.shape[0]}, {film.bits} bits, {MODES[film.mode]}"
+        f"{_short(path)}\n{film.shape[1]} x {film.shape[0]}, {film.bits} bits, {MODES[film.mode]}"
         for path, film in shown
     ]
     images = torch.from_numpy(np.stack([film.image for _, film in shown]))[:, None]

@@ -14,6 +14,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.config import conf_dir
+from xray_tl.csv_table import read_csv_table
+from xray_tl.data.names import spelling_key
 from xray_tl.data.radiographs import Collection
 from xray_tl.errors import InputError, RunError
 from xray_tl.evaluation.collect import with_ceiling
@@ -97,11 +99,11 @@ def _check_targets(parts: Parts, record: dict[str, Any]) -> None:
     """
     own = record["data"].get("targets")
     other = [parts.data.targets.kind, *parts.data.targets.names]
-    if own is None or own == other:
+    if own is None or list(map(spelling_key, own)) == list(map(spelling_key, other)):
         return
     has, wanted = (f"{', '.join(names)} ({kind})" for kind, *names in (other, own))
     message = f"the run predicts {wanted}, these images have {has}"
-    turned = other[1] == record["data"].get("negative")
+    turned = spelling_key(other[1]) == spelling_key(record["data"].get("negative") or "")
     if own[0] != "binary" or other[0] != "binary" or turned:
         raise InputError(f"{message}{': data.negative=... turns them around' if turned else ''}")
     log.warning("%s", message)
@@ -116,13 +118,16 @@ def _check_unseen(collection: Collection, run: Path) -> None:
     place = run / SPLIT
     if not place.is_file():
         return
-    stored, now = pd.read_csv(place, dtype=str), collection.split_table()
+    stored, now = read_csv_table(place, str(place)), collection.split_table()
     trained = stored["split"] != "test"
     of_test = now["split"] == "test"
     image = "pixels" if "pixels" in stored else "content"  # earlier runs know copies by their files alone
     # an exact copy on both sides of the run's own split was warned of then
     seen = (set(stored[image][trained]) - set(stored[image][~trained])) & set(now[image][of_test])
-    patients = set(stored["patient"][trained].dropna()) & (set(now["patient"][of_test]) - {""})
+    known, tested = (
+        set(table["patient"][rows].map(spelling_key)) for table, rows in ((stored, trained), (now, of_test))
+    )
+    patients = (known & tested) - {""}
     if patients and not set(now[image][of_test]) <= set(stored[image]):
         log.warning("%d patients of these test images have the names of patients trained on", len(patients))
     if seen:

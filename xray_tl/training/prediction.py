@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from xray_tl.config import TrainerConfig
 from xray_tl.data.films import MODES, Read, Reading, reading_of, try_reading
+from xray_tl.data.names import printable
 from xray_tl.data.processes import mapping
 from xray_tl.data.splits import Targets
 from xray_tl.models.fold import folded
@@ -106,7 +107,7 @@ def score(scorer: Scorer, paths: Sequence[Path], batch_size: int, workers: int |
             scored = iter(
                 scorer.probability(np.stack([read.image for read in usable])).numpy() if usable else ()
             )
-            for name, read in zip(names, reads, strict=True):
+            for name, read in zip(map(printable, names), reads, strict=True):
                 if isinstance(read, str):
                     log.warning("%s cannot be used: %s", name, read)
                     rows += [
