@@ -239,6 +239,12 @@ def test_a_folder_of_films_from_audit_to_scores(subprocess_env: Env, tmp_path: P
         ),
         ("predict", ("run=no", "input=.", "output=a.txt"), "error: output=a.txt must end in .csv"),
         ("train", ("data=folder", "data.root=films", "shift=blur"), "Key 'acquisition' not in"),
+        ("train", ("data=folder", "data.root="), "error: data.root= is empty (a shell variable that is not set"),
+        ("predict", ("run=no", "input="), "error: input= is empty"),
+        ("report", ("dir=",), "error: dir= is empty"),
+        ("train", ("hydra.run.dir=",), "error: hydra.run.dir= is empty"),
+        ("audit", ("data.root=.", "output=/dev/null"), "error: output=/dev/null/audit.json cannot be written"),
+        ("preview", ("output=/dev/null/a.png",), "error: output=/dev/null/a.png cannot be written"),
         ("train", ("data=folder",), "error: data.root must be given on the command line: data.root=..."),
     ],
 )
