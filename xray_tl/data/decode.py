@@ -120,9 +120,9 @@ def _resized(grey: Grey, height: int, width: int) -> Grey:
 def look_of(grey: Grey, intensity: str) -> int:
     """Say what a film [H, W] looks like at its own size, by some 256 x 256 of its pixels.
 
-    `blank`: nothing on it, SD below 2/255. `two-valued`: 99 % of it within 3 % of either end of its range, and
-    both ends hold some, as masks and windows of width 1 do. `dark`: 99 % of it below 0.3, which only matters
-    where the intensity is the bits' `range`; 10 or 12 bits in a file of 16 are dark, though their SD is small.
+    `blank`: nothing on it, SD below 2/255. `two-valued`: 99 % of it within 3 % of either end of its range,
+    and both ends hold some, as masks and windows of width 1 do. `dark`: 99 % of it below 0.3, which only
+    matters where the intensity is the bits' `range`; a film of 10 bits in a file of 16 is dark, not blank.
 
     Returns:
         An index into `LOOKS`.

@@ -3,9 +3,9 @@
 Headers are not always true. What a header says of its pixels is held against them once a film, and put right
 where they leave no doubt; else the film is refused, and the tag is named.
 
-PhotometricInterpretation alone says which end is white. PresentationLUTShape only restates it: IDENTITY "shall
-be used if" it is MONOCHROME2, INVERSE if it is MONOCHROME1 (PS3.3 C.7.6.1 and C.8.11.3; C.11.6.1.2 says what
-they mean). Where both stand against each other, the one that every image has to have (C.7.6.3, type 1) counts.
+PhotometricInterpretation alone says which end is white. PresentationLUTShape only restates it: IDENTITY
+"shall be used if" it is MONOCHROME2, INVERSE if it is MONOCHROME1 (PS3.3 C.7.6.1 and C.8.11.3; C.11.6.1.2 has
+what they mean). Where one contradicts the other, the one that every image has to have counts (C.7.6.3, type 1).
 """
 
 from __future__ import annotations

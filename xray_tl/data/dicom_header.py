@@ -47,11 +47,13 @@ def read_header(dataset: Dataset) -> Header:
     frames = integer(dataset, "NumberOfFrames", 1)
     if frames > 1:
         raise UnreadableError(f"it has {frames} frames: a radiograph has one")
-    kind = str(dataset.get("PhotometricInterpretation") or "").strip()
+    kind = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
     if not kind:
         raise _lacking("PhotometricInterpretation")
-    if integer(dataset, "SamplesPerPixel", 1) != 1 or kind not in KINDS:
-        raise UnreadableError(f"it is in colour ({kind}): a radiograph is MONOCHROME1 or MONOCHROME2")
+    samples = integer(dataset, "SamplesPerPixel", 1)
+    if samples != 1 or kind not in KINDS:
+        said = f"its {named('SamplesPerPixel')} is {samples}" if kind in KINDS else kind
+        raise UnreadableError(f"it is in colour ({said}): a radiograph is MONOCHROME1 or MONOCHROME2")
     rows, columns = (integer(dataset, name) for name in ("Rows", "Columns"))
     for name, value in (("Rows", rows), ("Columns", columns)):
         if value < 1:

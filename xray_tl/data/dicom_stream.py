@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 ITEM = b"\xfe\xff\x00\xe0"
 """The tag that each part of compressed pixels begins with (PS3.5 A.4)."""
-INSTALL = (
-    'pip install "xray-tl[dicom]" brings decoders (pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg)'
-)
+INSTALL = 'pip install "xray-tl[dicom]" brings decoders (pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg)'
 _J2K, _JP2 = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
 _JPEG_2000 = (uid.JPEG2000, uid.JPEG2000Lossless, uid.JPEG2000MC, uid.JPEG2000MCLossless)
 _HIGH_THROUGHPUT = (uid.HTJ2K, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL)
@@ -123,7 +121,9 @@ def code_stream(data: bytes) -> CodeStream | None:
     if data.startswith((_J2K, _JP2)):
         start = data.find(_J2K)
         capabilities = int.from_bytes(data[start + 6 : start + 8], "big")
-        first, second = (_HIGH_THROUGHPUT, _JPEG_2000) if capabilities & 0x4000 else (_JPEG_2000, _HIGH_THROUGHPUT)
+        first, second = (
+            (_HIGH_THROUGHPUT, _JPEG_2000) if capabilities & 0x4000 else (_JPEG_2000, _HIGH_THROUGHPUT)
+        )
         size = data[start + 42] if 0 <= start < len(data) - 42 else 7  # ISO 15444-1 A.5.1: Ssiz
         return CodeStream(first + second, (size & 0x7F) + 1, size >= 0x80)
     if data.startswith(b"\xff\xd8\xff"):

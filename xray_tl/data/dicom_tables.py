@@ -172,7 +172,9 @@ def _entries(item: Dataset, length: int, declared: int, *, little: bool) -> NDAr
         return np.zeros(0, dtype=np.uint16)
     if isinstance(data, bytes):
         if declared > 8 or len(data) >= 2 * length:
-            return np.frombuffer(data, dtype="<u2" if little else ">u2", count=len(data) // 2)[:length].astype("=u2")
+            return np.frombuffer(data, dtype="<u2" if little else ">u2", count=len(data) // 2)[
+                :length
+            ].astype("=u2")
         entries = np.frombuffer(data, dtype="u1")
         return (entries if little else _swapped(entries))[:length].astype(np.uint16)
     words = (np.atleast_1d(np.asarray(data, dtype=np.int64)) % 2**16).astype(np.uint16)
