@@ -5,7 +5,7 @@ where they leave no doubt; else the film is refused, and the tag is named.
 
 PhotometricInterpretation alone says which end is white. PresentationLUTShape only restates it: IDENTITY
 "shall be used if" it is MONOCHROME2, INVERSE if it is MONOCHROME1 (PS3.3 C.7.6.1 and C.8.11.3; C.11.6.1.2 has
-what they mean). Where one contradicts the other, the one that every image has to have counts (C.7.6.3, type 1).
+what they mean). Where one contradicts the other, the one that every image has to have counts (C.7.6.3).
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def read_dicom(path: Path) -> Film:
 
 def line_of(error: Exception) -> str:
     """Return what an error says, in one line that is not too long."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    said = str(error).split("available plugins:")[-1]  # what pydicom says before is its own
+    return " ".join(said.split())[:160] or type(error).__name__
 
 
 def _film(dataset: Dataset) -> Film:

@@ -1,6 +1,6 @@
 """The words of a DICOM film's one frame, as they were stored or compressed (PS3.5 8 and A.4); no torch.
 
-The code stream says what it is and how many bits it has; the transfer syntax is only believed where it agrees.
+The code stream says what it is, and how many bits it has; the transfer syntax counts where it agrees.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class CodeStream:
 
 
 def raw_words(dataset: Dataset, header: Header) -> tuple[NDArray[Any], int | None]:
-    """Return the words [H, W] of a film, unsigned, and the bits that its code stream gives them, if it has one.
+    """Return the words [H, W] of a film, unsigned, and the bits that its code stream, if any, gives them.
 
     Raises:
         UnreadableError: There are too few, or more than one frame of them, or they cannot be decoded.
@@ -75,8 +75,8 @@ def raw_words(dataset: Dataset, header: Header) -> tuple[NDArray[Any], int | Non
     frames = len(data) // length
     if frames > 1:
         raise UnreadableError(
-            f"its {named('PixelData')} holds the bytes of {frames} frames of {header.columns} x {header.rows} "
-            f"pixels and {header.allocated} bits: a radiograph has one"
+            f"its {named('PixelData')} holds the bytes of {frames} frames of {header.columns} x "
+            f"{header.rows} pixels of {header.allocated} bits: a radiograph has one"
         )
     little = syntax.is_little_endian
     swapped = not little and header.allocated <= 8 and dataset["PixelData"].VR == "OW"  # PS3.5 A.3
@@ -107,10 +107,9 @@ def _frame(data: bytes) -> bytes:
         place += 8 + length
     if not parts:
         return data
-    offsets = 0
     if code_stream(parts[0]) is None:
-        offsets = len(parts.pop(0)) // 4
-    frames = max(offsets, sum(code_stream(part) is not None for part in parts))
+        del parts[0]  # the table
+    frames = sum(code_stream(part) is not None for part in parts)
     if frames > 1:
         raise UnreadableError(f"its {named('PixelData')} holds {frames} frames: a radiograph has one")
     return b"".join(parts)
@@ -120,12 +119,11 @@ def code_stream(data: bytes) -> CodeStream | None:
     """Say what bytes are the code stream of, by their first; `None` if of nothing that is known."""
     if data.startswith((_J2K, _JP2)):
         start = data.find(_J2K)
-        capabilities = int.from_bytes(data[start + 6 : start + 8], "big")
-        first, second = (
-            (_HIGH_THROUGHPUT, _JPEG_2000) if capabilities & 0x4000 else (_JPEG_2000, _HIGH_THROUGHPUT)
-        )
-        size = data[start + 42] if 0 <= start < len(data) - 42 else 7  # ISO 15444-1 A.5.1: Ssiz
-        return CodeStream(first + second, (size & 0x7F) + 1, size >= 0x80)
+        if not 0 <= start < len(data) - 42:
+            return None
+        size = data[start + 42]  # ISO 15444-1 A.5.1: Ssiz; 15444-15 A.2: bit 14 of Rsiz
+        syntaxes = _HIGH_THROUGHPUT + _JPEG_2000 if data[start + 6] & 0x40 else _JPEG_2000 + _HIGH_THROUGHPUT
+        return CodeStream(syntaxes, (size & 0x7F) + 1, size >= 0x80)
     if data.startswith(b"\xff\xd8\xff"):
         marker, precision = _start_of_frame(data)
         return CodeStream(_JPEG[marker], precision) if marker in _JPEG and precision else None
@@ -181,10 +179,10 @@ def _decompressed(frame: bytes, syntax: uid.UID, header: Header) -> tuple[NDArra
     except Exception as error:
         if _is_limited(decoder.available_plugins, syntax, bits):
             raise UnreadableError(f"its transfer syntax {syntax.name} cannot be decoded: {INSTALL}") from None
-        raise UnreadableError(f"its pixels are damaged: {syntax.name} ({line_of(error)})") from error
+        raise UnreadableError(f"its pixels are damaged: {syntax.name}, {line_of(error)}") from error
     return pixels.view(f"u{pixels.dtype.itemsize}"), stream.precision
 
 
 def _is_limited(plugins: tuple[str, ...], syntax: uid.UID, bits: int) -> bool:
-    """Tell whether those that are there decode a syntax only in part: Pillow and GDCM, extended JPEG of 8 bits."""
+    """Tell whether the decoders that are there lack 12 bits, as Pillow and GDCM do."""
     return syntax == uid.JPEGExtended12Bit and bits > 8 and not set(plugins) - {"pillow", "gdcm"}

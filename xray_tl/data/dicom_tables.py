@@ -134,8 +134,8 @@ class Lut:
 def read_lut(dataset: Dataset, sequence: str, ends: Ends) -> Lut:
     """Read the first table of a sequence.
 
-    Its descriptor says how many bits an entry has, and is often wrong. Entries that need more have them; where
-    they need fewer by 2 or more (16 declared, 4095 the largest), they have these.
+    Its descriptor says how many bits an entry has, and is often wrong. Entries that need more have them;
+    where they need fewer by 2 or more (16 declared, 4095 the largest), they have these.
 
     Args:
         dataset: The file.
@@ -171,18 +171,13 @@ def _entries(item: Dataset, length: int, declared: int, *, little: bool) -> NDAr
     if data is None:
         return np.zeros(0, dtype=np.uint16)
     if isinstance(data, bytes):
-        if declared > 8 or len(data) >= 2 * length:
-            return np.frombuffer(data, dtype="<u2" if little else ">u2", count=len(data) // 2)[
-                :length
-            ].astype("=u2")
-        entries = np.frombuffer(data, dtype="u1")
-        return (entries if little else _swapped(entries))[:length].astype(np.uint16)
+        wide = len(data) >= 2 * length or (declared > 8 and len(data) - length not in (0, 1))
+        words = np.frombuffer(data, dtype="<u2" if little else ">u2", count=len(data) // 2).astype("=u2")
+        if wide:
+            return words[:length]
+        last = data[-1:] if len(data) % 2 else b""
+        return np.frombuffer(words.astype("<u2").tobytes() + last, dtype="u1")[:length].astype(np.uint16)
     words = (np.atleast_1d(np.asarray(data, dtype=np.int64)) % 2**16).astype(np.uint16)
     if declared <= 8 and len(words) == (length + 1) // 2 < length:
         return words.astype("<u2").view("u1")[:length].astype(np.uint16)
     return words[:length]
-
-
-def _swapped(entries: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Swap the bytes of each word."""
-    return np.frombuffer(entries[: len(entries) // 2 * 2].view("u2").byteswap().tobytes(), dtype="u1")

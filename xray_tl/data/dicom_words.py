@@ -88,10 +88,9 @@ def _aligned(dataset: Dataset, header: Header, words: NDArray[Any], bits: int) -
     shift, overlays = high + 1 - bits, _overlays(dataset)
     below = words.dtype.type((2**shift - 1) & ~overlays & (2 ** (8 * words.itemsize) - 1))
     if high >= 8 * words.itemsize or (words & below).any():
-        raise UnreadableError(
-            f"its {named('HighBit')} is {high} and its {named('BitsStored')} is {header.stored}, but its pixels "
-            f"need {_needed(words, signed)} bits"
-        )
+        need = f"its pixels need {_needed(words, signed)} bits, down to the lowest"
+        said = f"its {named('HighBit')} is {high} and its {named('BitsStored')} is {header.stored}"
+        raise UnreadableError(f"{said}, but {need}")
     above = overlays & (2 ** (8 * words.itemsize) - 2 ** (high + 1))
     shifted = _container(words & ~words.dtype.type(above), signed) >> shift
     return shifted.view(words.dtype), bits
@@ -144,7 +143,7 @@ def _overlays(dataset: Dataset) -> int:
 def _padding(dataset: Dataset, values: NDArray[Any], bits: int, signed: bool) -> NDArray[np.bool_] | None:
     """Return which values [H, W] are padding, PS3.3 C.7.5.1.1.2; `None` where the file has none.
 
-    Files have it unsigned beside signed pixels, and the other way round: one pattern of a word's bits is meant.
+    Files have it unsigned beside signed pixels, and the other way round: a pattern of a word's bits is meant.
 
     Args:
         dataset: The file.

@@ -166,7 +166,7 @@ def decoder_identity(reading: Reading) -> dict[str, Any]:
 
 
 class Read(NamedTuple):
-    """One file, read: the image [S, S], the file's height and width, bits, indices of mode and look, patient."""
+    """One file, read: the image [S, S], its height and width, bits, mode's index, patient, look's index."""
 
     image: Grey
     shape: tuple[int, int]
