@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from xray_tl.data.decode import LARGEST, Film, UnreadableError
 
@@ -20,6 +20,8 @@ PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PHOTOMETRIC, BITS_PER_SAMPLE = 262, 258
 """Tags of a TIFF file: the first is 0 where 0 is white."""
 _BITS = {"1": 1, "L": 8, "LA": 8, "P": 8, "RGB": 8, "RGBA": 8, "CMYK": 8, "YCbCr": 8}
+_DEEP = ((12,), (16,), (32,))
+"""Depths that Pillow reads of TIFF with black at zero, and not all of with white at zero."""
 _ZIP = b"PK\x03\x04"
 _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "a GIF picture"),
@@ -50,6 +52,11 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a pointer of Git LFS, without the file itself"),
 )
 """Where files of other kinds have which bytes, and what they are."""
+
+
+for (_order, _white, *_rest), _how in list(TiffImagePlugin.OPEN_INFO.items()):
+    if _white == 1 and _rest[-2] in _DEEP:  # it leaves the values as they are, of those that it has as well
+        TiffImagePlugin.OPEN_INFO.setdefault((_order, 0, *_rest), _how)
 
 
 def what_else(path: Path, head: bytes) -> str:
