@@ -1,5 +1,6 @@
 """Radiographs of the generator as files, as another program would have written them."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.synthetic import SyntheticRadiographs
@@ -56,14 +58,24 @@ def write_tiff16(path: Path, grey: Grey) -> None:
     Image.fromarray((grey * 65535).round().astype(np.uint16)).save(path.with_suffix(".tiff"))
 
 
-def write_dicom(path: Path, grey: Grey, **tags: object) -> None:
-    """Write 12 bits of grey, uncompressed; tags replace or add to what stands in the file."""
+def write_dicom(
+    path: Path,
+    grey: Grey,
+    *,
+    without: tuple[str, ...] = (),
+    syntax: UID = ExplicitVRLittleEndian,
+    **tags: object,
+) -> Path:
+    """Write 12 bits of grey, uncompressed; tags replace or add to what stands in the file; return its path.
+
+    Pixels of a compressed transfer syntax are encapsulated here.
+    """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[path.name])
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = syntax
     dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    stored = (grey * 4095).round().astype(np.uint16)
+    stored = (grey * 4095).round().astype("<u2" if syntax.is_little_endian else ">u2")
     values = {
         "SOPClassUID": meta.MediaStorageSOPClassUID,
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
@@ -79,9 +91,31 @@ def write_dicom(path: Path, grey: Grey, **tags: object) -> None:
         "PixelData": stored.tobytes(),
         **tags,
     }
-    for name, value in values.items():
-        setattr(dataset, name, value)
-    pydicom.dcmwrite(path.with_suffix(".dcm"), dataset, enforce_file_format=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that the standard does not allow
+        for name, value in values.items():
+            if name not in without:
+                setattr(dataset, name, value)
+    if syntax.is_encapsulated and "PixelData" in dataset:
+        dataset.PixelData = encapsulate([dataset.PixelData])
+        dataset["PixelData"].is_undefined_length = True
+    target = path.with_suffix(".dcm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pydicom.dcmwrite(target, dataset, enforce_file_format=True)
+    return target
+
+
+def say_syntax(path: Path, syntax: UID) -> Path:
+    """Let a DICOM file name another transfer syntax than it is written in; return its path."""
+    data = path.read_bytes()
+    place = data.index(b"\x02\0\x10\0UI")
+    length = int.from_bytes(data[place + 6 : place + 8], "little")
+    name = syntax.encode() + b"\0" * (len(syntax) % 2)
+    group = int.from_bytes(data[140:144], "little") + len(name) - length
+    meta = data[:140] + group.to_bytes(4, "little") + data[144 : place + 6]
+    path.write_bytes(meta + len(name).to_bytes(2, "little") + name + data[place + 8 + length :])
+    return path
 
 
 def write_classes(

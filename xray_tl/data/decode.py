@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 Grey = NDArray[np.float32]
 
@@ -17,13 +16,12 @@ LARGEST = 100_000_000
 """Pixels of an image, at most: more is taken for a decompression bomb."""
 FITS = ("pad", "crop", "stretch")
 INTENSITIES = ("range", "percentile")
-FORMATS = ("PNG", "JPEG", "TIFF")
-"""What pictures are read as, whatever their names say."""
-PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
-"""What these begin with."""
-PHOTOMETRIC = 262
-"""The tag of a TIFF file that is 0 where 0 is white."""
-_BITS = {"1": 1, "L": 8, "LA": 8, "P": 8, "RGB": 8, "RGBA": 8, "CMYK": 8, "YCbCr": 8, "F": 32, "I": 32}
+LOOKS = ("", "blank", "two-valued", "dark")
+"""What a film may look like at its own size; the first is as it should be."""
+_SIDE = 256
+"""Pixels a side, about, that a look is taken at."""
+_STEP = 2 / 255
+"""A film whose intensities have no larger SD shows nothing."""
 
 
 class UnreadableError(Exception):
@@ -53,19 +51,25 @@ def read_film(path: Path) -> Film:
     Raises:
         UnreadableError: It is no radiograph that can be used.
     """
+    from xray_tl.data.pictures import PICTURES, read_picture, what_else  # which needs what stands here
+
     try:
         with path.open("rb") as stream:
-            head = stream.read(132)
+            head = stream.read(352)
     except OSError as error:
         raise UnreadableError(error.strerror or str(error)) from error
     if not head:
         raise UnreadableError("it is empty")
-    named_dicom = path.suffix.lower() in (".dcm", ".dicom")
-    if head[128:] == b"DICM" or (named_dicom and not head.startswith(PICTURES)):
+    picture = head.startswith(PICTURES)
+    is_dicom = head[128:132] == b"DICM"
+    other = "" if is_dicom or picture else what_else(path, head)
+    if other:
+        raise UnreadableError(f"it is {other}: PNG, JPEG, TIFF and DICOM are read")
+    if is_dicom or (path.suffix.lower() in (".dcm", ".dicom") and not picture):
         from xray_tl.data.dicom import read_dicom
 
         return read_dicom(path)
-    return _read_picture(path)
+    return read_picture(path)
 
 
 def fit_film(grey: Grey, size: int, fit: str, intensity: str) -> Grey:
@@ -113,57 +117,39 @@ def _resized(grey: Grey, height: int, width: int) -> Grey:
     return np.clip(np.asarray(small, dtype=np.float32), 0, 1)
 
 
-def _read_picture(path: Path) -> Film:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is below
-            with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > LARGEST:
-                    raise UnreadableError(
-                        f"{image.width} x {image.height} pixels: at most {LARGEST:,} are allowed"
-                    )
-                frames = getattr(image, "n_frames", 1)
-                if frames > 1:
-                    raise UnreadableError(f"it has {frames} frames")
-                return _grey(image)
-    except Image.DecompressionBombError:
-        raise UnreadableError(f"it has more than the {LARGEST:,} pixels that are allowed") from None
-    except UnidentifiedImageError:
-        raise UnreadableError("it is no image, whatever its name says") from None
-    except (UnreadableError, MemoryError):
-        raise
-    except Exception as error:  # a damaged file makes the readers fail in many ways
-        raise UnreadableError(f"it is damaged ({error})") from error
+def look_of(grey: Grey, intensity: str) -> int:
+    """Say what a film [H, W] looks like at its own size, by some 256 x 256 of its pixels.
+
+    `blank`: nothing on it, SD below 2/255. `two-valued`: 99 % of it within 3 % of either end of its range,
+    and both ends hold some, as masks and windows of width 1 do. `dark`: 99 % of it below 0.3, which only
+    matters where the intensity is the bits' `range`; a film of 10 bits in a file of 16 is dark, not blank.
+
+    Returns:
+        An index into `LOOKS`.
+    """
+    steps = [max(1, round(side / _SIDE)) for side in grey.shape]
+    sample = np.ascontiguousarray(grey[:: steps[0], :: steps[1]])
+    low, high = float(sample.min()), float(sample.max())
+    centered = (sample - sample.mean()).ravel()
+    sd = float(np.sqrt(np.dot(centered, centered) / sample.size))  # faster than std, whose work this is
+    if low == high or (sd < _STEP and not _shows(sample, sd)):
+        return LOOKS.index("blank")
+    ends = [np.count_nonzero(sample <= low + 0.03 * (high - low))]
+    ends.append(np.count_nonzero(sample >= high - 0.03 * (high - low)))
+    if sum(ends) >= 0.99 * sample.size and min(ends) >= 0.001 * sample.size:
+        return LOOKS.index("two-valued")
+    if intensity == "range" and np.count_nonzero(sample >= 0.3) < 0.01 * sample.size:
+        return LOOKS.index("dark")
+    return 0
 
 
-def _grey(image: Image.Image) -> Film:
-    mode = image.mode
-    if mode.startswith("I;16"):
-        grey = np.asarray(image, dtype=np.float32) / np.float32(65535)
-        tags = getattr(image, "tag_v2", {})
-        white_is_zero = tags.get(PHOTOMETRIC) == 0  # Pillow turns 8 bits around, and leaves 16 as they are
-        return Film(1 - grey if white_is_zero else grey, 16, "grey")
-    if mode == "I":  # what some versions make of 16 bits
-        pixels = np.asarray(image, dtype=np.float32)
-        if pixels.min() < 0 or pixels.max() > 65535:
-            raise UnreadableError("its pixels need more than 16 bits")
-        return Film(pixels / np.float32(65535), 16, "grey")
-    if mode == "F":
-        pixels = np.asarray(image, dtype=np.float32)
-        if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
-            raise UnreadableError("its floating-point pixels do not lie in [0, 1]")
-        return Film(pixels, 32, "grey")
-    if mode not in _BITS:
-        raise UnreadableError(f"pixels of the kind {mode} are not supported")
-    upright = ImageOps.exif_transpose(image)
-    colour = "grey" if mode in ("1", "L", "LA") else "colour"
-    flat = upright if mode == "L" else _over_black(upright).convert("L")
-    return Film(np.asarray(flat, dtype=np.float32) / np.float32(255), _BITS[mode], colour)
+def _shows(sample: Grey, sd: float) -> bool:
+    """Tell whether intensities of a small SD are a film in few of its file's bits: black, levels, shapes.
 
-
-def _over_black(image: Image.Image) -> Image.Image:
-    """Put a transparent picture on black."""
-    if image.mode not in ("LA", "RGBA", "P") or (image.mode == "P" and "transparency" not in image.info):
-        return image
-    clear = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear)
+    Noise is no shape: neighbours of it are not alike.
+    """
+    if float(np.median(sample)) > 0.1 or min(sample.shape) < 2 or len(np.unique(sample)) < 32:
+        return False
+    across = float(np.square(np.diff(sample, axis=1)).mean())
+    down = float(np.square(np.diff(sample, axis=0)).mean())
+    return 1 - max(across, down) / (2 * sd * sd) > 0.5

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -21,18 +22,28 @@ from tqdm import tqdm
 from xray_tl.cache import Arrays, refresh, remember
 from xray_tl.config import DataConfig, RadiographDataConfig
 from xray_tl.data.contents import hash_contents
-from xray_tl.data.decode import Grey, UnreadableError, fit_film, inside, read_film
+from xray_tl.data.decode import Grey, UnreadableError, fit_film, inside, look_of, read_film
 from xray_tl.data.mapped import BLOCK, MappedImages, block_length, can_be_kept, gigabytes_of, is_held
-from xray_tl.data.processes import FEW, mapping
+from xray_tl.data.processes import FEW, LOST, alone, mapping
 
 log = logging.getLogger(__name__)
 
-DECODER = 2
+DECODER = 3
 """Version of decoding: raise it whenever a change moves a pixel."""
-FACTS = 2
+FACTS = 3
 """Version of what is kept beside the images: raise it whenever that changes."""
 
-LIBRARIES = ("pillow", "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
+LIBRARIES = {
+    "pillow": "PIL",
+    "pydicom": "pydicom",
+    "pylibjpeg": "pylibjpeg",
+    "pylibjpeg-libjpeg": "libjpeg",
+    "pylibjpeg-openjpeg": "openjpeg",
+    "pylibjpeg-rle": "rle",
+    "python-gdcm": "gdcm",
+    "pyjpegls": "jpeg_ls",
+}
+"""All packages that files may be decoded with, and what they are imported as."""
 NO_MEMORY = "it does not fit into memory"
 MODES = ("grey", "colour", "MONOCHROME1", "MONOCHROME2")
 
@@ -63,6 +74,7 @@ class Films:
         shape: Height and width of each file [N, 2], pixels.
         bits: Bits that it stores a pixel in [N].
         mode: Index of its kind in `MODES` [N].
+        look: Index of what it looks like at its own size in `xray_tl.data.decode.LOOKS` [N].
         pixels: A hash of what a model sees of each [N, 4], by which copies are known: a film in two files has
             one. Of an image that is constant: its content's.
         image: What a model sees of it [N, S, S]; `None` if all together are too large to keep.
@@ -74,6 +86,7 @@ class Films:
     shape: NDArray[np.int64]
     bits: NDArray[np.int64]
     mode: NDArray[np.int64]
+    look: NDArray[np.int64]
     pixels: NDArray[np.int64]
     image: MappedImages | None
 
@@ -86,6 +99,7 @@ class Films:
             shape=self.shape[rows],
             bits=self.bits[rows],
             mode=self.mode[rows],
+            look=self.look[rows],
             pixels=self.pixels[rows],
             image=None if self.image is None else self.image.take(rows),
         )
@@ -121,8 +135,8 @@ def open_films(paths: Sequence[str], reading: Reading, workers: int | None, memo
             block = remember("films", _block_identity(contents[rows], reading, keep=keep), decode)
             for place, note in enumerate(_unpacked(block["notes"])):
                 notes[rows[place]] = note
-                if note == NO_MEMORY:  # there may be more now
-                    notes[rows[place]] = decoding.decode_into(block, place, paths[rows[place]])
+                if note in (NO_MEMORY, LOST):  # there may be more now, which a process can be ended for, too
+                    notes[rows[place]] = decoding.decode_into(block, place, paths[rows[place]], note)
             for name, values in facts.items():
                 values[rows] = block[name]
             keep = keep and is_held(block["image"], gigabytes, memory_gb)
@@ -152,13 +166,14 @@ def decoder_identity(reading: Reading) -> dict[str, Any]:
 
 
 class Read(NamedTuple):
-    """One file, read: the image [S, S], the file's height and width, bits, index of its mode, patient."""
+    """One file, read: the image [S, S], its height and width, bits, mode's index, patient, look's index."""
 
     image: Grey
     shape: tuple[int, int]
     bits: int
     mode: int
     patient: str
+    look: int
 
 
 def read_fitted(path: str, reading: Reading) -> Read:
@@ -170,7 +185,8 @@ def read_fitted(path: str, reading: Reading) -> Read:
     film = read_film(Path(path))
     fitted = fit_film(film.grey, reading.size, reading.fit, reading.intensity)
     height, width = film.grey.shape
-    return Read(fitted, (height, width), film.bits, MODES.index(film.mode), film.patient)
+    look = look_of(film.grey, reading.intensity)
+    return Read(fitted, (height, width), film.bits, MODES.index(film.mode), film.patient, look)
 
 
 def try_reading(path: str, reading: Reading) -> Read | str:
@@ -181,6 +197,8 @@ def try_reading(path: str, reading: Reading) -> Read | str:
         return str(error)
     except MemoryError:
         return NO_MEMORY
+    except Exception as error:  # one file's failure, of whatever kind, is that file's
+        return f"it cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
 
 
 class Decoding:
@@ -219,9 +237,10 @@ class Decoding:
         notes = [_enter(facts, found, place) for place, facts in enumerate(bar)]
         return found | {"notes": _packed(notes)}
 
-    def decode_into(self, block: Arrays, place: int, path: str) -> str:
-        """Decode one file again, in this process, into its place of a block; return its note."""
-        return _enter(_facts(path, self._reading, keep="image" in block), block, place)
+    def decode_into(self, block: Arrays, place: int, path: str, note: str) -> str:
+        """Decode one file again, alone, into its place of a block; return its note."""
+        again = partial(_facts, path, self._reading, keep="image" in block)
+        return _enter(alone(again) if note == LOST else again(), block, place)
 
 
 def _enter(facts: tuple[Read, NDArray[np.int64]] | str, block: Arrays, place: int) -> str:
@@ -229,9 +248,9 @@ def _enter(facts: tuple[Read, NDArray[np.int64]] | str, block: Arrays, place: in
     if isinstance(facts, str):
         return facts
     read, pixels = facts
-    values = {"readable": True, "shape": read.shape, "bits": read.bits, "mode": read.mode, "pixels": pixels}
-    for name, value in values.items():
-        block[name][place] = value
+    for name in ("shape", "bits", "mode", "look"):
+        block[name][place] = getattr(read, name)
+    block["readable"][place], block["pixels"][place] = True, pixels
     if "image" in block:
         block["image"][place] = read.image
     return read.patient
@@ -244,6 +263,7 @@ def _no_facts(count: int) -> Arrays:
         "shape": np.zeros((count, 2), dtype=np.int64),
         "bits": np.zeros(count, dtype=np.int64),
         "mode": np.zeros(count, dtype=np.int64),
+        "look": np.zeros(count, dtype=np.int64),
         "pixels": np.zeros((count, 4), dtype=np.int64),
     }
 
@@ -280,5 +300,5 @@ def _unpacked(packed: NDArray[np.int64]) -> list[str]:
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:
-        return None
+    except PackageNotFoundError:  # some are installed without saying so
+        return "unknown" if find_spec(LIBRARIES[package]) else None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xray_tl.cache import Arrays, refresh, remember
 from xray_tl.config import RadiographDataConfig
-from xray_tl.data.decode import fit_film
+from xray_tl.data.decode import Grey, fit_film, look_of
 from xray_tl.data.films import Films, Reading, decoder_identity, hash_of
 from xray_tl.data.listing import Listing
 from xray_tl.data.mapped import MappedImages, block_length, can_be_kept, gigabytes_of, is_held
@@ -67,7 +67,7 @@ def open_medmnist(config: RadiographDataConfig, reading: Reading) -> Films:
     )
     if not can_be_kept(gigabytes, config.memory_limit_gb):
         raise too_large
-    facts = remember("films", identity | {"part": "facts"}, partial(_facts, stored))
+    facts = remember("films", identity | {"part": "facts"}, partial(_facts, stored, reading))
     blocks, length = [], block_length(reading.size)
     parts = [(start, min(start + length, count)) for start in range(0, count, length)]
     refresh("films", (identity | {"part": list(part)} for part in parts))
@@ -110,19 +110,24 @@ class _Stored:
         return [image for split in SPLITS for image in parts[split]]
 
 
-def _facts(stored: _Stored) -> Arrays:
+def _facts(stored: _Stored, reading: Reading) -> Arrays:
     return {
         "contents": np.stack([hash_of(image) for image in stored.images]),
         "shape": np.array([image.shape[:2] for image in stored.images], dtype=np.int64),
         "mode": np.array([image.ndim == 3 for image in stored.images], dtype=np.int64),
+        "look": np.array([look_of(_grey(image), reading.intensity) for image in stored.images]),
     }
+
+
+def _grey(image: NDArray[np.uint8]) -> Grey:
+    """Bring an image [H, W] or [H, W, 3] to [0, 1]."""
+    return (image.mean(-1) if image.ndim == 3 else image).astype(np.float32) / np.float32(255)
 
 
 def _fit(stored: _Stored, reading: Reading, part: slice) -> Arrays:
     fitted = []
     for image in stored.images[part]:
-        grey = (image.mean(-1) if image.ndim == 3 else image).astype(np.float32) / np.float32(255)
-        fitted.append(fit_film(grey, reading.size, reading.fit, reading.intensity))
+        fitted.append(fit_film(_grey(image), reading.size, reading.fit, reading.intensity))
     return {"image": np.stack(fitted)}
 
 
