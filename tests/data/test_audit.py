@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.radiograph_files import Grey, films, write_classes, write_jpeg, write_png8, write_png16
+from tests.data.radiograph_files import films, write_classes, write_jpeg, write_png8, write_png16
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.audit import Finding, _give_aways, audit, format_audit
 from xray_tl.data.collection import open_collection
@@ -127,6 +127,7 @@ def test_blank_images_and_copies_under_two_labels_are_found(tmp_path: Path) -> N
     found = _audit(root)
     assert {"blank", "copies"} <= _serious(found)
     (blank,) = (finding for finding in found if finding.kind == "blank")
+    assert blank.text == "2 of 33 images show nothing, such as normal/blank.png"
     assert blank.cases == ("normal/blank.png", "normal/oblong.png"), "black borders are no content"
     different = next(finding for finding in found if finding.kind == "copies" and finding.serious)
     assert different.text.startswith("1 images stand under different labels")
@@ -141,15 +142,18 @@ def test_files_left_out_are_named(tmp_path: Path) -> None:
     assert left.details == ("it is empty",)
 
 
-def test_twelve_bits_in_files_of_sixteen_are_found(tmp_path: Path) -> None:
-    def write(path: Path, grey: Grey) -> None:
-        write_png16(path, grey * np.float32(4095 / 65535))
-
-    dark = write_classes(tmp_path / "dark", 20, write)
-    (finding,) = (finding for finding in _audit(dark) if finding.kind == "dark")
-    assert finding.serious
-    assert "data.intensity=percentile" in finding.text
-    assert not [f for f in _audit(write_classes(tmp_path / "whole", 20)) if f.kind == "dark"]
+def test_films_that_look_wrong_are_named_one_by_one(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 20, size=64)
+    assert not {"dark", "two-valued", "blank"} & _serious(_audit(root))
+    grey = films(3, 64, seed=1)[0]
+    write_png16(root / "normal" / "dark", grey[0] * np.float32(4095 / 65535))
+    write_png8(root / "opacity" / "mask", (grey[1] > 0.5).astype(np.float32))
+    found = {finding.kind: finding for finding in _audit(root) if finding.serious}
+    assert found["dark"].cases == ("normal/dark.png",)
+    assert "data.intensity=percentile" in found["dark"].text
+    assert found["two-valued"].cases == ("opacity/mask.png",)
+    assert found["two-valued"].text.startswith("1 of 22 images have two values alone, as masks have")
+    assert "dark" not in _serious(_audit(root, intensity="percentile"))
 
 
 def test_a_target_that_is_surely_given_away_is_named_before_one_that_may_be(tmp_path: Path) -> None:

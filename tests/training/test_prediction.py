@@ -104,13 +104,17 @@ def test_what_is_unlike_the_training_images_is_said(trained: tuple[Path, Path], 
     write_png16(tmp_path / "like", grey)
     write_png8(tmp_path / "bits", grey)
     write_png16(tmp_path / "dark", 0.2 * grey)
+    write_png16(tmp_path / "mask", (grey > 0.5).astype(np.float32))
+    (tmp_path / b"caf\xe9.png".decode("utf-8", "surrogateescape")).touch()
     write_png16(tmp_path / "small", grey[::4, ::4])
     (tmp_path / "empty.png").touch()
     table = score(open_scorer(folder, CPU), list_input(tmp_path), 4, 1).set_index("path")
     said = {Path(str(path)).stem: str(text) for path, text in table["unusual"].items()}
     assert said["like"] == ""
     assert said["bits"] == "8 bits, trained on 16"
-    assert "intensity mean" in said["dark"]
+    assert said["dark"].startswith("dark; intensity mean")
+    assert said["mask"].startswith("two-valued; ")
+    assert said["caf\\udce9"] == "cannot be used: it is empty"
     assert "8 x 8 pixels, trained on 32 and more" in said["small"]
     assert said["empty"] == "cannot be used: it is empty"
     empty = table.loc[str(tmp_path / "empty.png")]

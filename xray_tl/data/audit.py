@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from xray_tl.cache import Arrays, remember
 from xray_tl.data.audit_measures import AUDIT, measure
+from xray_tl.data.decode import LOOKS
 from xray_tl.data.films import MODES
 from xray_tl.data.listing import COVARIATE
 from xray_tl.data.near_copies import LARGEST, MOST_PAIRS
@@ -24,12 +25,14 @@ from xray_tl.data.needs import refusals
 from xray_tl.data.radiographs import Collection, leaks
 from xray_tl.data.rng import SPLITS
 
-BLANK = 2 / 255
-"""Standard deviation of intensities below which an image shows nothing."""
 GIVES_AWAY = 0.65
 """AUROC of an acquisition's properties above which, beyond two standard errors, they give the label away."""
-DARK = 0.3
-"""Largest intensity of a whole set below which its range is taken for a wrong one."""
+SHOWN = {
+    "blank": "show nothing",
+    "two-valued": "have two values alone, as masks have",
+    "dark": "are far darker than their files' bits allow (data.intensity=percentile stretches each)",
+}
+"""What a finding says of films that look wrong."""
 MOST_CASES = 100
 """Images that a finding names, at most."""
 NAMED = 3
@@ -77,8 +80,7 @@ def audit(collection: Collection) -> list[Finding]:
         *_copies(collection),
         *_near_copies(collection, measured["near"], measured["distance"]),
         *_give_aways(collection, measured),
-        *_blank(collection, measured["spread"]),
-        *_dark(measured["bright"]),
+        *_looks(collection),
         *_balance(collection),
         *_files(collection),
     ]
@@ -212,25 +214,16 @@ def _give_aways(collection: Collection, measured: Arrays) -> list[Finding]:
     return found
 
 
-def _blank(collection: Collection, spread: NDArray[np.float64]) -> list[Finding]:
-    blank = spread < BLANK
-    if not blank.any():
-        return []
-    names = collection.listing.table["name"][blank]
-    text = f"{blank.sum()} images show nothing, such as {names.iloc[0]}"
-    return [Finding("blank", serious=True, text=text, cases=tuple(names))]
-
-
-def _dark(bright: NDArray[np.float64]) -> list[Finding]:
-    """Find sets that use a small part of their range, as 12 bits in files of 16 do."""
-    brightest = float(np.quantile(bright, 0.99))
-    if brightest >= DARK:
-        return []
-    text = (
-        f"99 % of the images stay below {brightest:.3f} of the range that their files' bits allow: "
-        "data.intensity=percentile stretches each"
-    )
-    return [Finding("dark", serious=True, text=text)]
+def _looks(collection: Collection) -> list[Finding]:
+    """Find films that are blank, two-valued as masks are, or far darker than their range."""
+    found = []
+    for index, look in enumerate(LOOKS):
+        odd = collection.films.look == index
+        if look and odd.any():
+            names = collection.listing.table["name"][odd]
+            text = f"{odd.sum()} of {len(odd)} images {SHOWN[look]}, such as {names.iloc[0]}"
+            found.append(Finding(look, serious=True, text=text, cases=tuple(names)))
+    return found
 
 
 def _balance(collection: Collection) -> list[Finding]:

@@ -14,7 +14,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from xray_tl.cache import Arrays
-from xray_tl.data.decode import inside
 from xray_tl.data.films import MODES
 from xray_tl.data.listing import COVARIATE
 from xray_tl.data.near_copies import LARGEST, near_pairs, thumbnails
@@ -24,7 +23,7 @@ from xray_tl.evaluation.floors import image_features
 
 log = logging.getLogger(__name__)
 
-AUDIT = 3
+AUDIT = 4
 """Version of what is computed: raise it whenever a change moves a value."""
 FOLDS = 5
 MOST_VALUES = 20
@@ -33,10 +32,10 @@ _AT_ONCE = 256
 
 
 def measure(collection: Collection) -> Arrays:
-    """Measure near copies, brightness, and what properties of the acquisition alone say of a label."""
+    """Measure near copies, and what properties of the acquisition alone say of a label."""
     log.info("audit: %d images", len(collection.split))
     films, truth = collection.films, collection.listing.truth
-    prints, statistics, spread, bright = _look(collection)
+    prints, statistics = _look(collection)
     near, distance = near_pairs(prints[:LARGEST], films.pixels[:LARGEST], np.array(collection.split))
     acquisition = np.concatenate(
         [
@@ -56,35 +55,24 @@ def measure(collection: Collection) -> Arrays:
     return {
         "near": near,
         "distance": distance,
-        "spread": spread,
-        "bright": bright,
         "area": np.array(areas, dtype=np.float64).reshape(len(sources), truth.shape[1], 2),
     }
 
 
-def _look(
-    collection: Collection,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """Return what is needed of every image, a few at a time: print, statistics, spread, brightest value.
+def _look(collection: Collection) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what is needed of every image, a few at a time: print and statistics.
 
-    Of a padded image the black borders count for nothing.
+    Of a padded image's print the black borders are no part.
     """
-    parts = []
+    prints, statistics = [], []
     for start in range(0, len(collection.split), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(collection.split)))
         image = collection.images(rows)
-        shapes = collection.films.shape[rows] if collection.reading.fit == "pad" else None
-        inner = list(image) if shapes is None else [inside(*pair) for pair in zip(image, shapes, strict=True)]
-        spread = np.array([one.std() for one in inner], dtype=np.float64)
-        bright = np.array([one.max() for one in inner], dtype=np.float64)
-        parts.append((thumbnails(image, shapes), image_features(image)["image_statistics"], spread, bright))
-    prints, statistics, spreads, brights = zip(*parts, strict=True)
-    return (
-        np.concatenate(prints),
-        np.concatenate(statistics),
-        np.concatenate(spreads),
-        np.concatenate(brights),
-    )
+        prints.append(
+            thumbnails(image, collection.films.shape[rows] if collection.reading.fit == "pad" else None)
+        )
+        statistics.append(image_features(image)["image_statistics"])
+    return np.concatenate(prints), np.concatenate(statistics)
 
 
 def _covariates(table: pd.DataFrame) -> list[NDArray[np.float64]]:

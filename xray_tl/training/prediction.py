@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from xray_tl.config import TrainerConfig
+from xray_tl.data.decode import LOOKS
 from xray_tl.data.films import MODES, Read, Reading, reading_of, try_reading
 from xray_tl.data.names import printable
 from xray_tl.data.processes import mapping
@@ -151,7 +152,7 @@ def _decide(probability: np.ndarray[Any, np.dtype[np.float64]], scorer: Scorer) 
 
 def _unusual(read: Read, record: dict[str, Any]) -> str:
     """Say how an image is unlike those that the run was trained on; empty if it is like them."""
-    said = []
+    said = [LOOKS[read.look]] if LOOKS[read.look] else []
     for name, value in (("mean", read.image.mean()), ("spread", read.image.std())):
         if "images" not in record:
             break
