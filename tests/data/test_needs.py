@@ -55,7 +55,7 @@ def test_a_column_of_ones_and_nothing_says_what_nothing_means() -> None:
 def test_a_target_that_no_training_image_teaches_is_found(kind: Kind) -> None:
     truth = [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]]
     (why,) = refusals(_listing(truth, kind), SPLIT, PARTS)
-    assert why == "t2 has no training images (0 val, 1 test): data.labels leaves it out"
+    assert why == "t2 has no training images (0 val, 1 test): leave it out (data.labels, data.label_columns)"
     assert not list(refusals(_listing(truth, kind), SPLIT, ("test",)))
 
 

@@ -50,7 +50,8 @@ def _never_trained(listing: Listing, truth: NDArray[np.float32], part: NDArray[n
             elsewhere = ", ".join(
                 f"{int(there[part == name, column].sum())} {name}" for name in ("val", "test")
             )
-            yield f"{target} has no training images ({elsewhere}): data.labels leaves it out"
+            remedy = "leave it out (data.labels, data.label_columns)"
+            yield f"{target} has no training images ({elsewhere}): {remedy}"
 
 
 def _why_one_sided(listing: Listing, truth: NDArray[np.float32]) -> str:
