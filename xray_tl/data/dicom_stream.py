@@ -147,7 +147,7 @@ def _start_of_frame(data: bytes) -> tuple[int, int]:
 def _decompressed(frame: bytes, syntax: uid.UID, header: Header) -> tuple[NDArray[Any], int | None]:
     """Decompress a frame as what its code stream says it is, header or not."""
     from pydicom.encaps import encapsulate
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     stream = code_stream(frame)
     if stream is None:
