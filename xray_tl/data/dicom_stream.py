@@ -172,8 +172,6 @@ def _decompressed(frame: bytes, syntax: uid.UID, header: Header) -> tuple[NDArra
         "bits_stored": bits,
         "pixel_keyword": "PixelData",
     }
-    kept = ("correct_unused_bits", "apply_j2k_sign_correction", "apply_jls_sign_correction")
-    options |= dict.fromkeys(kept, False)
     try:
         pixels, _ = decoder.as_array(encapsulate([frame]), index=0, raw=True, **options)
     except Exception as error:
