@@ -27,8 +27,9 @@ def _table(entries: NDArray[np.int64], first: int, declared: int, form: str = "U
     item = Dataset()
     length = len(entries) % 2**16
     item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [length, first, declared])
-    if form == "US":
-        item.add_new("LUTData", "US", entries.tolist())
+    if form in ("US", "packed"):
+        words = entries if form == "US" else entries.astype("u1").view("<u2")
+        item.add_new("LUTData", "US", words.tolist())
     else:
         item.add_new("LUTData", "OW", entries.astype({"OW": "<u2", "bytes": "u1"}[form]).tobytes())
     return item
@@ -54,8 +55,9 @@ def test_a_table_that_ends_a_little_below_its_bits_is_not_stretched(tmp_path: Pa
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES)
-def test_a_table_of_bytes_is_read(tmp_path: Path, sequence: str) -> None:
-    path = write_dicom(tmp_path / "film", RAMP, **{sequence: [_table(_curve(8), 0, 8, "bytes")]})
+@pytest.mark.parametrize("form", ["bytes", "packed"])
+def test_a_table_of_bytes_is_read(tmp_path: Path, sequence: str, form: str) -> None:
+    path = write_dicom(tmp_path / "film", RAMP, **{sequence: [_table(_curve(8), 0, 8, form)]})
     assert np.abs(read_film(path).grey - _curve(8)[STEPS] / 255).max() < 1e-6
 
 

@@ -128,14 +128,16 @@ def _with_overlay(
         (False, 100, 110, 105),
     ],
 )
+@pytest.mark.parametrize("extended", [True, False])
 def test_padding_is_known_whatever_sign_it_is_written_with(
-    tmp_path: Path, bits: int, signed: bool, value: int, limit: int | None, stored: int
+    tmp_path: Path, bits: int, signed: bool, value: int, limit: int | None, stored: int, extended: bool
 ) -> None:
     values = _values(bits, signed)
     values[np.abs(values - stored) <= 10] += 30  # of the film, none is padding
     expected = 1 - (values + 2 ** (bits - 1) * signed) / (2**bits - 1)
     values[:6] = stored
-    path = _write(tmp_path, values, bits, signed, PhotometricInterpretation="MONOCHROME1")
+    words = values if extended else values % 2**bits
+    path = _write(tmp_path, words, bits, signed, PhotometricInterpretation="MONOCHROME1")
     _add_padding(path, value, limit)
     grey = read_film(path).grey
     assert (grey[:6] == grey[6:].min()).all()

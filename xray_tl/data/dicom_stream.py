@@ -147,7 +147,7 @@ def _start_of_frame(data: bytes) -> tuple[int, int]:
 def _decompressed(frame: bytes, syntax: uid.UID, header: Header) -> tuple[NDArray[Any], int | None]:
     """Decompress a frame as what its code stream says it is, header or not."""
     from pydicom.encaps import encapsulate
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     stream = code_stream(frame)
     if stream is None:
@@ -172,8 +172,6 @@ def _decompressed(frame: bytes, syntax: uid.UID, header: Header) -> tuple[NDArra
         "bits_stored": bits,
         "pixel_keyword": "PixelData",
     }
-    kept = ("correct_unused_bits", "apply_j2k_sign_correction", "apply_jls_sign_correction")
-    options |= dict.fromkeys(kept, False)
     try:
         pixels, _ = decoder.as_array(encapsulate([frame]), index=0, raw=True, **options)
     except Exception as error:

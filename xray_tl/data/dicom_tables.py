@@ -93,7 +93,8 @@ def _several(dataset: Dataset, name: str) -> list[float | None]:
     except ValueError:
         return []
     numbers: list[float | None] = []
-    for item in [value] if value is None or isinstance(value, str | int | float) else value:
+    items: list[Any] = [value] if value is None or isinstance(value, str | int | float) else list(value)
+    for item in items:
         try:
             numbers.append(float(item))
         except (TypeError, ValueError):

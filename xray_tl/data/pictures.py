@@ -54,9 +54,9 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
 """Where files of other kinds have which bytes, and what they are."""
 
 
-for (_order, _white, *_rest), _how in list(TiffImagePlugin.OPEN_INFO.items()):
-    if _white == 1 and _rest[-2] in _DEEP:  # it leaves the values as they are, of those that it has as well
-        TiffImagePlugin.OPEN_INFO.setdefault((_order, 0, *_rest), _how)
+for _kind, _how in list(TiffImagePlugin.OPEN_INFO.items()):
+    if _kind[1] == 1 and _kind[4] in _DEEP:  # the values stay as they are, as of those that it does read
+        TiffImagePlugin.OPEN_INFO.setdefault((_kind[0], 0, *_kind[2:]), _how)
 
 
 def what_else(path: Path, head: bytes) -> str:
