@@ -30,8 +30,8 @@ def main(cfg: DictConfig) -> str | None:
     """Do one job; in a sweep return why it failed, if it did."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
-    for option in ("run", "sweep"):
-        if settings[option].dir == "":
+    for option, place in (("run", settings.run.dir), ("sweep", settings.sweep.dir)):
+        if place == "":
             raise SystemExit(f"error: hydra.{option}.dir= is empty (a shell variable that is not set?)")
     if settings.mode == RunMode.MULTIRUN:
         return _sweep_job(cfg, folder)

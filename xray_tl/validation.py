@@ -173,7 +173,7 @@ def require(cfg: DictConfig) -> None:
 
 def _empty(node: DictConfig, before: str = "") -> Iterator[str]:
     """Find options that hold an empty text: as a path it would be the current folder."""
-    for key in node:
+    for key in map(str, node):
         if OmegaConf.is_interpolation(node, key) or OmegaConf.is_missing(node, key):
             continue
         value = node[key]

@@ -42,8 +42,9 @@ def open_collection(config: RadiographDataConfig, needed: Sequence[str] = ()) ->
             (`data.on_leak`), or a part that is needed cannot be used.
     """
     reading = reading_of(config)
+    skipped: dict[str, str] = {}
     if config.layout == "medmnist":
-        listing, skipped = list_medmnist(config), {}
+        listing = list_medmnist(config)
         _check_given(listing, config, needed)
         films = open_medmnist(config, reading)
     else:
