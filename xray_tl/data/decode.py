@@ -132,7 +132,7 @@ def look_of(grey: Grey, intensity: str) -> int:
     low, high = float(sample.min()), float(sample.max())
     centered = (sample - sample.mean()).ravel()
     sd = float(np.sqrt(np.dot(centered, centered) / sample.size))  # faster than std, whose work this is
-    if low == high or (sd < _STEP and not _shows(sample, sd)):
+    if sd < _STEP and not _shows(sample, sd):
         return LOOKS.index("blank")
     ends = [np.count_nonzero(sample <= low + 0.03 * (high - low))]
     ends.append(np.count_nonzero(sample >= high - 0.03 * (high - low)))
