@@ -1,6 +1,7 @@
 """A film that shows nothing, is a mask or is dark is known by its own grey at its own size."""
 
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.data.radiograph_files import films
+from xray_tl.data import medmnist
 from xray_tl.data.decode import LOOKS, look_of
+from xray_tl.data.films import Reading
 
 SIZES = [32, 96, 300, 700]
 
@@ -64,3 +67,11 @@ def test_a_film_that_is_oblong_or_tiny_is_looked_at() -> None:
     assert _look(np.tile(_film(96), (1, 20))) == ""
     assert _look(np.full((1, 1), 0.5)) == "blank"
     assert _look(np.linspace(0, 1, 700)[None]) == ""
+
+
+def test_medmnist_has_looks_at_its_own_size() -> None:
+    grey = (_film(64) * 255).astype(np.uint8)
+    drawn = [grey, np.full_like(grey, 99), np.stack([grey // 8] * 3, -1), (grey > 99).astype(np.uint8) * 255]
+    found = medmnist._facts(SimpleNamespace(images=drawn), Reading(32, "pad", "range"))
+    assert [LOOKS[look] for look in found["look"]] == ["", "blank", "dark", "two-valued"]
+    assert found["look"].dtype == np.int64

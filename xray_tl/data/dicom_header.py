@@ -52,7 +52,7 @@ def read_header(dataset: Dataset) -> Header:
         raise _lacking("PhotometricInterpretation")
     samples = integer(dataset, "SamplesPerPixel", 1)
     if samples != 1 or kind not in KINDS:
-        said = f"its {named('SamplesPerPixel')} is {samples}" if kind in KINDS else kind
+        said = f"its {named('SamplesPerPixel')} is {samples}" if kind in KINDS else kind[:40]
         raise UnreadableError(f"it is in colour ({said}): a radiograph is MONOCHROME1 or MONOCHROME2")
     rows, columns = (integer(dataset, name) for name in ("Rows", "Columns"))
     for name, value in (("Rows", rows), ("Columns", columns)):
@@ -131,5 +131,5 @@ def _check_kind(dataset: Dataset) -> None:
         raise UnreadableError("it is no DICOM file")
     if not kind:
         raise UnreadableError(f"it has no pixels: it lacks {named('PixelData')}")
-    name = getattr(kind, "name", str(kind)).removesuffix(" Storage")
+    name = str(getattr(kind, "name", kind)).removesuffix(" Storage")[:80]
     raise UnreadableError(f"it has no pixels: it is {'an' if name[0] in 'AEIOU' else 'a'} {name}")

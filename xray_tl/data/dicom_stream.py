@@ -60,7 +60,7 @@ def raw_words(dataset: Dataset, header: Header) -> tuple[NDArray[Any], int | Non
     syntax = dataset.file_meta.TransferSyntaxUID
     length = (header.rows * header.columns * header.allocated + 7) // 8
     if syntax.is_private or syntax.type != "Transfer Syntax":
-        raise UnreadableError(f"its {named('TransferSyntaxUID')} is {syntax}, which is not known")
+        raise UnreadableError(f"its {named('TransferSyntaxUID')} is {syntax[:64]}, which is not known")
     compressed = data.startswith(ITEM) or code_stream(data) is not None
     if syntax.is_encapsulated and not compressed:
         raise UnreadableError(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from xray_tl.cache import Arrays, refresh, remember
 from xray_tl.config import DataConfig, RadiographDataConfig
+from xray_tl.data.allocator import keep_large_blocks
 from xray_tl.data.contents import hash_contents
 from xray_tl.data.decode import Grey, UnreadableError, fit_film, inside, look_of, read_film
 from xray_tl.data.mapped import BLOCK, MappedImages, block_length, can_be_kept, gigabytes_of, is_held
@@ -45,6 +46,8 @@ LIBRARIES = {
 }
 """All packages that files may be decoded with, and what they are imported as."""
 NO_MEMORY = "it does not fit into memory"
+_keep_blocks = cache(keep_large_blocks)
+"""Once in each process: every film asks for the blocks that the one before it freed."""
 MODES = ("grey", "colour", "MONOCHROME1", "MONOCHROME2")
 
 
@@ -182,6 +185,7 @@ def read_fitted(path: str, reading: Reading) -> Read:
     Raises:
         UnreadableError: It cannot be used.
     """
+    _keep_blocks()
     film = read_film(Path(path))
     fitted = fit_film(film.grey, reading.size, reading.fit, reading.intensity)
     height, width = film.grey.shape

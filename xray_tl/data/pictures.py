@@ -17,8 +17,8 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 """What pictures are read as, whatever their names say."""
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """What these begin with; the last two are BigTIFF."""
-PHOTOMETRIC, BITS_PER_SAMPLE = 262, 258
-"""Tags of a TIFF file: the first is 0 where 0 is white."""
+PHOTOMETRIC, BITS_PER_SAMPLE, ORIENTATION = 262, 258, 274
+"""Tags of a TIFF file: the first is 0 where 0 is white, the last above 4 where rows become columns."""
 _BITS = {"1": 1, "L": 8, "LA": 8, "P": 8, "RGB": 8, "RGBA": 8, "CMYK": 8, "YCbCr": 8}
 _DEEP = ((12,), (16,), (32,))
 """Depths that Pillow reads of TIFF with black at zero, and not all of with white at zero."""
@@ -103,10 +103,9 @@ def read_picture(path: Path) -> Film:
         UnreadableError: It is none, too large, damaged, or of several frames.
     """
     try:
-        with warnings.catch_warnings(), path.open("rb") as stream:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is below
-            # By its path, Pillow (11 to 13) maps an uncompressed TIFF in the shape that it is turned to.
-            with Image.open(stream, formats=FORMATS) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > LARGEST:
                     raise UnreadableError(
                         f"{image.width} x {image.height} pixels: at most {LARGEST:,} are allowed"
@@ -129,6 +128,10 @@ def _film(image: Image.Image) -> Film:
     """Turn a picture upright, and its white to 1: both once, whatever its pixels are."""
     tags: Any = getattr(image, "tag_v2", {})
     white_is_zero = tags.get(PHOTOMETRIC) == 0
+    if (
+        tags.get(ORIENTATION, 1) > 4
+    ):  # Pillow (11 to 13) maps an uncompressed file in the shape it turns it to,
+        image.filename = ""  # unless it has no name to map
     deep = 12 if tags.get(BITS_PER_SAMPLE) == (12,) else 16
     ImageOps.exif_transpose(image, in_place=True)  # Pillow has turned a TIFF, and taken the tag away
     mode = image.mode
