@@ -131,7 +131,7 @@ def _film(image: Image.Image) -> Film:
     if (
         tags.get(ORIENTATION, 1) > 4
     ):  # Pillow (11 to 13) maps an uncompressed file in the shape it turns it to,
-        image.filename = ""  # unless it has no name to map
+        image.filename = ""  # unless it has no name to map  # type: ignore[attr-defined]  # ImageFile has it
     deep = 12 if tags.get(BITS_PER_SAMPLE) == (12,) else 16
     ImageOps.exif_transpose(image, in_place=True)  # Pillow has turned a TIFF, and taken the tag away
     mode = image.mode
