@@ -18,7 +18,7 @@ FITS = ("pad", "crop", "stretch")
 INTENSITIES = ("range", "percentile")
 LOOKS = ("", "blank", "two-valued", "dark")
 """What a film may look like at its own size; the first is as it should be."""
-_SIDE = 192
+_SIDE = 128
 """Pixels a side, about, that a look is taken at."""
 _STEP = 2 / 255
 """A film whose intensities have no larger SD shows nothing."""
@@ -118,7 +118,7 @@ def _resized(grey: Grey, height: int, width: int) -> Grey:
 
 
 def look_of(grey: Grey, intensity: str) -> int:
-    """Say what a film [H, W] looks like at its own size, by some 192 x 192 of its pixels.
+    """Say what a film [H, W] looks like at its own size, by some 128 x 128 of its pixels.
 
     `blank`: nothing on it, SD below 2/255. `two-valued`: 99 % of it within 3 % of either end of its range,
     and both ends hold some, as masks and windows of width 1 do. `dark`: 99 % of it below 0.3, which only

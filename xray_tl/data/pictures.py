@@ -128,10 +128,8 @@ def _film(image: Image.Image) -> Film:
     """Turn a picture upright, and its white to 1: both once, whatever its pixels are."""
     tags: Any = getattr(image, "tag_v2", {})
     white_is_zero = tags.get(PHOTOMETRIC) == 0
-    if (
-        tags.get(ORIENTATION, 1) > 4
-    ):  # Pillow (11 to 13) maps an uncompressed file in the shape it turns it to,
-        image.filename = ""  # unless it has no name to map  # type: ignore[attr-defined]  # ImageFile has it
+    if tags.get(ORIENTATION, 1) > 4:  # Pillow (11 to 13) maps such a file in the shape it turns it to,
+        vars(image)["filename"] = ""  # unless it has no name to map
     deep = 12 if tags.get(BITS_PER_SAMPLE) == (12,) else 16
     ImageOps.exif_transpose(image, in_place=True)  # Pillow has turned a TIFF, and taken the tag away
     mode = image.mode
