@@ -13,6 +13,8 @@ from xray_tl.errors import InputError
 
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """What xlsx and xls files begin with."""
+LARGEST_CELL = 2**26
+"""Characters of a cell, at most: masks are written as long runs of numbers."""
 BLANK = 0
 """Line of a row that holds nothing."""
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -54,7 +56,7 @@ def read_csv_table(
             keep_default_na=False,
             low_memory=False,
         )
-    except (ValueError, csv.Error) as error:  # pandas' own errors are ValueErrors
+    except ValueError as error:  # as pandas' own errors are
         raise InputError(f"{what} is not a table: {(str(error).splitlines() or [''])[0]}") from error
     if len(table) != len(lines):
         raise InputError(f"{what} is not a table: its quotes do not match")
@@ -89,30 +91,40 @@ def _decoded(path: Path, what: str) -> str:
 def _checked(text: str, what: str, needed: Sequence[str]) -> tuple[list[str], int, list[int]]:
     """Return the names of the columns, the line that they end on, and the last line of every row below.
 
-    Rows may leave out what the header ends with that has no name.
+    Rows may leave out cells behind the last column that is needed, or that has a name where none is said to
+    be: spreadsheets cut empty cells off.
     """
     columns: list[str] = []
     lines: list[int] = []
-    named = header = begins = 0
+    least = header = begins = 0
+    csv.field_size_limit(LARGEST_CELL)
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    for row in rows:
-        if columns:
-            _check_row(row, named, columns, f"{what}, line {begins}")
-            lines.append(rows.line_num if "".join(row).strip() else BLANK)
-        elif "".join(row).strip():
-            columns, header = _columns(row, what, needed), rows.line_num
-            named = max(place for place, name in enumerate(row, 1) if name.strip())
-        begins = rows.line_num + 1
+    try:
+        for row in rows:
+            if columns:
+                _check_row(row, least, columns, f"{what}, line {begins}")
+                lines.append(rows.line_num if "".join(row).strip() else BLANK)
+            elif "".join(row).strip():
+                columns, header = _columns(row, what, needed), rows.line_num
+                wanted = needed or [name for name in row if name.strip()]
+                least = max(
+                    place for place, name in enumerate(row, 1) if name.strip() in map(str.strip, wanted)
+                )
+            begins = rows.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{what} is not a table: line {begins}: {error}") from error
     if not columns:
         raise InputError(f"{what} is not a table: it is empty")
     return columns, header, lines
 
 
-def _check_row(row: list[str], named: int, columns: list[str], where: str) -> None:
-    if len(row) > 1 and not named <= len(row) <= len(columns):
+def _check_row(row: list[str], least: int, columns: list[str], where: str) -> None:
+    if len(row) > 1 and not least <= len(row) <= len(columns):
         hint = ": a cell that holds a comma stands in quotes" if len(row) > len(columns) else ""
+        if hint and not "".join(row[len(columns) :]).strip():
+            hint = ": it ends in a comma more, or a cell before holds one and stands in no quotes"
         raise InputError(f"{where}, has {len(row)} cells, and the header {len(columns)}{hint}")
-    if len(row) == 1 < named and row[0].strip():
+    if len(row) == 1 < least and row[0].strip():
         raise InputError(f"{where}, has 1 cell, and the header {len(columns)}")
 
 
@@ -120,7 +132,7 @@ def _columns(header: list[str], what: str, needed: Sequence[str]) -> list[str]:
     for separator, name in SEPARATORS.items():
         if ",".join(header).count(separator) >= len(header):
             raise InputError(
-                f"{what} is not a table of cells between commas: it has {name}; write 1.5, not 1,5"
+                f"{what} is not a table of cells between commas: it has {name}; save it with commas"
             )
     columns = [name.strip() or f"column {place}" for place, name in enumerate(header, 1)]
     absent = [name for name in needed if name not in columns]

@@ -174,9 +174,10 @@ def require(cfg: DictConfig) -> None:
 def _empty(node: DictConfig, before: str = "") -> Iterator[str]:
     """Find options that hold an empty text: as a path it would be the current folder."""
     for key in map(str, node):
-        if OmegaConf.is_interpolation(node, key) or OmegaConf.is_missing(node, key):
+        try:
+            value = None if OmegaConf.is_missing(node, key) else node[key]
+        except OmegaConfBaseException:  # an interpolation that is refused where it is used
             continue
-        value = node[key]
         if isinstance(value, DictConfig):
             yield from _empty(value, f"{before}{key}.")
         elif value == "":

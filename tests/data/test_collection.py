@@ -146,3 +146,30 @@ def test_a_name_that_is_no_text_is_left_out_or_stops(tmp_path: Path) -> None:
     found = open_collection(_config(root, on_error="skip"))
     assert list(found.skipped) == ["normal/caf\\udce9.png"]
     found.split_table().to_csv(tmp_path / "split.csv", index=False)
+
+
+def test_a_split_file_is_used_again_where_films_were_left_out(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 12)
+    (root / "normal" / "broken.png").write_text("none")
+    first = open_collection(_config(root, on_error="skip"))
+    first.split_table().to_csv(tmp_path / "split.csv", index=False)
+    stored = _config(root, on_error="skip", split_file=str(tmp_path / "split.csv"))
+    assert open_collection(stored, tuple(PARTS)).split == first.split
+    write_png16(root / "normal" / "new", films(1, seed=9)[0][0])
+    with pytest.raises(InputError, match=r"has no split for normal/new\.png"):
+        open_collection(stored)
+
+
+def test_backslashes_hide_no_patient(tmp_path: Path) -> None:
+    grey = films(8)[0]
+    rows = ["path,label"]
+    (tmp_path / "img").mkdir()
+    for index in range(8):
+        write_png8(tmp_path / "img" / f"{index // 2:05d}_{index}", grey[index])
+        rows.append(f"img\\{index // 2:05d}_{index}.png,{'ab'[index % 2]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    (tmp_path / "list.txt").write_text("img/00000_0.png\nimg/00000_1.png\n")
+    table = _config(tmp_path, name="csv", layout="table", table="labels.csv", patient_regex="^([0-9]+)_")
+    found = open_collection(replace(table, test_list="list.txt"))
+    assert found.listing.table["patient"].nunique() == 4
+    assert found.split.count("test") == 2

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from tests.conftest import compose_config
 from tests.data.radiograph_files import films, touch, write_dicom, write_png8
-from xray_tl.config import RadiographDataConfig
+from xray_tl.config import RadiographDataConfig, typed
 from xray_tl.data.folders import list_folder
 from xray_tl.data.listing import Listing
+from xray_tl.data.names import as_option, stated_parts
 from xray_tl.errors import InputError
 
 BASE = RadiographDataConfig(name="folder", root="")
@@ -46,7 +49,7 @@ def test_a_patient_may_be_a_folder(tmp_path: Path) -> None:
 
 
 def test_folders_of_splits_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    touch(tmp_path, "train/a/1.png", "train/b/2.png", "valid/a/3.png", "test/b/4.png", "other/a/5.png")
+    touch(tmp_path, "train/a/1.png", "train/b/2.png", "valid/a/3.png", "test/b/4.png", "other/c/5.png")
     touch(tmp_path, "train/7.png", "train/a/notes.txt")
     with caplog.at_level("WARNING"):
         found = list_folder(replace(BASE, root=str(tmp_path)))
@@ -145,15 +148,18 @@ def test_parts_may_lie_below_the_classes(tmp_path: Path) -> None:
 
 def test_folders_that_may_be_parts_or_classes_are_not_guessed(tmp_path: Path) -> None:
     names = [f"{cohort}/{label}/1.png" for cohort in ("Boston", "Basel") for label in ("TB", "normal")]
-    with pytest.raises(InputError, match=r"Basel and Boston hold TB and normal.*data\.split_names={Basel: "):
+    with pytest.raises(
+        InputError,
+        match=r"Boston hold TB and normal.*=\[Basel:PART,Boston:PART\] says",
+    ):
         _list(tmp_path, *names)
-    stated = _list(tmp_path, split_names={"boston": "train", "basel": "test"})
+    stated = _list(tmp_path, split_names=["boston:train", "basel:test"])
     assert stated.table["split"].tolist() == ["test", "test", "train", "train"]
     assert stated.targets == ("TB",)
     every = _list(tmp_path, subfolders=["*"])
     assert (every.targets, set(every.table["split"])) == (("Boston",), {""})
     with pytest.raises(InputError, match=r"data\.split_names has Bern, which is no folder"):
-        _list(tmp_path, split_names={"Bern": "test"})
+        _list(tmp_path, split_names=["Bern:test"])
 
 
 @pytest.mark.parametrize("masks", ["masks", "Mask", "lung_masks", "Segmentation", "annotations", "GT"])
@@ -163,13 +169,13 @@ def test_masks_are_no_films_unless_so_said(tmp_path: Path, masks: str) -> None:
         _list(tmp_path, *names)
     assert len(_list(tmp_path, subfolders=["images"]).table) == 2
     assert len(_list(tmp_path, subfolders=["*"]).table) == 4
-    with pytest.raises(InputError, match=r"no folder of a class fits; the sub-folders are"):
+    with pytest.raises(InputError, match=r"no folder of COVID, Normal fits; choose from"):
         _list(tmp_path, subfolders=["films"])
 
 
 def test_masks_beside_the_classes_are_no_class(tmp_path: Path) -> None:
     names = ["COVID/1.png", "normal/2.png", "masks/1.png"]
-    with pytest.raises(InputError, match=r"is masks a class.*data\.labels=\[COVID, normal\]"):
+    with pytest.raises(InputError, match=r"is masks a class.*data\.labels=\[COVID,normal\] leaves it"):
         _list(tmp_path, *names)
     assert _list(tmp_path, labels=["COVID", "normal"]).targets == ("COVID",)
     assert len(_list(tmp_path, labels=["COVID", "normal", "masks"]).targets) == 3
@@ -209,3 +215,68 @@ def test_a_directory_of_dicom_files_is_passed_over(tmp_path: Path) -> None:
 def test_the_folder_of_the_classes_is_hinted_at(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"found only films \(is data\.root=\S+films the folder of"):
         _list(tmp_path, "films/a/1.png", "films/b/2.png")
+
+
+@pytest.mark.parametrize(
+    ("classes", "parts"),
+    [
+        ("01234", ("hospital_a", "hospital_b")),
+        (("COVID19", "NON COVID19"), ("A", "B")),
+        ("01", ("x", "train")),
+    ],
+)
+def test_classes_with_numbers_below_unknown_parts_are_doubted(
+    tmp_path: Path, classes: tuple[str, ...], parts: tuple[str, str]
+) -> None:
+    names = [f"{part}/{label}/1.png" for part in parts for label in classes]
+    with pytest.raises(InputError, match=r"are parts of a split, data\.split_names="):
+        _list(tmp_path, *names)
+
+
+def test_a_part_under_another_name_is_not_dropped(tmp_path: Path) -> None:
+    names = [f"{part}/{label}/1.png" for part in ("train", "test", "evaluation") for label in "ab"]
+    with pytest.raises(InputError, match=r"is evaluation a part.*data\.split_names=\[evaluation:PART\]"):
+        _list(tmp_path, *names)
+    assert set(_list(tmp_path, split_names=["evaluation:val"]).table["split"]) == {"train", "val", "test"}
+    assert len(_list(tmp_path, split_names=["evaluation:none"]).table) == 4
+
+
+def test_masks_beside_their_films_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = _list(tmp_path, "a/1.png", "a/1_mask.png", "a/1_mask_1.png", "b/x (1).png", "b/x (1)_mask.png")
+    assert found.table["name"].tolist() == ["a/1.png", "b/x (1).png"]
+    assert "3 masks beside their films" in caplog.text
+    alone = _list(tmp_path / "alone", "a/no_mask.png", "b/2.png")
+    assert len(alone.table) == 2, "a film is no mask where there is no film of its name"
+
+
+def test_masks_are_found_at_any_depth(tmp_path: Path) -> None:
+    names = [
+        f"{label}/patient{k}/{kind}/1.png" for label in "ab" for k in (1, 2) for kind in ("image", "mask")
+    ]
+    with pytest.raises(InputError, match=r"hold mask"):
+        _list(tmp_path, *names)
+    assert len(_list(tmp_path, subfolders=["image"]).table) == 4
+
+
+def test_films_in_the_class_folder_itself_can_be_chosen(tmp_path: Path) -> None:
+    names = ["a/1.png", "a/masks/1.png", "b/2.png", "b/Masks/2.png"]
+    with pytest.raises(InputError, match=r"data\.subfolders=\[\.\] names those"):
+        _list(tmp_path, *names)
+    assert _list(tmp_path, subfolders=["."]).table["name"].tolist() == ["a/1.png", "b/2.png"]
+
+
+def test_sub_folders_are_known_in_any_spelling(tmp_path: Path) -> None:
+    names = ["a/Images/1.png", "b/images/2.png", "a/masks/1.png", "b/masks/2.png", "c/IMAGES/3.png"]
+    assert len(_list(tmp_path, *names, subfolders=["images"]).table) == 3
+    touch(tmp_path, "d/films/4.png")
+    with pytest.raises(InputError, match=r"no folder of d fits; choose from \[films\]"):
+        _list(tmp_path, subfolders=["images"])
+
+
+@pytest.mark.parametrize("name", ["COVID-19 (pos)", "it's", "Normal: none", "PCR,neg", "a b"])
+def test_what_a_message_proposes_is_taken_by_the_command_line(name: str) -> None:
+    parsed = OverridesParser.create().parse_override(f"data.labels={as_option([name, 'x'])}")
+    assert parsed.value() == [name, "x"]
+    pair = as_option([f"{name}:test"])
+    cfg = compose_config("data=folder", "data.root=films", f"data.split_names={pair}")
+    assert stated_parts(typed(cfg).data.split_names) == {name: "test"}

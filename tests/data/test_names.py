@@ -5,7 +5,8 @@ import unicodedata
 import pandas as pd
 import pytest
 
-from xray_tl.data.names import find_name, one_spelling, part_of_split, printable, spelling_key
+from xray_tl.data.names import find_name, one_spelling, part_of_split, printable, spelling_key, stated_parts
+from xray_tl.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -59,11 +60,11 @@ def test_a_name_is_found_letter_by_letter_first() -> None:
     ],
 )
 def test_names_of_the_parts_of_a_split(part: str | None, names: tuple[str, ...]) -> None:
-    assert {name: part_of_split(name) for name in names} == dict.fromkeys(names, part)
+    assert {name: part_of_split(name, {}) for name in names} == dict.fromkeys(names, part)
 
 
 def test_what_the_user_says_of_a_name_counts_first() -> None:
-    stated = {"valid": "test", "Cohort A": "train"}
+    stated = stated_parts(["valid:test", "Cohort A: train"])
     assert [part_of_split(name, stated) for name in ("VALID", "cohort_a", "train", "b")] == [
         "test",
         "train",
@@ -75,3 +76,20 @@ def test_what_the_user_says_of_a_name_counts_first() -> None:
 def test_any_name_can_be_written() -> None:
     assert printable("Ö.png") == "Ö.png"
     assert printable(b"caf\xe9.png".decode("utf-8", "surrogateescape")) == "caf\\udce9.png"
+
+
+@pytest.mark.parametrize("pair", ["a", "a:", ":train", "a:holdout", ""])
+def test_a_stated_part_that_is_none_is_refused(pair: str) -> None:
+    with pytest.raises(InputError, match=r"each is NAME:PART, PART being train, val, test or none"):
+        stated_parts([pair])
+
+
+def test_unknown_patients_are_nobody() -> None:
+    names = pd.Series(["", "_", "", "__"])
+    written, several = one_spelling(names)
+    assert (written.tolist(), several) == (["", "_", "", "__"], ())
+
+
+def test_many_spellings_take_little_time() -> None:
+    names = pd.Series([f"{k}{'.0' * (k % 2)}" for k in range(20_000)] * 2 + [str(k) for k in range(20_000)])
+    assert len(one_spelling(names)[1]) == 10_000

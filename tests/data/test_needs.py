@@ -55,11 +55,11 @@ def test_a_column_of_ones_and_nothing_says_what_nothing_means() -> None:
 def test_a_target_that_no_training_image_teaches_is_found(kind: Kind) -> None:
     truth = [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]]
     (why,) = refusals(_listing(truth, kind), SPLIT, PARTS)
-    assert why == "t2 has no training images (0 val, 1 test): leave it out (data.labels, data.label_columns)"
+    assert why == "t2 has no training images (0 val, 1 test): data.labels=[t0,t1] leaves it out"
     assert not list(refusals(_listing(truth, kind), SPLIT, ("test",)))
 
 
 def test_a_target_that_is_known_of_no_training_image_is_found() -> None:
     truth = [[1, np.nan], [0, np.nan], [1, 0], [0, 1], [1, 0], [0, 1]]
     (why,) = refusals(_listing(truth, "multilabel"), SPLIT, PARTS)
-    assert why == "no training image has a known t1: leave it out of data.label_columns"
+    assert why == "no training image has a known t1: data.label_columns leaves it out"

@@ -150,7 +150,7 @@ def test_an_absent_table_is_said(tmp_path: Path) -> None:
         ("['nodule', 'mass']", "['normal']", "['nodule']"),
         ('["nodule", "mass"]', "['normal']", "('nodule', 'nodule')"),
         ("['nodule' 'mass']", "[normal]", "[nodule]"),
-        ("[nodule, mass]", "{normal}", "(nodule)"),
+        ("[nodule, mass]", "[normal]", "[nodule]"),
         ("nodule, mass", "normal", "nodule"),
         ("['Nodule', ' mass ']", "['NORMAL']", "['nodule']"),
     ],
@@ -210,12 +210,12 @@ def test_one_file_under_two_spellings_is_in_two_rows(tmp_path: Path) -> None:
 def test_values_of_the_split_are_known_in_many_spellings_or_stated(tmp_path: Path) -> None:
     touch(tmp_path, "1.png", "2.png", "3.png")
     text = "path,label,part\n1.png,a,Training\n2.png,b,dev\n3.png,b,holdout\n"
-    found = list_table(_table(tmp_path, text, split_column="part", split_names={"Holdout": "test"}))
+    found = list_table(_table(tmp_path, text, split_column="part", split_names=["Holdout:test"]))
     assert found.table["split"].tolist() == ["train", "val", "test"]
-    with pytest.raises(InputError, match=r"data\.split_names=\{holdout: test\} says what it stands for"):
+    with pytest.raises(InputError, match=r"data\.split_names=\[holdout:PART\] says which PART"):
         list_table(_table(tmp_path, text, split_column="part"))
     with pytest.raises(InputError, match=r"data\.split_names has x, which is no value of column part"):
-        list_table(_table(tmp_path, text, split_column="part", split_names={"x": "test"}))
+        list_table(_table(tmp_path, text, split_column="part", split_names=["x:test"]))
 
 
 @pytest.mark.parametrize("line", ["3.png,b,extra", "3.png,b, with a comma,"])

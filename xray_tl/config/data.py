@@ -164,9 +164,9 @@ class RadiographDataConfig:
             kept in `split.csv`, and audited for whether they alone give the label away.
         test_list: `table`: text file with the names of the test images, one a line.
         split_names: Which part of a split (`train`, `val`, `test`) a folder, or a value of `split_column`,
-            stands for where its name does not say so: `{Cohort A: train}`.
-        subfolders: `folder`: patterns of the sub-folders of a class that hold its films; `None`: all, unless
-            that is in doubt.
+            stands for where its name does not say so, `none` leaving it out: `[Cohort A:train]`.
+        subfolders: `folder`: patterns of the folders below a class that hold its films, `.` being the class
+            folder itself; `None`: all, unless that is in doubt.
         test_from: Where a given split has no test images: the part (`train`, `val`) of which they are drawn.
         labels: Which labels are used; `None`: all, in alphabetical order.
         negative: Label of an image without findings; `None`: a common word for it (`normal`...).
@@ -209,7 +209,7 @@ class RadiographDataConfig:
     split_column: str | None = None
     covariate_columns: list[str] | None = None
     test_list: str | None = None
-    split_names: dict[str, str] | None = None
+    split_names: list[str] | None = None
     subfolders: list[str] | None = None
     test_from: str | None = None
     labels: list[str] | None = None

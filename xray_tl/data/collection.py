@@ -16,7 +16,7 @@ from xray_tl.data.films import Films, Reading, open_films, reading_of
 from xray_tl.data.folders import list_folder
 from xray_tl.data.listing import Listing, told_apart
 from xray_tl.data.medmnist import list_medmnist, open_medmnist
-from xray_tl.data.names import PARTS, one_spelling, spelling_key
+from xray_tl.data.names import PARTS, one_spelling, path_key
 from xray_tl.data.needs import refusals
 from xray_tl.data.partition import folds_of, groups_of, partition
 from xray_tl.data.radiographs import Collection, leaks
@@ -41,21 +41,21 @@ def open_collection(config: RadiographDataConfig, needed: Sequence[str] = ()) ->
         InputError: An option is wrong, files cannot be used (`data.on_error`), a given split leaks
             (`data.on_leak`), or a part that is needed cannot be used.
     """
-    reading = reading_of(config)
+    reading, stored = reading_of(config), _stored_split(config)
     skipped: dict[str, str] = {}
     if config.layout == "medmnist":
         listing = list_medmnist(config)
-        _check_given(listing, config, needed)
+        _check_given(listing, config, stored, needed)
         films = open_medmnist(config, reading)
     else:
         listing = {"folder": list_folder, "table": list_table}[config.layout](config)
-        _check_given(listing, config, needed)
+        _check_given(listing, config, stored, needed)
         listing, skipped = _without(listing, listing.problems, config)
         listing, films, more = _decoded(listing, config, reading)
         skipped = skipped | more
     listing = _with_patients(listing, films, config)
     groups = groups_of(listing.table["patient"].tolist(), films.pixels)
-    given = _given(listing, config)
+    given = _given(listing, config, stored)
     own = config.seed if config.train_seed is None else config.train_seed
     fractions = (config.val_fraction, config.test_fraction)
     folds = None
@@ -70,13 +70,19 @@ def open_collection(config: RadiographDataConfig, needed: Sequence[str] = ()) ->
     return collection
 
 
-def _given(listing: Listing, config: RadiographDataConfig) -> list[str]:
+def _given(listing: Listing, config: RadiographDataConfig, stored: Mapping[str, str] | None) -> list[str]:
     """Return the part of each image as far as it is given, empty elsewhere.
 
     Raises:
-        InputError: `data.split_file` cannot be used, or there is a split where folds are asked for.
+        InputError: `data.split_file` does not name every image, or there is a split of its own beside folds.
     """
-    given = _stored_split(listing, config) or listing.table["split"].tolist()
+    given = listing.table["split"].tolist()
+    if stored is not None:
+        found = _stored_parts(listing, stored)
+        absent = [name for name, part in zip(listing.table["name"], found, strict=True) if part is None]
+        if absent:
+            raise InputError(f"data.split_file={config.split_file} has no split for {absent[0]}")
+        given = [str(part) for part in found]
     if config.folds is not None and any(given):
         raise InputError(
             f"data.folds={config.folds}: this data set has a split of its own "
@@ -85,13 +91,20 @@ def _given(listing: Listing, config: RadiographDataConfig) -> list[str]:
     return given
 
 
-def _check_given(listing: Listing, config: RadiographDataConfig, needed: Sequence[str]) -> None:
+def _check_given(
+    listing: Listing, config: RadiographDataConfig, stored: Mapping[str, str] | None, needed: Sequence[str]
+) -> None:
     """Look, before anything is decoded, at the parts that are given and stay as they are.
 
     Raises:
         InputError: One that is needed cannot be used.
     """
-    given = _given(listing, config)
+    usable = ~listing.table["name"].isin(listing.problems).to_numpy()
+    if stored is not None:  # it does not name what was left out
+        usable &= np.array([part is not None for part in _stored_parts(listing, stored)])
+    kept = np.flatnonzero(usable)
+    listing = replace(listing, table=listing.table.iloc[kept], truth=listing.truth[kept])
+    given = _given(listing, config, stored)
     if config.test_fraction >= 1:
         given = ["test"] * len(given)
     drawn = {"val"} - set(given) | ({"test"} - set(given) if config.test_from else set())
@@ -147,23 +160,24 @@ def _without(
     return replace(listing, table=table, truth=truth, problems={}), dict(wrong)
 
 
-def _stored_split(listing: Listing, config: RadiographDataConfig) -> list[str] | None:
-    """Read a split that a run has written.
+def _stored_split(config: RadiographDataConfig) -> dict[str, str] | None:
+    """Read a split that a run has written: the part of each name.
 
     Raises:
-        InputError: It is none, or does not name every image.
+        InputError: It is none.
     """
     if config.split_file is None:
         return None
     place = Path(config.split_file)
-    stored = read_csv_table(place, f"data.split_file={place}", needed=("name", "split"))
-    by_name = dict(zip(stored["name"], stored["split"], strict=True))
-    by_key = {spelling_key(str(name)): part for name, part in by_name.items()}
-    found = [by_name.get(name, by_key.get(spelling_key(name))) for name in listing.table["name"]]
-    absent = [name for name, part in zip(listing.table["name"], found, strict=True) if part not in PARTS]
-    if absent:
-        raise InputError(f"data.split_file={config.split_file} has no split for {absent[0]}")
-    return [str(part) for part in found]
+    table = read_csv_table(place, f"data.split_file={place}", needed=("name", "split"))
+    parts = dict(zip(table["name"].map(path_key), table["split"], strict=True))
+    return parts | dict(zip(table["name"], table["split"], strict=True))
+
+
+def _stored_parts(listing: Listing, stored: Mapping[str, str]) -> list[str | None]:
+    """Return the part of each image in a stored split; `None` where it has none."""
+    found = (stored.get(name, stored.get(path_key(name), "")) for name in listing.table["name"])
+    return [part if part in PARTS else None for part in found]
 
 
 def _check_leaks(collection: Collection, config: RadiographDataConfig) -> None:

@@ -31,6 +31,8 @@ UNCERTAIN = {"-1", "0", "1"}
 INDEXES = ("dicomdir",)
 """Files that only list others, in lower case."""
 
+_LIST = re.compile(r"""\[.*\]|[({]\s*(['"]).*\1\s*,?\s*[)}]""", re.DOTALL)
+
 Truth = NDArray[np.float32]
 
 
@@ -115,6 +117,7 @@ def patient_of(name: str, regex: str | None) -> str:
     """Return what a pattern's first group finds in a file's name, else in its folders; empty if nothing."""
     if not regex:
         return ""
+    name = name.replace("\\", "/")
     match = re.search(regex, os.path.basename(name)) or re.search(regex, name)  # noqa: PTH119  (a million times)
     return match[1] or "" if match else ""
 
@@ -186,15 +189,16 @@ def _check_classes(classes: list[str], config: RadiographDataConfig, where: str)
         raise InputError(
             f"{where} needs two classes at least in column {config.label_column}: found {found}{hint}"
         )
-    inner = f" (is data.root={Path(config.root) / classes[0]} the folder of the classes?)" if classes else ""
+    inner = Path(config.root) / classes[0] if classes else Path()
+    hint = f" (is data.root={inner} the folder of the classes?)" if classes and inner.is_dir() else ""
     raise InputError(
-        f"{where} needs images of two classes at least, in one folder a class: found {found}{inner}"
+        f"{where} needs images of two classes at least, in one folder a class: found {found}{hint}"
     )
 
 
 def list_in_cell(text: str) -> bool:
     """Tell whether a cell holds a list, such as `['nodule', 'mass']`."""
-    return text[:1] + text[-1:] in ("[]", "()", "{}")
+    return _LIST.fullmatch(text) is not None
 
 
 def negative_of(labels: list[str], stated: str | None) -> str | None:

@@ -27,11 +27,13 @@ def locate(names: Sequence[str], root: Path) -> Located:
     paths, problems = [], {}
     for name in names:
         path = _below(base, name)
-        if path is not None and not folders.has(path) and "\\" in name:
-            path = _below(base, name.replace("\\", "/"))
+        if path is not None and folders.has(path):
+            paths.append(path)
+            continue
+        path = _below(base, name.replace("\\", "/"))
         if path is None:
             problems[name] = "its path lies outside data.root"
-        elif not folders.has(path):
+        else:
             found = folders.spelt_otherwise(base, path)
             if len(found) != 1:
                 problems[name] = f"{len(found)} files of this name" if found else "no such file"
@@ -56,6 +58,7 @@ def search(names: Sequence[str], root: Path) -> Located:
         found = [by_end.get(parts[left_out:], []) if len(parts) > left_out else [] for parts in wanted]
         if any(found):
             break
+    found = [_exact(own, name) if len(own) > 1 else own for own, name in zip(found, names, strict=True)]
     claimed = Counter(own[0] for own in found if len(own) == 1)
     problems = {
         name: why
@@ -63,6 +66,12 @@ def search(names: Sequence[str], root: Path) -> Located:
         if (why := _why_none(own, claimed)) is not None
     }
     return [own[0] if own else "" for own in found], problems
+
+
+def _exact(found: list[str], name: str) -> list[str]:
+    """Of files that a name may mean, return the one that is spelt like it, if one is."""
+    exact = [path for path in found if os.path.basename(path) == re.split(r"[\\/]", name)[-1]]  # noqa: PTH119
+    return exact if len(exact) == 1 else found
 
 
 def _why_none(found: list[str], claimed: Counter[str]) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_tl.data.listing import Listing
+from xray_tl.data.names import as_option
 
 EMPTY = "it was given so, or there are too few patients"
 NO_TEST = "; data.test_from=train draws it from the given training images"
@@ -42,16 +43,18 @@ def _never_trained(listing: Listing, truth: NDArray[np.float32], part: NDArray[n
     """Find targets that no training image teaches."""
     if listing.kind == "binary":
         return
-    there = listing.truth == 1
-    for column, target in enumerate(listing.targets):
-        if not np.isfinite(truth[:, column]).any():
-            yield f"no training image has a known {target}: leave it out of data.label_columns"
-        elif not (truth[:, column] == 1).any():
-            elsewhere = ", ".join(
-                f"{int(there[part == name, column].sum())} {name}" for name in ("val", "test")
-            )
-            remedy = "leave it out (data.labels, data.label_columns)"
-            yield f"{target} has no training images ({elsewhere}): {remedy}"
+    names = np.array(listing.targets, dtype=object)
+    unknown = ~np.isfinite(truth).any(0)
+    absent = ~(truth == 1).any(0) & ~unknown
+    if unknown.any():
+        yield f"no training image has a known {', '.join(names[unknown])}: data.label_columns leaves it out"
+    if absent.any():
+        counts = ", ".join(
+            f"{int(np.nansum(listing.truth[part == name][:, absent]))} {name}" for name in ("val", "test")
+        )
+        left = as_option(names[~absent & ~unknown])
+        which = ", ".join(names[absent])
+        yield f"{which} has no training images ({counts}): data.labels={left} leaves it out"
 
 
 def _why_one_sided(listing: Listing, truth: NDArray[np.float32]) -> str:

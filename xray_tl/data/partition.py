@@ -147,7 +147,7 @@ def partition(
         if test_from is not None and not free.any():
             free = split == test_from
             share = min(0.5, share * len(split) / max(1, free.sum()))
-        free &= ~np.isin(groups, groups[~free & (split != "")])  # a patient of another part would leak
+            free &= ~np.isin(groups, groups[~free])  # a patient of another part would leak
         split[np.flatnonzero(free)[take(truth[free], _dense(groups[free]), share, seeds[0], "test")]] = "test"
     rest = np.flatnonzero((split == "") | ((split == "train") & ~(split == "val").any()))
     if not (split == "val").any() and len(rest):

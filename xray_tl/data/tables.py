@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,15 @@ from xray_tl.data.listing import (
     with_classes,
 )
 from xray_tl.data.locate import locate, search
-from xray_tl.data.names import find_name, one_spelling, part_of_split, spelling_key
+from xray_tl.data.names import (
+    LEFT_OUT,
+    as_option,
+    find_name,
+    one_spelling,
+    part_of_split,
+    path_key,
+    stated_parts,
+)
 from xray_tl.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -48,30 +57,35 @@ def list_table(config: RadiographDataConfig) -> Listing:
     place = root / str(config.table)
     where = f"data.table={place}"
     frame = _read_table(place, config)
-    table, problems = _rows(frame, config, root, where)
+    given = _given_splits(frame, config, where) if config.split_column else pd.Series("", frame.index)
+    frame, given = frame[given != LEFT_OUT], given[given != LEFT_OUT]
+    table, problems = _rows(frame, given.to_numpy(), config, root)
     if config.label_columns:
         truth = _known(frame[list(config.label_columns)], where)
         one: Kind = "binary" if len(config.label_columns) == 1 else "multilabel"
         listing = Listing(table, truth, one, tuple(config.label_columns), None, problems)
     else:
         table["label"] = frame[config.label_column].to_numpy()
-        for name in table["name"][(table["label"] == "") | (table["label"] == "[]")]:
-            problems.setdefault(name, f"no label in column {config.label_column}")
+        bare = table["label"] == ""
+        if config.label_separator is not None:
+            bare = table["label"].map(lambda cell: not _labels_in(cell, str(config.label_separator)))
         several = config.label_separator is not None
-        listing = (_with_findings if several else with_classes)(table, config, where, problems)
-    _check_once(listing, table, frame, where)
+        unlabelled = dict.fromkeys(table["name"][bare], f"no label in column {config.label_column}")
+        listing = (_with_findings if several else with_classes)(table, config, where, unlabelled | problems)
+    _check_once(listing, problems, where)
     used = set(listing.table["name"])
-    return replace(listing, problems={name: why for name, why in listing.problems.items() if name in used})
+    problems = {name: why for name, why in listing.problems.items() if name in used}
+    return replace(listing, table=listing.table.drop(columns="line"), problems=problems)
 
 
 def _rows(
-    frame: pd.DataFrame, config: RadiographDataConfig, root: Path, where: str
+    frame: pd.DataFrame, given: NDArray[Any], config: RadiographDataConfig, root: Path
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Return name, split, patient, path and covariates of every row, and which cannot be used, and why."""
     lines = [f"line {line}" for line in frame.index]
     bare = frame[config.path_column].reset_index(drop=True)
-    table = pd.DataFrame({"name": bare.where(bare != "", lines)})
-    table["split"] = _given_splits(frame, config, where) if config.split_column else ""
+    table = pd.DataFrame({"name": bare.where(bare != "", lines), "line": frame.index})
+    table["split"] = given
     if config.test_list is not None:
         table["split"] = _listed(table["name"], root / config.test_list)
     if config.patient_column:
@@ -113,33 +127,40 @@ def _known(columns: pd.DataFrame, where: str) -> Truth:
     return truth
 
 
-def _check_once(listing: Listing, table: pd.DataFrame, frame: pd.DataFrame, where: str) -> None:
-    """Refuse an image in two rows, however its name is spelt there."""
-    usable = listing.table[~listing.table["name"].isin(listing.problems)]
-    twice = usable[usable["path"].duplicated(keep=False)]
+def _check_once(listing: Listing, problems: Collection[str], where: str) -> None:
+    """Refuse an image in two rows, however its name is spelt there.
+
+    Args:
+        listing: Rows that are used; its table has their lines.
+        problems: Names that have no file.
+        where: The table, for the message.
+    """
+    there = listing.table[~listing.table["name"].isin(problems)]
+    twice = there[there["path"].duplicated(keep=False)]
     if len(twice):
-        path = twice["path"].iloc[0]
-        lines = frame.index[(table["path"] == path).to_numpy()]
-        raise InputError(
-            f"{where} has {twice['name'].iloc[0]} in more than one row (lines {lines[0]} and {lines[1]})"
-        )
+        name, path = twice[["name", "path"]].iloc[0]
+        first, second, *_ = twice["line"][twice["path"] == path]
+        raise InputError(f"{where} has {name} in more than one row (lines {first} and {second})")
 
 
-def _given_splits(frame: pd.DataFrame, config: RadiographDataConfig, where: str) -> list[str]:
-    given = frame[str(config.split_column)]
-    parts = {value: part_of_split(value, config.split_names) for value in set(given)}
-    for stated in config.split_names or {}:
-        if find_name(stated, parts) is None:
+def _given_splits(frame: pd.DataFrame, config: RadiographDataConfig, where: str) -> pd.Series:
+    given, stated = frame[str(config.split_column)], stated_parts(config.split_names)
+    parts = {value: part_of_split(value, stated) for value in set(given)}
+    for name in stated:
+        if find_name(name, parts) is None:
             raise InputError(
-                f"data.split_names has {stated}, which is no value of column {config.split_column} of {where}"
+                f"data.split_names has {name}, which is no value of column {config.split_column} of {where}"
             )
+    if "" in parts:
+        line = frame.index[(given == "").to_numpy()][0]
+        raise InputError(f"{where} has nothing in column {config.split_column} of line {line}")
     unknown = sorted(value for value, part in parts.items() if part is None)
     if unknown:
         raise InputError(
             f"{where} has {unknown[0]!r} in column {config.split_column}: train, val or test is valid, or "
-            f"data.split_names={{{unknown[0]}: test}} says what it stands for"
+            f"data.split_names={as_option([f'{unknown[0]}:PART'])} says which PART it stands for, or none"
         )
-    return [str(parts[value]) for value in given]
+    return given.map(parts)
 
 
 def _listed(names: pd.Series, place: Path) -> NDArray[Any]:
@@ -152,8 +173,8 @@ def _listed(names: pd.Series, place: Path) -> NDArray[Any]:
         listed = {line.strip() for line in place.read_text(encoding="utf-8-sig").splitlines()} - {""}
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"data.test_list={place} cannot be read: {error}") from None
-    keys = {spelling_key(name) for name in listed}
-    found = names.map(spelling_key).isin(keys).to_numpy()
+    keys = {path_key(name) for name in listed}
+    found = names.map(path_key).isin(keys).to_numpy()
     if not found.any():
         raise InputError(f"data.test_list={place} names no image of the table")
     if found.sum() < len(keys):

@@ -7,7 +7,7 @@ import re
 from xray_tl.config import RadiographDataConfig, SyntheticDataConfig
 from xray_tl.data.decode import FITS, INTENSITIES
 from xray_tl.data.findings import resolve_finding
-from xray_tl.data.names import PARTS
+from xray_tl.data.names import stated_parts
 from xray_tl.errors import InputError
 from xray_tl.validation import Range
 
@@ -186,9 +186,7 @@ def validate_radiographs(config: RadiographDataConfig) -> None:
 
 
 def _check_layout(config: RadiographDataConfig) -> None:
-    for name, part in (config.split_names or {}).items():
-        if part not in PARTS:
-            raise InputError(f"data.split_names={{{name}: {part}}} is not valid: choose {', '.join(PARTS)}")
+    stated_parts(config.split_names)
     if config.split_names and (
         config.layout == "medmnist" or (config.layout == "table" and not config.split_column)
     ):
