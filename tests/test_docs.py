@@ -144,34 +144,31 @@ def test_there_are_commands_to_try() -> None:
     assert {"README.md", "conf", "docs"} <= {re.split("[:/]", line.place)[0] for line in FOUND}
 
 
-def _jobs(words: tuple[str, ...]) -> Iterator[list[str]]:
-    """Return overrides as the sweeper would, flags left out: each choice of a group in turn, of numbers one."""
+def _first_job(words: tuple[str, ...]) -> list[str]:
+    """Return the overrides of a sweep's first job; the other choices of its lists must at least be there."""
     plain = [EXAMPLES.get(word, word) for word in words if not word.startswith("-")]
-    parsed = OverridesParser.create().parse_overrides(plain)
-    choices = []
-    for one, text in zip(parsed, plain, strict=True):
-        values = (
-            [f"{one.key_or_group}={value}" for value in one.sweep_string_iterator()]
-            if one.is_sweep_override()
-            else [text]
-        )
-        choices.append(values if (Path(conf_dir()) / one.key_or_group).is_dir() else values[:1])
-    for number in range(max(map(len, choices), default=1)):  # every choice once, not their product
-        yield [values[number % len(values)] for values in choices]
+    overrides = []
+    for one, text in zip(OverridesParser.create().parse_overrides(plain), plain, strict=True):
+        if not one.is_sweep_override():
+            overrides.append(text)
+            continue
+        values = list(one.sweep_string_iterator())
+        group = Path(conf_dir()) / one.key_or_group
+        for value in values if group.is_dir() else ():
+            assert (group / f"{value}.yaml").is_file(), f"{one.key_or_group}={value} is no choice"
+        overrides.append(f"{one.key_or_group}={values[0]}")
+    return overrides
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.place)
 def test_a_command_line_composes(line: Line) -> None:
-    for overrides in _jobs(line.words):
-        needed = [
-            extra
-            for word, extra in NEEDS.items()
-            if word in overrides and not any("model.name=" in o for o in overrides)
-        ]
-        if line.command == "train":
-            validate(compose_config(*overrides, *needed))
-        else:
-            check_values(compose_config(*overrides, *needed, *_given(line), name=line.command))
+    overrides = _first_job(line.words)
+    named = [word.split("=")[0] for word in overrides]
+    overrides += [extra for word, extra in NEEDS.items() if word in overrides and "model.name" not in named]
+    if line.command == "train":
+        validate(compose_config(*overrides))
+    else:
+        check_values(compose_config(*overrides, *_given(line), name=line.command))
 
 
 def _given(line: Line) -> list[str]:

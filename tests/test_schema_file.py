@@ -1,6 +1,7 @@
 """The JSON schema for editors: current, fit for every file under `conf/`, and strict about keys."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,8 @@ CONF = Path(conf_dir())
 FILES = sorted(path for path in CONF.rglob("*.yaml") if "hydra" not in path.relative_to(CONF).parts)
 
 
-def _fits(value: Any, schema: dict[str, Any], whole: dict[str, Any]) -> bool:
-    """Tell whether a value fits, as far as the schema's few words go (draft 7); no further package is needed."""
-    import re
-
+def _fits(value: object, schema: dict[str, Any], whole: dict[str, Any]) -> bool:
+    """Tell whether a value fits, as far as the schema's few words go (draft 7): no package is needed."""
     if "$ref" in schema:
         target: Any = whole
         for step in schema["$ref"].removeprefix("#/").split("/"):
@@ -57,7 +56,7 @@ def _fits(value: Any, schema: dict[str, Any], whole: dict[str, Any]) -> bool:
     return True
 
 
-def _accepts(value: Any) -> bool:
+def _accepts(value: object) -> bool:
     schema = conf_schema()
     ours = _fits(value, schema, schema)
     try:
