@@ -8,7 +8,7 @@ CACHE := $(or $(XRAY_TL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/xray_tl)
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study train test test-all lint tensorboard clean clean-cache
+.PHONY: help setup study train test test-all lint docs schema tensorboard clean clean-cache
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,13 @@ lint: $(STAMP) ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(STAMP) ## The documentation as a site in site/ (installs the extra `docs`)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+schema: $(STAMP) ## docs/conf.schema.json again, from the dataclasses: editors read it
+	$(BIN)/python -m xray_tl.config.schema_file docs/conf.schema.json
+
 tensorboard: $(STAMP) ## Show curves, figures and hparams of everything under outputs/
 	$(BIN)/tensorboard --logdir outputs
 
@@ -46,5 +53,5 @@ clean-cache: ## Remove what is kept between runs: images, features, ceilings, fl
 	@for kind in audit batchnorm contents difficulty features films floors ideal images rates source; do rm -rf "$(CACHE)/$$kind"; done
 
 clean: ## Remove .venv and caches; outputs/ stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist site
 	find . -name __pycache__ -type d -not -path './.venv/*' -exec rm -rf {} +
