@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, zoom
 from xray_tl.data.decode import inside
 
 NEAR = 0.06
-"""Distance below which two images are taken for copies of one film (measured: CONTRIBUTING)."""
+"""Distance below which two images are taken for copies of one film (measured: docs/measured-choices.md)."""
 SIDE = 48
 """Side of the thumbnails that are compared, pixels."""
 MOST_PAIRS = 200

@@ -19,7 +19,7 @@ class Standardiser(nn.Module):
     The spread of a feature is sqrt(SD^2 + mean SD^2): a unit that fires in one of a few hundred training
     images has an SD near nothing, and new images would stand hundreds of SDs away. So what is below the usual
     spread is enlarged as much as that and no more, at any size of the trunk's features; the mean variance of
-    what comes out is 1. How it was chosen: CONTRIBUTING.md.
+    what comes out is 1. How it was chosen: docs/measured-choices.md.
 
     The statistics are buffers: they go into the checkpoint and never follow a test image.
     """

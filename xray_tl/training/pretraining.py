@@ -68,7 +68,7 @@ BUDGETS = {"small": "about 3 minutes", "full": "about 10 minutes"}
 """What a budget costs for ResNet50 and VGG16 on two cores."""
 
 # A step of VGG16 costs three of ResNet50's, and it needs as many: in the small budget, small images and
-# batches buy them (measured: CONTRIBUTING.md).
+# batches buy them (measured: docs/measured-choices.md).
 _RECIPES: dict[str, dict[str, Recipe]] = {
     "vgg16": {
         "small": Recipe(1152, 2, image_size=48, batch_size=8, lr=3e-4),
