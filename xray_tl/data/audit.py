@@ -20,10 +20,10 @@ from xray_tl.data.audit_measures import AUDIT, measure
 from xray_tl.data.decode import LOOKS
 from xray_tl.data.films import MODES
 from xray_tl.data.listing import COVARIATE
+from xray_tl.data.names import PARTS
 from xray_tl.data.near_copies import LARGEST, MOST_PAIRS
 from xray_tl.data.needs import refusals
 from xray_tl.data.radiographs import Collection, leaks
-from xray_tl.data.rng import SPLITS
 
 GIVES_AWAY = 0.65
 """AUROC of an acquisition's properties above which, beyond two standard errors, they give the label away."""
@@ -119,7 +119,7 @@ def _unreadable(collection: Collection) -> list[Finding]:
 
 def _splits(collection: Collection) -> list[Finding]:
     """Find what training, or testing alone, would refuse."""
-    needed = ("test",) if set(collection.split) == {"test"} else tuple(SPLITS)
+    needed = ("test",) if set(collection.split) == {"test"} else tuple(PARTS)
     return [Finding("split", True, why) for why in refusals(collection.listing, collection.split, needed)]
 
 
