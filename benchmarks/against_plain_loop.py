@@ -21,8 +21,8 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from xray_tl.config import conf_dir, register_schemas, typed
-from xray_tl.identity import register_resolvers
-from xray_tl.training.assembly import Parts, assemble
+from xray_tl.config.identity import register_resolvers
+from xray_tl.runs.parts import Parts, assemble
 from xray_tl.training.callbacks import Throughput
 from xray_tl.training.trainer import build_trainer, expected_warnings
 

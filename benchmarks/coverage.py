@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm, t
 
-from xray_tl.evaluation.estimates import LEAST_READERS
-from xray_tl.evaluation.mrmc import cells
-from xray_tl.evaluation.readings import Readings
-from xray_tl.evaluation.simulation import STRUCTURES, Structure, simulate
-from xray_tl.evaluation.verdict import ALPHA, MARGIN, equivalence, verdicts
+from xray_tl.statistics.estimates import LEAST_READERS
+from xray_tl.statistics.mrmc import cells
+from xray_tl.statistics.readings import Readings
+from xray_tl.statistics.simulation import STRUCTURES, Structure, simulate
+from xray_tl.statistics.verdict import ALPHA, MARGIN, equivalence, verdicts
 
 PAIR = {"arm 0": 1.0, "arm 1": -1.0}
 QUIET = Structure(0.0002, 0.3, 0.3, 0.2, 0.2)

@@ -20,7 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import BinaryAUROC
 
-from xray_tl.data.allocator import keep_large_blocks
+from xray_tl.store.allocator import keep_large_blocks
 
 Pair = tuple[Tensor, Tensor]
 

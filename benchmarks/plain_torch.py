@@ -17,8 +17,8 @@ from torch.nn import functional
 from torchvision import models
 
 from xray_tl.config import SyntheticDataConfig
-from xray_tl.data.allocator import keep_large_blocks
-from xray_tl.data.synthetic import SyntheticRadiographs
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
+from xray_tl.store.allocator import keep_large_blocks
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)

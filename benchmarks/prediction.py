@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xray_tl.config import TrainerConfig
-from xray_tl.data.allocator import keep_large_blocks
-from xray_tl.data.films import Reading, try_reading
+from xray_tl.data.films.decoded import Reading, try_reading
+from xray_tl.store.allocator import keep_large_blocks
 
 if TYPE_CHECKING:
-    from xray_tl.training.prediction import Scorer
+    from xray_tl.runs.score_films import Scorer
 
 TRAIN = (sys.executable, "-m", "xray_tl.train", "weights=random", "mode=frozen", "logger=none")
 FEW = ("data.n_train=16", "data.n_val=16", "data.n_test=16", "trainer.max_epochs=1")
@@ -60,7 +60,7 @@ def main() -> None:
     # Not above: processes that decode import this file, but in the command neither torch nor pandas.
     from decoding import write
 
-    from xray_tl.training.prediction import open_scorer, score
+    from xray_tl.runs.score_films import open_scorer, score
 
     keep_large_blocks()
     with tempfile.TemporaryDirectory() as place:

@@ -18,13 +18,13 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
 from xray_tl.config import conf_dir, register_schemas, typed
+from xray_tl.config.identity import register_resolvers
 from xray_tl.errors import RunError
-from xray_tl.evaluation.metrics import summarise
-from xray_tl.identity import register_resolvers
 from xray_tl.models.classifier import Standardiser
-from xray_tl.training.assembly import Parts, assemble
-from xray_tl.training.probe import solve
-from xray_tl.training.random_trunk import settle_batchnorm
+from xray_tl.runs.parts import Parts, assemble
+from xray_tl.runs.probe import solve
+from xray_tl.runs.random_trunk import settle_batchnorm
+from xray_tl.statistics.metrics import summarise
 
 OWN = ("mode=frozen", "data.image_size=64", "data.n_train=256", "data.n_test=1000", "logger=none")
 PENALTIES = (0.01, 1.0)

@@ -96,7 +96,7 @@ def seconds_for_five(command: tuple[str, ...]) -> float:
 def gemm_rate() -> float:
     """Return the machine's rate of a large matrix product now, GFLOP/s."""
     code = (
-        "import torch; from xray_tl.training.measure import gemm_limit, machine_for; "
+        "import torch; from xray_tl.runs.cost import gemm_limit, machine_for; "
         "print(gemm_limit(machine_for(torch.device('cpu'), '32-true')))"
     )
     own = {**os.environ, "PYTHONPATH": str(HERE.parent)}

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.config import SCHEMAS, conf_dir, register_schemas
-from xray_tl.identity import register_resolvers
+from xray_tl.config.identity import register_resolvers
 
 register_schemas()
 register_resolvers()

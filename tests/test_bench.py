@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from tests.conftest import compose_config
 from tests.evaluation.test_collect import write_run
 from xray_tl.bench import BenchTable, _measure
-from xray_tl.identity import arm
-from xray_tl.report.bench import as_frame, write_tradeoff
+from xray_tl.config.identity import arm
+from xray_tl.report.cost_table import as_frame, write_tradeoff
 
 MODEL = ("model=timm", "model.name=test_resnet")
 EFFORT = {"image_size": 32, "batch_size": 2, "latency_repeats": 3, "repeats": 1, "warm_up": 1}

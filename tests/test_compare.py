@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xray_tl.evaluation.mrmc import mrmc
-from xray_tl.evaluation.readings import Readings
-from xray_tl.evaluation.simulation import STRUCTURES, simulate
+from xray_tl.statistics.mrmc import mrmc
+from xray_tl.statistics.readings import Readings
+from xray_tl.statistics.simulation import STRUCTURES, simulate
 
 STUDY = simulate((0.75, 0.9), STRUCTURES["LL"], 5, 60, 60, np.random.default_rng(0))
 

@@ -10,14 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from tests.conftest import compose_config, option_names
 from xray_tl.config import conf_dir, typed
+from xray_tl.config.identity import CHANGES_RESULT, COSMETIC, OPTIONAL, arm_hash, config_hash, run_name
+from xray_tl.config.validation import validate
 from xray_tl.data.datamodule import XrayDataModule
-from xray_tl.data.synthetic import SyntheticRadiographs
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.errors import InputError
-from xray_tl.evaluation.ceiling import bounds
-from xray_tl.identity import CHANGES_RESULT, COSMETIC, OPTIONAL, arm_hash, config_hash, run_name
 from xray_tl.models.freeze import policy_names
-from xray_tl.observers.scores import ideal_logit
-from xray_tl.validation import validate
+from xray_tl.observers.ideal_scores import ideal_logit
+from xray_tl.statistics.bounds import bounds
 
 CONF = Path(conf_dir())
 GROUPS = (

@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.conftest import compose_config
 from xray_tl.config import conf_dir
-from xray_tl.validation import check_values, validate
+from xray_tl.config.validation import check_values, validate
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

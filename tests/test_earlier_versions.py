@@ -10,17 +10,17 @@ from omegaconf import OmegaConf
 
 from tests.conftest import compose_config
 from xray_tl.errors import FolderError, InputError
-from xray_tl.evaluation.collect import collect
-from xray_tl.evaluation.scores import read_predictions, split_of
-from xray_tl.records import RECORD, SCHEMA, read_record
 from xray_tl.report.page import write_report
-from xray_tl.runfolder import BEST, LAST, load_config, unfinished
-from xray_tl.training import predictions
-from xray_tl.training.assembly import assemble
+from xray_tl.runs import predictions
+from xray_tl.runs.finished import open_finished
+from xray_tl.runs.parts import assemble
+from xray_tl.runs.retest import evaluate
+from xray_tl.runs.run import run
+from xray_tl.store.records import RECORD, SCHEMA, read_record
+from xray_tl.store.run_folder import BEST, LAST, load_config, unfinished
+from xray_tl.study.run_table import collect
+from xray_tl.study.saved_predictions import read_predictions, split_of
 from xray_tl.training.checkpoints import check_current, read_checkpoint
-from xray_tl.training.evaluation import evaluate
-from xray_tl.training.finished import open_finished
-from xray_tl.training.run import run
 from xray_tl.training.trainer import build_trainer, expected_warnings
 
 SWEEP = Path(__file__).parent / "schema_1"

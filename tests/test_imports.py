@@ -1,6 +1,7 @@
-"""Data flows one way: a module imports only from those before it; evaluation never imports torch."""
+"""Rooms: a package imports what its own docstring says, data flow one way, and heavy imports stay out."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,52 +11,68 @@ import pytest
 import xray_tl
 
 PACKAGE = Path(xray_tl.__file__).parent
-# Each may import those before it in the list, and the leaves.
-FLOW = ["config", "data", "models", "observers", "training", "report"]
-LEAVES = {
-    "csv_table",
-    "errors",
-    "files",
-    "seeding",
-    "records",
-    "evaluation",
-    "identity",
-    "runfolder",
-    "validation",
-}
-# `identity` and `runfolder` read configurations; `validation` checks them.
-MAY_IMPORT = {
-    "records": {"errors", "files"},
-    "evaluation": {"csv_table", "errors", "files", "records"},
-    "runfolder": {"errors", "files", "identity", "records"},
-}
+LEAVES = {"errors", "seeding"}
+"""Modules that any other may import."""
+COMMANDS = {"audit", "bench", "ceiling", "compare", "evaluate", "predict", "pretrain", "preview", "train"}
+"""What a user can type; nothing imports them. `report` is a tenth, in its package."""
+ROOMS = sorted(
+    ".".join(path.parent.relative_to(PACKAGE).parts)
+    for path in PACKAGE.rglob("__init__.py")
+    if path.parent != PACKAGE
+)
 
 
-def _part(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def _stated(room: str, what: str) -> set[str]:
+    """Read from a package's docstring what it may import, or never does."""
+    text = ast.get_docstring(ast.parse(PACKAGE.joinpath(*room.split("."), "__init__.py").read_text())) or ""
+    found = re.search(rf"\b{what}: (.*?)\.(?: [A-Z]|$)", " ".join(text.split()))
+    return set(found[1].split(", ")) - {"nothing"} if found else set()
+
+
+def _room(name: str) -> str:
+    """Return the package of a module, by its name below `xray_tl`."""
+    parts = name.split(".")
+    return next(
+        (".".join(parts[:k]) for k in range(len(parts), 0, -1) if ".".join(parts[:k]) in ROOMS), parts[0]
+    )
 
 
 def _imported(path: Path) -> set[str]:
+    """Return the packages, leaves and commands that a file imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("xray_tl.") and len(name.split(".")) > 1}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {_room(name.removeprefix("xray_tl.")) for name in names if name.startswith("xray_tl.")}
 
 
-FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if _part(path) in {*FLOW, *LEAVES}]
+def _files(room: str) -> list[Path]:
+    return sorted(PACKAGE.joinpath(*room.split(".")).glob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_follow_the_flow(path: Path) -> None:
-    part, imported = _part(path), _imported(path) & {*FLOW, *LEAVES}
-    if part in FLOW:
-        allowed = {*FLOW[: FLOW.index(part) + 1], *LEAVES}
-    else:
-        allowed = {part, *MAY_IMPORT.get(part, {"errors"})}
-    assert imported <= allowed, f"{path} imports against the flow: {sorted(imported - allowed)}"
+def test_the_top_holds_commands_packages_and_two_leaves() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == COMMANDS | LEAVES
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_package_imports_what_its_docstring_says(room: str) -> None:
+    stated, found = _stated(room, "Imports"), set[str]()
+    for path in _files(room):
+        imported = _imported(path) - LEAVES - {room, "__version__"}
+        assert imported <= stated, f"{path} imports {sorted(imported - stated)}"
+        found |= imported
+    assert found == stated, "nothing is stated that is not so"
+
+
+def test_no_package_is_imported_by_what_it_imports() -> None:
+    """Data flow one way: an order exists in which each package stands after all that it imports."""
+    waiting = {room: _stated(room, "Imports") for room in ROOMS}
+    while waiting:
+        free = {room for room, needs in waiting.items() if not needs & waiting.keys()}
+        assert free, f"a circle: {waiting}"
+        waiting = {room: needs for room, needs in waiting.items() if room not in free}
 
 
 def _modules_after(statement: str, subprocess_env: dict[str, str]) -> set[str]:
@@ -66,16 +83,27 @@ def _modules_after(statement: str, subprocess_env: dict[str, str]) -> set[str]:
     )
 
 
-@pytest.mark.parametrize(
-    "module", ["evaluation.metrics", "evaluation.analysis", "records", "runfolder", "report.page"]
-)
-def test_evaluation_imports_no_torch(module: str, subprocess_env: dict[str, str]) -> None:
-    assert "torch" not in _modules_after(f"import xray_tl.{module}", subprocess_env)
+@pytest.mark.parametrize("room", [room for room in ROOMS if _stated(room, "Never imports")])
+def test_what_a_package_never_imports(room: str, subprocess_env: dict[str, str]) -> None:
+    modules = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in _files(room)]
+    names = [name.removesuffix(".__init__") for name in modules if not name.endswith("__main__")]
+    loaded = _modules_after("; ".join(f"import {name}" for name in names), subprocess_env)
+    assert not _stated(room, "Never imports") & loaded
 
 
-@pytest.mark.parametrize(
-    "command", ["train", "evaluate", "preview", "compare", "audit", "predict", "report.__main__"]
-)
-def test_entry_points_import_little(command: str, subprocess_env: dict[str, str]) -> None:
+@pytest.mark.parametrize("command", sorted(COMMANDS | {"report.__main__"}))
+def test_commands_import_little(command: str, subprocess_env: dict[str, str]) -> None:
     heavy = {"torch", "lightning", "pandas", "matplotlib", "numpy", "sklearn"}
     assert not heavy & _modules_after(f"import xray_tl.{command}", subprocess_env)
+
+
+@pytest.mark.parametrize("module", ["decode", "listing", "film_options", "names"])
+def test_what_workers_and_checks_import_has_no_torch(module: str, subprocess_env: dict[str, str]) -> None:
+    assert "torch" not in _modules_after(f"import xray_tl.data.films.{module}", subprocess_env)
+
+
+def test_a_name_stands_for_one_thing() -> None:
+    names = [path.stem for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__")]
+    names += [room.rpartition(".")[2] for room in ROOMS]
+    twice = {name for name in names if names.count(name) > 1}
+    assert not twice, f"modules or packages of one name: {sorted(twice)}"

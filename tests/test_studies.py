@@ -6,12 +6,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY, compose_config
-from tests.data.radiograph_files import write_classes
+from tests.data.films.radiograph_files import write_classes
 from xray_tl.config import conf_dir, typed
-from xray_tl.identity import run_name
+from xray_tl.config.identity import run_name
+from xray_tl.config.validation import validate
 from xray_tl.models.normalisation import check_normalisation
-from xray_tl.training.run import run
-from xray_tl.validation import validate
+from xray_tl.runs.run import run
 
 STUDIES = sorted((Path(conf_dir()) / "study").glob("*.yaml"), key=lambda path: path.stem)
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from xray_tl.cli import clean_exit
 from xray_tl.config import RadiographDataConfig, conf_dir, data_schema, register_schemas, typed_node
+from xray_tl.config.cli import clean_exit
+from xray_tl.config.identity import register_resolvers
+from xray_tl.config.validation import require
 from xray_tl.errors import InputError
-from xray_tl.files import check_writable, write_text
-from xray_tl.identity import register_resolvers
-from xray_tl.records import SPLIT
-from xray_tl.validation import require
+from xray_tl.store.files import check_writable, write_text
+from xray_tl.store.records import SPLIT
 
 REPORT, SHEET = "audit.json", "sheet.png"
 
@@ -39,9 +39,9 @@ def main(cfg: DictConfig) -> None:
             )
         import torch
 
-        from xray_tl.data.audit import audit, format_audit
         from xray_tl.data.contact_sheet import collected, draw_sheet, write_sheet
         from xray_tl.data.datamodule import needed_parts
+        from xray_tl.data.quality.faults import audit, format_audit
         from xray_tl.data.sources import open_data
 
         folder = Path(cfg.output)

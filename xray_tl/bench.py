@@ -17,12 +17,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from xray_tl.cli import clean_exit
 from xray_tl.config import BenchConfig, conf_dir, register_schemas, typed_node
+from xray_tl.config.cli import clean_exit
+from xray_tl.config.identity import backbone_name
+from xray_tl.config.validation import check_values
 from xray_tl.errors import InputError
-from xray_tl.files import write_text
-from xray_tl.identity import backbone_name
-from xray_tl.validation import check_values
+from xray_tl.store.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class BenchTable(Callback):
                 raise InputError("; ".join(self.refused))
 
     def _write(self, folder: Path, sweep: str | None) -> None:
-        from xray_tl.report.bench import as_frame, format_bench, write_tradeoff
+        from xray_tl.report.cost_table import as_frame, format_bench, write_tradeoff
 
         frame = as_frame(self.measured)
         write_text(folder / "bench.csv", frame.to_csv(index=False))
@@ -77,9 +77,9 @@ def _measure(cfg: DictConfig) -> dict[str, Any]:
     check_values(cfg)
     chosen = typed_node(cfg, BenchConfig)
     _check(chosen)
-    from xray_tl.data.allocator import keep_large_blocks
+    from xray_tl.runs.cost import Effort, machine_for, measure
+    from xray_tl.store.allocator import keep_large_blocks
     from xray_tl.training.device import choose_device, choose_precision, describe_environment, set_threads
-    from xray_tl.training.measure import Effort, machine_for, measure
 
     keep_large_blocks()
     set_threads(chosen.trainer)

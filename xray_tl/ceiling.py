@@ -9,10 +9,10 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from xray_tl.cli import clean_exit
 from xray_tl.config import SyntheticDataConfig, conf_dir, register_schemas, typed_node
+from xray_tl.config.cli import clean_exit
+from xray_tl.config.identity import register_resolvers
 from xray_tl.errors import InputError
-from xray_tl.identity import register_resolvers
 
 register_schemas()
 register_resolvers()
@@ -22,11 +22,11 @@ register_resolvers()
 def main(cfg: DictConfig) -> None:
     """Print the bounds of one data set's test images, one a line, with standard errors."""
     with clean_exit():
-        from xray_tl.data.allocator import keep_large_blocks
-        from xray_tl.data.synthetic import SyntheticRadiographs
-        from xray_tl.evaluation.ceiling import bounds, format_bounds
+        from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
         from xray_tl.observers.difficulty import resolve_difficulty
-        from xray_tl.observers.scores import ideal_logit
+        from xray_tl.observers.ideal_scores import ideal_logit
+        from xray_tl.statistics.bounds import bounds, format_bounds
+        from xray_tl.store.allocator import keep_large_blocks
 
         if cfg.images < 2:
             raise InputError(f"images={cfg.images} is not valid: choose at least 2")

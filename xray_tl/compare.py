@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, cast
 import hydra
 from omegaconf import DictConfig
 
-from xray_tl.cli import clean_exit
 from xray_tl.config import CompareConfig, conf_dir, register_schemas, typed_node
-from xray_tl.validation import check_values, require
+from xray_tl.config.cli import clean_exit
+from xray_tl.config.validation import check_values, require
 
 if TYPE_CHECKING:
-    from xray_tl.evaluation.mrmc import Sampling
+    from xray_tl.statistics.mrmc import Sampling
 
 register_schemas()
 
@@ -29,9 +29,9 @@ def main(cfg: DictConfig) -> None:
     with clean_exit():
         require(cfg)
         check_values(cfg)
-        from xray_tl.evaluation.comparison import compare, metric_named, read_scores
-        from xray_tl.evaluation.comparison_text import format_comparison
-        from xray_tl.evaluation.wording import Terms
+        from xray_tl.statistics.comparison import compare, metric_named, read_scores
+        from xray_tl.statistics.comparison_text import format_comparison
+        from xray_tl.statistics.wording import Terms
 
         asked = typed_node(cfg, CompareConfig)
         metric = metric_named(asked.metric)

@@ -12,10 +12,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from xray_tl.cli import clean_exit
 from xray_tl.config import conf_dir, register_schemas
-from xray_tl.identity import register_resolvers
-from xray_tl.validation import require
+from xray_tl.config.cli import clean_exit
+from xray_tl.config.identity import register_resolvers
+from xray_tl.config.validation import require
 
 register_schemas()
 register_resolvers()
@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
     """Evaluate one run."""
     with clean_exit():
         require(cfg)
-        from xray_tl.training.evaluation import evaluate
+        from xray_tl.runs.retest import evaluate
 
         overrides = [
             text for text in HydraConfig.get().overrides.task if text.split("=")[0] not in ("run", "name")

@@ -11,12 +11,12 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from xray_tl.cli import clean_exit
 from xray_tl.config import PredictConfig, conf_dir, register_schemas, typed_node
+from xray_tl.config.cli import clean_exit
+from xray_tl.config.identity import register_resolvers
+from xray_tl.config.validation import check_values
 from xray_tl.errors import InputError
-from xray_tl.files import check_writable, write_text
-from xray_tl.identity import register_resolvers
-from xray_tl.validation import check_values
+from xray_tl.store.files import check_writable, write_text
 
 register_schemas()
 register_resolvers()
@@ -30,9 +30,9 @@ def main(cfg: DictConfig) -> None:
         chosen = typed_node(cfg, PredictConfig)
         if chosen.output is not None and Path(chosen.output).suffix.lower() != ".csv":
             raise InputError(f"output={chosen.output} must end in .csv")
-        from xray_tl.data.allocator import keep_large_blocks
-        from xray_tl.data.listing import list_input
-        from xray_tl.training.prediction import open_scorer, score
+        from xray_tl.data.films.listing import list_input
+        from xray_tl.runs.score_films import open_scorer, score
+        from xray_tl.store.allocator import keep_large_blocks
 
         keep_large_blocks()
         paths = list_input(Path(chosen.input))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from xray_tl.cli import clean_exit
 from xray_tl.config import conf_dir, register_schemas, typed_node
-from xray_tl.validation import check_values
+from xray_tl.config.cli import clean_exit
+from xray_tl.config.validation import check_values
 
 register_schemas()
 
@@ -21,8 +21,8 @@ def main(cfg: DictConfig) -> None:
     """Print the path of a backbone's source weights, made first where the cache does not hold them."""
     with clean_exit("interrupted: the same command goes on with it"):
         from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig
+        from xray_tl.runs.source_weights import refuse, source_weights
         from xray_tl.training.device import set_threads
-        from xray_tl.training.source_weights import refuse, source_weights
 
         check_values(cfg)
         trainer = typed_node(cfg.trainer, TrainerConfig)

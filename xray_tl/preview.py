@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from xray_tl.cli import clean_exit
 from xray_tl.config import RadiographDataConfig, conf_dir, data_schema, register_schemas, typed_node
+from xray_tl.config.cli import clean_exit
+from xray_tl.config.identity import register_resolvers
+from xray_tl.config.validation import require
 from xray_tl.errors import InputError
-from xray_tl.files import check_writable
-from xray_tl.identity import register_resolvers
-from xray_tl.validation import require
+from xray_tl.store.files import check_writable
 
 if TYPE_CHECKING:
     from xray_tl.data.contact_sheet import Part
@@ -32,8 +32,8 @@ register_resolvers()
 def main(cfg: DictConfig) -> None:
     """Draw one sheet and print its path."""
     with clean_exit():
-        from xray_tl.data.allocator import keep_large_blocks
         from xray_tl.data.contact_sheet import check_sheet, draw_sheet, write_sheet
+        from xray_tl.store.allocator import keep_large_blocks
 
         keep_large_blocks()
         if cfg.input is not None:
@@ -51,11 +51,12 @@ def _parts(cfg: DictConfig) -> list[Part]:
     import torch
 
     from xray_tl.data.contact_sheet import collected, generated, read
-    from xray_tl.data.films import reading_of
-    from xray_tl.data.listing import list_input
+    from xray_tl.data.films.decoded import reading_of
+    from xray_tl.data.films.film_options import validate_radiographs
+    from xray_tl.data.films.listing import list_input
     from xray_tl.data.sources import open_data
-    from xray_tl.data.synthetic import SyntheticRadiographs
-    from xray_tl.data.validation import validate, validate_radiographs
+    from xray_tl.data.synthetic.generator_options import validate
+    from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
     from xray_tl.observers.difficulty import resolve_difficulty
 
     data, count = typed_node(cfg.data, data_schema(cfg.data)), cfg.rows * cfg.columns

@@ -15,9 +15,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from xray_tl.cli import clean_exit
 from xray_tl.config import conf_dir, register_schemas
-from xray_tl.identity import register_resolvers
+from xray_tl.config.cli import clean_exit
+from xray_tl.config.identity import register_resolvers
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ def main(cfg: DictConfig) -> str | None:
 
 def _single_run(cfg: DictConfig, folder: Path) -> None:
     with clean_exit(f"interrupted: the same options with hydra.run.dir={folder} go on with it"):
-        from xray_tl.evaluation.collect import format_run
-        from xray_tl.report import board
-        from xray_tl.training.run import run
+        from xray_tl.report import board_figures as board
+        from xray_tl.runs.run import run
+        from xray_tl.study.run_table import format_run
 
         record = run(cfg, folder)
         if cfg.logger.name == "tensorboard":
@@ -53,8 +53,8 @@ def _single_run(cfg: DictConfig, folder: Path) -> None:
 
 def _sweep_job(cfg: DictConfig, folder: Path) -> str | None:
     """Do one job of a sweep, or queue it: a failure is recorded and named at the end, the others go on."""
-    from xray_tl.jobs import do_job
-    from xray_tl.sweep import begun
+    from xray_tl.sweeps.jobs import do_job
+    from xray_tl.sweeps.sweep import begun
 
     settings = HydraConfig.get()
     if begun is not None and begun.workers is not None:
@@ -69,7 +69,7 @@ def _sweep_job(cfg: DictConfig, folder: Path) -> str | None:
 
 
 if __name__ == "__main__":
-    from xray_tl.sweep import summarised
+    from xray_tl.sweeps.sweep import summarised
 
     with clean_exit(), summarised():
         main()

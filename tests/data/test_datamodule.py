@@ -10,7 +10,6 @@ import torch.nn.functional as F
 
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.datamodule import XrayDataModule
-from xray_tl.data.rng import SPLITS
 from xray_tl.data.splits import (
     EpochOrder,
     EvenBatches,
@@ -19,6 +18,7 @@ from xray_tl.data.splits import (
     balanced_chances,
     residence,
 )
+from xray_tl.data.synthetic.rng import SPLITS
 from xray_tl.errors import InputError
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.radiograph_files import films, write_classes, write_png16
+from tests.data.films.radiograph_files import films, write_classes, write_png16
 from xray_tl.config import AcquisitionConfig, MarkerConfig, RadiographDataConfig, SyntheticDataConfig
-from xray_tl.data.collection import open_collection
 from xray_tl.data.datamodule import XrayDataModule
-from xray_tl.data.radiographs import RadiographSource
+from xray_tl.data.films.collection import open_collection
+from xray_tl.data.films.radiographs import RadiographSource
 from xray_tl.data.same_images import name_images
-from xray_tl.data.synthetic import SyntheticRadiographs
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 
 BASE = SyntheticDataConfig(image_size=32, n_train=20, n_val=20, n_test=20, finding="nodule")
 

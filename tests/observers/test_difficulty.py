@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from xray_tl.config import MarkerConfig, SyntheticDataConfig
-from xray_tl.data.synthetic import SyntheticRadiographs
-from xray_tl.data.validation import validate
+from xray_tl.data.synthetic.generator_options import validate
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.errors import InputError
-from xray_tl.evaluation.ceiling import bounds
 from xray_tl.observers import difficulty
 from xray_tl.observers.difficulty import resolve_difficulty
-from xray_tl.observers.scores import ideal_logit
+from xray_tl.observers.ideal_scores import ideal_logit
+from xray_tl.statistics.bounds import bounds
 
 NODULE = SyntheticDataConfig(image_size=32, finding="nodule", radii=[10.0])
 SIGMAS = 4

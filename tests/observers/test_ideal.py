@@ -12,12 +12,12 @@ from scipy.special import expit, ndtr
 from torch import Tensor
 
 from xray_tl.config import SyntheticDataConfig
-from xray_tl.data.acquisition import Acquisition
-from xray_tl.data.scene import Scene
-from xray_tl.data.synthetic import SyntheticRadiographs
-from xray_tl.evaluation.ceiling import bounds, weighted_auroc
+from xray_tl.data.synthetic.acquisition import Acquisition
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
+from xray_tl.data.synthetic.scene import Scene
 from xray_tl.observers.ideal import IdealObserver
-from xray_tl.observers.scores import observed_logit
+from xray_tl.observers.ideal_scores import observed_logit
+from xray_tl.statistics.bounds import bounds, weighted_auroc
 
 SMALL = {"image_size": 32, "finding": "nodule", "radii": [10.0, 14.0]}
 MILD = {"finding": "opacity", "d0": 3.0, "mild_probability": 0.4, "mild_contrasts": [0.5, 1.0]}

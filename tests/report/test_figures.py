@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.evaluation.sweeps import write_scored
 from tests.evaluation.test_collect import write_run
-from xray_tl.evaluation.collect import collect
+from tests.study.sweeps import write_scored
 from xray_tl.report.figures import draw_auroc, write_auroc
+from xray_tl.study.run_table import collect
 
 FLOORS = {
     "majority": {"auroc": 0.5, "accuracy": 0.5},

@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.evaluation.sweeps import write_scored
-from xray_tl.evaluation.analysis import analyse
+from tests.study.sweeps import write_scored
 from xray_tl.report import looks
 from xray_tl.report.looks import LOOKS, note_look
 from xray_tl.report.page import write_report
+from xray_tl.study.analysis import analyse
 
 
 def _add(folder: Path, *seeds: int) -> None:

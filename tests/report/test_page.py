@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from tests.evaluation.sweeps import TARGETS, labelled, write_folds, write_scored, write_study
+from tests.study.sweeps import TARGETS, labelled, write_folds, write_scored, write_study
 from xray_tl.config import SyntheticDataConfig
-from xray_tl.data.atlas import write_atlas
-from xray_tl.data.synthetic import SyntheticRadiographs
-from xray_tl.evaluation.study import Study, atlas_path
-from xray_tl.files import write_text
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.report import page as report_page
 from xray_tl.report.figures import draw_auroc
 from xray_tl.report.page import PARTS, write_report
 from xray_tl.report.style import inline_svg
+from xray_tl.store.files import write_text
+from xray_tl.study.study_folder import Study, atlas_path
+from xray_tl.sweeps.atlas import write_atlas
 
 HOSTILE = "<script>alert('x')</script>"
 

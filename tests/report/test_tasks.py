@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.evaluation.sweeps import METRICS, write_scored, write_study
-from xray_tl.evaluation.analysis import analyse
+from tests.study.sweeps import METRICS, write_scored, write_study
 from xray_tl.report.tasks import tasks
+from xray_tl.study.analysis import analyse
 
 
 def test_each_remedy_is_compared_with_the_plain_arm(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from omegaconf import DictConfig
 
 from tests.conftest import compose_config
 from xray_tl.config import AugmentConfig, typed
-from xray_tl.data.synthetic import SyntheticRadiographs
+from xray_tl.config.validation import validate
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.errors import InputError
-from xray_tl.records import PREDICTIONS
+from xray_tl.runs.run import run
+from xray_tl.store.records import PREDICTIONS
 from xray_tl.training.augmentation import build_augment
-from xray_tl.training.run import run
 from xray_tl.training.task import TransferTask
-from xray_tl.validation import validate
 
 Tiny = Callable[..., DictConfig]
 
@@ -66,7 +66,7 @@ def test_only_training_sees_it(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.M
         return step(self, images)
 
     monkeypatch.setattr(TransferTask, "forward", watched)
-    monkeypatch.setattr("xray_tl.training.assembly.build_augment", lambda config: lambda images: images + 2)
+    monkeypatch.setattr("xray_tl.runs.parts.build_augment", lambda config: lambda images: images + 2)
     run(tiny("augment=light", "mode=frozen"), tmp_path / "run")
     assert seen["train"] == 2 * 3  # epochs, batches
     assert seen["rest"] == 0

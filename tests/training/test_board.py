@@ -12,7 +12,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.conftest import TINY, compose_config
-from xray_tl.training.run import run
+from xray_tl.runs.run import run
 
 
 @pytest.fixture(scope="module")

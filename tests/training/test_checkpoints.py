@@ -9,9 +9,9 @@ import torch
 from omegaconf import DictConfig
 
 from xray_tl.errors import InputError
-from xray_tl.runfolder import BEST
+from xray_tl.runs.run import run
+from xray_tl.store.run_folder import BEST
 from xray_tl.training.checkpoints import check_provenance, read_checkpoint
-from xray_tl.training.run import run
 
 
 class _Bomb:

@@ -17,12 +17,12 @@ from torch.utils.data import DataLoader
 
 from tests.conftest import compose_config
 from xray_tl.config import OptimConfig, typed
-from xray_tl.data.listing import Kind
+from xray_tl.data.films.listing import Kind
 from xray_tl.data.splits import Batch, Targets
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import build_policy
 from xray_tl.models.registry import build_backbone
-from xray_tl.training import predictions
+from xray_tl.runs import predictions
 from xray_tl.training.objective import Objective
 from xray_tl.training.task import TransferTask
 from xray_tl.training.trainer import build_trainer, expected_warnings

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from xray_tl.config import OptimConfig, typed
-from xray_tl.training.assembly import assemble
+from xray_tl.runs.parts import assemble
 from xray_tl.training.optim import POSITIONS, build_optimizer, decays, rate_factor
 
 

@@ -8,9 +8,9 @@ import pytest
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from xray_tl.records import PREDICTIONS
-from xray_tl.training.evaluation import evaluate
-from xray_tl.training.run import run
+from xray_tl.runs.retest import evaluate
+from xray_tl.runs.run import run
+from xray_tl.store.records import PREDICTIONS
 
 Tiny = Callable[..., DictConfig]
 

@@ -1,8 +1,10 @@
-"""The typed schema of every configuration group, registered with Hydra.
+"""The options of every command: their types, their valid values, and which of them make two runs the same.
 
-YAML under `conf/` holds the values, the dataclasses here hold the types, so that a misspelt key or a wrong
-type fails while the configuration is composed, before anything is built. This package imports no torch:
-`--help` and `--cfg job` answer at once.
+`RadiographDataConfig`, `SyntheticDataConfig` and the other schemas are imported from here; `validation`
+checks what types cannot say, `identity` hashes what changes a result, `cli` ends a command in one line.
+
+Imports: nothing.
+Never imports: numpy, pandas, torch.
 """
 
 from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
@@ -18,7 +20,7 @@ from xray_tl.config.commands import (
     PreviewConfig,
     ReportConfig,
 )
-from xray_tl.config.data import (
+from xray_tl.config.data_sets import (
     AcquisitionConfig,
     AnatomyConfig,
     DataConfig,
@@ -26,9 +28,9 @@ from xray_tl.config.data import (
     RadiographDataConfig,
     SyntheticDataConfig,
 )
+from xray_tl.config.groups import SCHEMAS, conf_dir, register_schemas
 from xray_tl.config.recipe import AugmentConfig, LoggerConfig, OptimConfig, TrainerConfig, TuneConfig
 from xray_tl.config.settings import Settings, data_schema, typed, typed_node
-from xray_tl.config.store import SCHEMAS, conf_dir, register_schemas
 
 __all__ = [
     "SCHEMAS",

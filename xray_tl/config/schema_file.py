@@ -14,7 +14,7 @@ import types
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from xray_tl.config.store import SCHEMAS
+from xray_tl.config.groups import SCHEMAS
 
 Schema = dict[str, Any]
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from xray_tl.config.arm import ModeConfig, ModelConfig, WeightsConfig
-from xray_tl.config.data import DataConfig, RadiographDataConfig, SyntheticDataConfig
+from xray_tl.config.data_sets import DataConfig, RadiographDataConfig, SyntheticDataConfig
 from xray_tl.config.recipe import AugmentConfig, LoggerConfig, OptimConfig, TrainerConfig, TuneConfig
 from xray_tl.errors import InputError, refusal
 

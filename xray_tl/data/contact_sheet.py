@@ -12,12 +12,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from xray_tl.data.films import MODES, Read, Reading, try_reading
-from xray_tl.data.names import printable
+from xray_tl.data.films.decoded import MODES, Read, Reading, try_reading
+from xray_tl.data.films.names import printable
 from xray_tl.data.splits import Source, Targets
-from xray_tl.data.synthetic import Radiographs, SyntheticRadiographs
+from xray_tl.data.synthetic.radiograph import Radiographs, SyntheticRadiographs
 from xray_tl.errors import InputError
-from xray_tl.files import atomic_path
+from xray_tl.store.files import atomic_path
 
 log = logging.getLogger(__name__)
 

@@ -14,14 +14,10 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from xray_tl.cache import Arrays, remember
 from xray_tl.config import DataConfig, SyntheticDataConfig
-from xray_tl.data.allocator import keep_large_blocks
-from xray_tl.data.arithmetic import side_by_side
-from xray_tl.data.needs import refusals, two_sided
-from xray_tl.data.processes import cores
-from xray_tl.data.radiographs import RadiographSource
-from xray_tl.data.rng import SPLITS
+from xray_tl.data.films.needs import refusals, two_sided
+from xray_tl.data.films.processes import cores
+from xray_tl.data.films.radiographs import RadiographSource
 from xray_tl.data.same_images import name_images
 from xray_tl.data.sources import open_data
 from xray_tl.data.splits import (
@@ -36,8 +32,12 @@ from xray_tl.data.splits import (
     as_is,
     balanced_chances,
 )
-from xray_tl.data.synthetic import SyntheticRadiographs
+from xray_tl.data.synthetic.arithmetic import side_by_side
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
+from xray_tl.data.synthetic.rng import SPLITS
 from xray_tl.errors import InputError
+from xray_tl.store.allocator import keep_large_blocks
+from xray_tl.store.cache import Arrays, remember
 
 log = logging.getLogger(__name__)
 

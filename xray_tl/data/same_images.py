@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from xray_tl.data.radiographs import RadiographSource
+from xray_tl.data.films.radiographs import RadiographSource
 from xray_tl.data.splits import Source
 
 DIGITS = 9

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from xray_tl.config import DataConfig, RadiographDataConfig
-from xray_tl.data.collection import open_collection
-from xray_tl.data.radiographs import Collection
-from xray_tl.data.rng import SPLITS
+from xray_tl.data.films.collection import open_collection
+from xray_tl.data.films.film_options import validate_radiographs
+from xray_tl.data.films.radiographs import Collection
 from xray_tl.data.splits import Source, Targets
-from xray_tl.data.synthetic import SyntheticRadiographs, validate
-from xray_tl.data.validation import validate_radiographs
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs, validate
+from xray_tl.data.synthetic.rng import SPLITS
 
 NAMED = 100
 """Files that a record names, at most."""

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from xray_tl.config import WeightsConfig
 from xray_tl.errors import InputError
-from xray_tl.files import out_of_space
+from xray_tl.store.files import out_of_space
 
 T = TypeVar("T")
 CHUNK = 1 << 20

@@ -1,1 +1,6 @@
-"""Observers that know how images are made: what the best possible classifier would score."""
+"""The ideal observer: what the best possible classifier would score on generated images.
+
+`ideal` is exact; `ideal_scores` keeps what it computed; `difficulty` finds the task of a stated ceiling.
+
+Imports: config, data.synthetic, statistics, store.
+"""

@@ -11,14 +11,14 @@ import torch
 from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 
-from xray_tl.cache import remember
 from xray_tl.config import SyntheticDataConfig
-from xray_tl.data.synthetic import SyntheticRadiographs
-from xray_tl.data.validation import RESERVED_SEEDS, validate
+from xray_tl.data.synthetic.generator_options import RESERVED_SEEDS, validate
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.errors import InputError
-from xray_tl.evaluation.ceiling import weighted_auroc
 from xray_tl.observers.ideal import OBSERVER, IdealObserver
-from xray_tl.observers.scores import marker_log_ratio, observed_logit
+from xray_tl.observers.ideal_scores import marker_log_ratio, observed_logit
+from xray_tl.statistics.bounds import weighted_auroc
+from xray_tl.store.cache import remember
 
 log = logging.getLogger(__name__)
 

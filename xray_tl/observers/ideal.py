@@ -17,9 +17,9 @@ import math
 import torch
 from torch import Tensor
 
-from xray_tl.data.arithmetic import exact_arithmetic
-from xray_tl.data.scene import Simulation
-from xray_tl.data.synthetic import SyntheticRadiographs
+from xray_tl.data.synthetic.arithmetic import exact_arithmetic
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
+from xray_tl.data.synthetic.scene import Simulation
 
 OBSERVER = 1
 """Version of the observer: raise it whenever a change moves a likelihood ratio."""

@@ -10,11 +10,11 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from xray_tl.cli import clean_exit
 from xray_tl.config import conf_dir, register_schemas
+from xray_tl.config.cli import clean_exit
+from xray_tl.config.validation import check_values, require
 from xray_tl.errors import InputError
-from xray_tl.files import check_writable
-from xray_tl.validation import check_values, require
+from xray_tl.store.files import check_writable
 
 register_schemas()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from xray_tl.evaluation.analysis import StudyAnalysis
-from xray_tl.evaluation.wording import (
+from xray_tl.report import tables
+from xray_tl.report.tasks import TERMS
+from xray_tl.statistics.wording import (
     interval_text,
     invites_look,
     need_text,
@@ -13,8 +14,7 @@ from xray_tl.evaluation.wording import (
     second_look_text,
     with_width,
 )
-from xray_tl.report import tables
-from xray_tl.report.tasks import TERMS
+from xray_tl.study.analysis import StudyAnalysis
 
 MOST_NAMED = 3
 """Arms that a sentence names; more are counted."""

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from xray_tl.evaluation.metrics import reliability
-from xray_tl.evaluation.scores import split_of
-from xray_tl.evaluation.study import Arm, Run
 from xray_tl.report.style import ARMS, INK, SOFT, figure_style, legend_below
+from xray_tl.statistics.metrics import reliability
+from xray_tl.study.saved_predictions import split_of
+from xray_tl.study.study_folder import Arm, Run
 
 Array = NDArray[np.float64]
 

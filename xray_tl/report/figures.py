@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
-from xray_tl.evaluation.collect import APART, ARM, by_seed, floor_rows
-from xray_tl.evaluation.estimates import Estimate
-from xray_tl.files import atomic_path
 from xray_tl.report.style import ARMS, CEILING, FAINT, FLOOR, SOFT, figure_style, legend_below
+from xray_tl.statistics.estimates import Estimate
+from xray_tl.store.files import atomic_path
+from xray_tl.study.run_table import APART, ARM, by_seed, floor_rows
 
 AUROC = "auroc.png"
 

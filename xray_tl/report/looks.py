@@ -15,10 +15,10 @@ from pathlib import Path
 import pandas as pd
 
 from xray_tl.errors import RunError
-from xray_tl.evaluation.analysis import StudyAnalysis
-from xray_tl.evaluation.wording import second_look_text
-from xray_tl.files import write_text
 from xray_tl.report.tasks import TERMS
+from xray_tl.statistics.wording import second_look_text
+from xray_tl.store.files import write_text
+from xray_tl.study.analysis import StudyAnalysis
 
 log = logging.getLogger(__name__)
 

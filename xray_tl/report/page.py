@@ -15,15 +15,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from xray_tl.evaluation.analysis import Interaction, StudyAnalysis, analyse
-from xray_tl.evaluation.study import Arm
-from xray_tl.evaluation.verdict import MARGIN
-from xray_tl.evaluation.wording import interval_text, marked, narrow_text, second_look_text
-from xray_tl.files import write_text
-from xray_tl.report import answer, board, curves, figures, tables, thumbnails
+from xray_tl.report import answer, curves, figures, tables, thumbnails
+from xray_tl.report import board_figures as board
 from xray_tl.report.looks import note_look
 from xray_tl.report.style import inline_svg, write_figure
 from xray_tl.report.tasks import TERMS, compared, selected, tasks
+from xray_tl.statistics.verdict import MARGIN
+from xray_tl.statistics.wording import interval_text, marked, narrow_text, second_look_text
+from xray_tl.store.files import write_text
+from xray_tl.study.analysis import Interaction, StudyAnalysis, analyse
+from xray_tl.study.study_folder import Arm
 
 REPORT = "report.html"
 PARTS = "report"

@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xray_tl.files import atomic_path, write_text
+from xray_tl.store.files import atomic_path, write_text
 
 INK, SOFT, FAINT = "#1b1d20", "#6b7178", "#d5d8dc"
 FLOOR, CEILING = "#8a8a8b", "#b3261e"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from xray_tl.evaluation.analysis import StudyAnalysis
-from xray_tl.evaluation.ceiling import detectability
-from xray_tl.evaluation.scores import split_of
-from xray_tl.evaluation.study import Arm, Run
-from xray_tl.evaluation.verdict import Pair
-from xray_tl.evaluation.wording import interval_text, marked, p_text
+from xray_tl.statistics.bounds import detectability
+from xray_tl.statistics.verdict import Pair
+from xray_tl.statistics.wording import interval_text, marked, p_text
+from xray_tl.study.analysis import StudyAnalysis
+from xray_tl.study.saved_predictions import split_of
+from xray_tl.study.study_folder import Arm, Run
 
 
 def arms_table(done: StudyAnalysis) -> pd.DataFrame:

@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from xray_tl.evaluation.analysis import N_TRAIN, Interaction, StudyAnalysis
-from xray_tl.evaluation.estimates import LEAST_READERS, Estimate
-from xray_tl.evaluation.gap import interval_width
-from xray_tl.evaluation.options import short_name
-from xray_tl.evaluation.study import Arm
-from xray_tl.evaluation.verdict import Pair
-from xray_tl.evaluation.wording import (
+from xray_tl.report.tables import efficiency
+from xray_tl.statistics.estimates import LEAST_READERS, Estimate
+from xray_tl.statistics.verdict import Pair
+from xray_tl.statistics.wording import (
     Terms,
     difference_text,
     interval_text,
@@ -21,7 +18,10 @@ from xray_tl.evaluation.wording import (
     verdict_text,
     with_width,
 )
-from xray_tl.report.tables import efficiency
+from xray_tl.study.analysis import N_TRAIN, Interaction, StudyAnalysis
+from xray_tl.study.arm_names import short_name
+from xray_tl.study.gap import interval_width
+from xray_tl.study.study_folder import Arm
 
 TERMS = Terms(reader="seed", case="image")
 REMEDIES = ("augment.", "model.head_dropout", "optim.weight_decay", N_TRAIN)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from xray_tl.evaluation.analysis import StudyAnalysis
-from xray_tl.evaluation.scores import split_of
-from xray_tl.evaluation.study import Arm, atlas_path
+from xray_tl.study.analysis import StudyAnalysis
+from xray_tl.study.saved_predictions import split_of
+from xray_tl.study.study_folder import Arm, atlas_path
 
 SHOWN = 8
 

@@ -1,1 +1,6 @@
-"""From a configuration to a trained, tested and recorded model."""
+"""How a network trains: task, loss, optimizer, schedule, BatchNorm, checkpoints, device.
+
+Nothing here knows of a run's folder or record; `runs` puts these parts together.
+
+Imports: config, data, data.synthetic, models, statistics, store.
+"""

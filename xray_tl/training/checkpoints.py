@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from xray_tl.errors import InputError
-from xray_tl.files import atomic_path
-from xray_tl.records import SCHEMA, check_schema
+from xray_tl.store.files import atomic_path
+from xray_tl.store.records import SCHEMA, check_schema
 from xray_tl.training.task import TransferTask
 
 _OURS = ("state_dict", "weights_sha256", "frozen_before", "fit_s", "open_stages", "history", "holds_all")

@@ -17,15 +17,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import StochasticDepth
 
 from xray_tl.config import ModelConfig, OptimConfig, TrainerConfig, WeightsConfig
-from xray_tl.data.source import FINDINGS, PARAMETERS, SourceImages, SourceTask
 from xray_tl.data.splits import EpochOrder, EvenBatches, as_is
+from xray_tl.data.synthetic.source_task import FINDINGS, PARAMETERS, SourceImages, SourceTask
 from xray_tl.errors import InputError, RunError
-from xray_tl.evaluation.metrics import auroc
-from xray_tl.files import remove_partials
 from xray_tl.models.fold import FoldableNorms
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import MEMORY_FORMATS, Backbone
 from xray_tl.seeding import seed_everything, stream_seed
+from xray_tl.statistics.metrics import auroc
+from xray_tl.store.files import remove_partials
 from xray_tl.training.callbacks import Progress
 from xray_tl.training.checkpoints import last_keeper
 from xray_tl.training.device import choose_precision

@@ -16,11 +16,11 @@ from torchmetrics.functional.classification import binary_accuracy
 from xray_tl.config import ModeConfig, OptimConfig
 from xray_tl.data.splits import Batch
 from xray_tl.errors import RunError
-from xray_tl.evaluation.metrics import auroc
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy
-from xray_tl.records import SCHEMA
 from xray_tl.seeding import seed_everything
+from xray_tl.statistics.metrics import auroc
+from xray_tl.store.records import SCHEMA
 from xray_tl.training.augmentation import Augment
 from xray_tl.training.objective import Objective
 from xray_tl.training.optim import add_stages, build_optimizer

@@ -1,0 +1,175 @@
+"""Better, equivalent, undecided; and what would decide."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from xray_tl.statistics.estimates import LEAST_READERS, Components, Estimate, projected, squared_error
+from xray_tl.statistics.mrmc import mrmc
+from xray_tl.statistics.simulation import STRUCTURES, simulate
+from xray_tl.statistics.verdict import MARGIN, Need, Verdict, equivalence, holm, need, verdicts
+
+PAIR = ("a", "b")
+
+
+def _estimate(
+    value: float,
+    readers: int = 5,
+    cases: int = 400,
+    own: float = 1e-4,
+    error: float = 3e-4,
+    shared: float = 1e-4,
+) -> Estimate:
+    components = Components(own + error - shared, error, shared)
+    random = readers > 1
+    squared, df = squared_error(components, readers, random_readers=random, random_cases=True)
+    se = squared**0.5
+    half = float(stats.t.ppf(0.975, df)) * se
+    p = float(2 * stats.t.sf(abs(value) / se, df))
+    return Estimate(
+        value, se, df, value - half, value + half, p, readers, cases, components, random, random_cases=True
+    )
+
+
+def _judged(estimate: Estimate, margin: float = MARGIN, *, higher_is_better: bool = True) -> Verdict:
+    return verdicts({PAIR: estimate}, margin, higher_is_better=higher_is_better)[PAIR]
+
+
+def test_better_is_an_interval_that_excludes_zero() -> None:
+    se = _estimate(0).se
+    for factor, kind in ((1.01, "better"), (0.99, "undecided")):
+        critical = float(stats.t.ppf(0.975, _estimate(0).df)) * se
+        assert _judged(_estimate(factor * critical), margin=0.001).kind == kind
+    assert _judged(_estimate(0.1)).better == "a"
+    assert _judged(_estimate(-0.1)).better == "b"
+    assert _judged(_estimate(0.1), higher_is_better=False).better == "b"
+
+
+@pytest.mark.parametrize("readers", [1, 2, 4])
+def test_fewer_than_five_readers_never_make_one_better(readers: int) -> None:
+    found = _judged(_estimate(0.4, readers=readers))
+    assert found.kind == "undecided"
+    assert found.reason == "few readers"
+
+
+@pytest.mark.parametrize("readers", [2, 3, 4])
+def test_fewer_than_five_readers_never_make_arms_equivalent(readers: int) -> None:
+    """By the two tests alone, two readers find arms alike that differ by the margin in up to 8 %."""
+    alike = _estimate(0.001, readers=readers, own=1e-7, error=2e-5, shared=1e-5)
+    assert equivalence(alike, MARGIN) < 0.05, "else the check below shows nothing"
+    found = _judged(alike)
+    assert (found.kind, found.reason) == ("undecided", "few readers")
+    assert found.need == Need(LEAST_READERS, None), "no fewer of them would show it, nor more cases"
+    assert _judged(replace(alike, readers=LEAST_READERS)).kind == "equivalent"
+
+
+def test_arms_that_differ_by_the_margin_are_seldom_called_equivalent() -> None:
+    """At most 5 %, give or take 3 standard errors of 300 studies; fewer than five readers never."""
+    for readers in (2, 5):
+        generator, count = np.random.default_rng(5), 0
+        for _ in range(300):
+            study = simulate((0.87, 0.85), STRUCTURES["LL"], readers, 300, 300, generator)
+            count += verdicts(mrmc(study).pairs)["arm 0", "arm 1"].kind == "equivalent"
+        assert count / 300 <= (0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5 if readers >= LEAST_READERS else 0)
+
+
+def test_intervals_of_two_to_four_random_readers_are_known_to_be_too_narrow() -> None:
+    assert [_estimate(0.1, readers=count).too_narrow for count in range(1, 7)] == [
+        *(False, True, True, True),
+        *(False, False),
+    ]
+    assert not replace(_estimate(0.1, readers=3), random_readers=False).too_narrow
+
+
+def test_cases_that_are_taken_as_fixed_are_all_there_are() -> None:
+    assert need(_estimate(0.1, own=1e-6)).cases is not None
+    assert need(replace(_estimate(0.1, own=1e-6), random_cases=False)).cases is None
+
+
+def test_equivalent_is_a_ninety_percent_interval_within_the_margin() -> None:
+    estimate = _estimate(0.001)
+    low, high = estimate.interval(0.90)
+    edge = max(abs(low), abs(high))
+    assert _judged(estimate, margin=edge * 1.001).kind == "equivalent"
+    assert _judged(estimate, margin=edge * 0.999).kind == "undecided"
+
+
+def test_arms_without_an_error_are_not_shown_to_be_alike() -> None:
+    perfect = replace(_estimate(0.0), se=0.0, p=1.0)
+    found = _judged(perfect)
+    assert (found.kind, found.reason, found.need) == ("undecided", "no variance", Need(None, None))
+    assert equivalence(perfect, 0.02) == 1
+
+
+def test_no_number_of_cases_makes_up_for_readers() -> None:
+    one, fixed = _estimate(0.1, readers=1), replace(_estimate(0.1), random_readers=False)
+    assert [_judged(found).reason for found in (one, fixed)] == ["few readers", "fixed readers"]
+    assert [need(found).cases for found in (one, fixed)] == [None, None]
+    assert need(_estimate(0.1, own=1e-6)).cases is not None
+
+
+def test_equivalence_is_projected_with_the_power_of_both_tests() -> None:
+    """At no difference each of the two one-sided tests may fail: against simulated means."""
+    generator, estimate = np.random.default_rng(4), _estimate(0.0, own=1e-6)
+    cases = need(estimate).cases
+    assert cases is not None
+    se, df = projected(estimate, estimate.readers, cases)
+    critical = stats.t.ppf(0.95, df) * se
+    drawn = generator.normal(0, se, 20_000)
+    assert (MARGIN - np.abs(drawn) > critical).mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_many_pairs_must_stand_among_each_other() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # Holm 1979, by hand
+    estimates = {(str(row), "b"): _estimate(0.035) for row in range(8)}
+    assert _judged(_estimate(0.035)).kind == "better"
+    among = verdicts(estimates)["0", "b"]
+    assert among.kind == "undecided"
+    assert among.reason == "many pairs"
+
+
+def test_what_would_decide_is_where_power_reaches_80_percent() -> None:
+    """Against the power of a noncentral t test at the projected standard error."""
+
+    def power(readers: int, cases: int, own: float, shared: float) -> float:
+        shrink = 400 / cases
+        error, shared = 3e-4 * shrink, shared * shrink
+        squared, df = squared_error(
+            Components(own + error - shared, error, shared), readers, random_readers=True, random_cases=True
+        )
+        critical = stats.t.ppf(0.975, df)
+        return float(stats.nct.sf(critical, df, 0.025 / squared**0.5))
+
+    # The quantiles of t stand in for the noncentral distribution: within a few percent at these df.
+    readers = need(_estimate(0.025, own=3e-4, shared=2e-5)).readers
+    assert readers is not None
+    assert power(readers, 400, own=3e-4, shared=2e-5) == pytest.approx(0.8, abs=0.06)
+    cases = need(_estimate(0.025)).cases
+    assert cases is not None
+    assert power(5, cases, own=1e-4, shared=1e-4) == pytest.approx(0.8, abs=0.06)
+
+
+def test_among_many_pairs_more_is_needed() -> None:
+    estimate = _estimate(0.025, own=2e-5)
+    alone, among = need(estimate).cases, need(estimate, pairs=20).cases
+    assert alone is not None
+    assert among is not None
+    assert among > 1.2 * alone
+
+
+def test_what_cannot_decide_is_not_promised() -> None:
+    """Reader variance does not shrink with cases, shared case variance not with readers."""
+    assert need(_estimate(0.019, own=2e-3)).cases is None
+    assert need(_estimate(0.019, shared=2.9e-4)).readers is None
+
+
+def test_false_verdicts_are_as_rare_as_promised() -> None:
+    """Under the null `better` comes in at most 5 %, give or take 3 standard errors of 300 studies."""
+    generator = np.random.default_rng(8)
+    count = 0
+    for _ in range(300):
+        study = simulate((0.85, 0.85), STRUCTURES["LH"], 5, 40, 40, generator)
+        count += verdicts(mrmc(study).pairs)["arm 0", "arm 1"].kind == "better"
+    assert count / 300 <= 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5

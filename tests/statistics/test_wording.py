@@ -1,0 +1,60 @@
+"""What a verdict is called."""
+
+from tests.evaluation.test_verdict import _estimate
+from xray_tl.statistics.estimates import Estimate
+from xray_tl.statistics.verdict import verdicts
+from xray_tl.statistics.wording import (
+    Terms,
+    difference_text,
+    interval_text,
+    p_text,
+    scope_text,
+    verdict_text,
+)
+
+TERMS = Terms(reader="seed", case="image")
+
+
+def _text(estimate: Estimate) -> str:
+    return verdict_text(("a", "b"), estimate, verdicts({("a", "b"): estimate})["a", "b"], TERMS)
+
+
+def test_the_better_arm_comes_first_with_a_positive_difference() -> None:
+    assert _text(_estimate(-0.1)).startswith("b is better than a: AUROC by 0.100 (95 % CI 0.0")
+    assert "-" not in _text(_estimate(-0.1))
+
+
+def test_an_undecided_pair_says_what_it_would_take() -> None:
+    text = _text(_estimate(0.025, own=1e-4, error=4e-4, shared=4e-5))
+    assert text.startswith("Undecided between a and b: AUROC +0.025 (95 % CI -0.0")
+    assert "seeds in all or " in text
+    assert text.endswith("images in all would probably decide it.")
+    assert "(2 of at least 5 seeds)" in _text(_estimate(0.3, readers=2))
+    assert "No number of seeds alone, nor of images alone" in _text(_estimate(0.02, own=3e-3, shared=3e-4))
+
+
+def test_an_interval_of_few_readers_is_said_to_be_too_narrow() -> None:
+    assert difference_text(_estimate(0.1, readers=3), TERMS).endswith(", too narrow with 3 seeds)")
+    assert "(3 of at least 5 seeds)" in _text(_estimate(0.1, readers=3))
+    assert "too narrow with 3 seeds" in _text(_estimate(0.1, readers=3))
+    for readers in (1, 5):
+        assert "narrow" not in difference_text(_estimate(0.1, readers=readers), TERMS)
+
+
+def test_an_interval_that_cannot_be_had_is_a_dash() -> None:
+    assert interval_text(float("nan"), 0.5) == interval_text(0.5, float("nan")) == "-"
+
+
+def test_equivalence_names_its_margin() -> None:
+    assert "a and b are equivalent within 0.02" in _text(_estimate(0.001, own=1e-6, error=2e-5, shared=1e-5))
+
+
+def test_p_values_and_scope() -> None:
+    assert [p_text(p) for p in (float("nan"), 1e-9, 0.0123, 0.5)] == [
+        "-",
+        "p < 0.001",
+        "p = 0.012",
+        "p = 0.50",
+    ]
+    assert scope_text(_estimate(0.1), TERMS) == "new seeds and new images"
+    assert scope_text(_estimate(0.1, readers=1), TERMS) == "these seeds alone and new images"

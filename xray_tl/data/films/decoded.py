@@ -1,0 +1,308 @@
+"""The files of a data set, decoded once, in parallel, and kept under the hash of their contents; no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from xray_tl.config import DataConfig, RadiographDataConfig
+from xray_tl.data.films.contents import hash_contents
+from xray_tl.data.films.decode import Grey, UnreadableError, fit_film, inside, look_of, read_film
+from xray_tl.data.films.mapped import BLOCK, MappedImages, block_length, can_be_kept, gigabytes_of, is_held
+from xray_tl.data.films.processes import FEW, LOST, alone, mapping
+from xray_tl.store.allocator import keep_large_blocks
+from xray_tl.store.cache import Arrays, refresh, remember
+
+log = logging.getLogger(__name__)
+
+DECODER = 3
+"""Version of decoding: raise it whenever a change moves a pixel."""
+FACTS = 3
+"""Version of what is kept beside the images: raise it whenever that changes."""
+
+LIBRARIES = {
+    "pillow": "PIL",
+    "pydicom": "pydicom",
+    "pylibjpeg": "pylibjpeg",
+    "pylibjpeg-libjpeg": "libjpeg",
+    "pylibjpeg-openjpeg": "openjpeg",
+    "pylibjpeg-rle": "rle",
+    "python-gdcm": "gdcm",
+    "pyjpegls": "jpeg_ls",
+}
+"""All packages that files may be decoded with, and what they are imported as."""
+NO_MEMORY = "it does not fit into memory"
+_keep_blocks = cache(keep_large_blocks)
+"""Once in each process: every film asks for the blocks that the one before it freed."""
+MODES = ("grey", "colour", "MONOCHROME1", "MONOCHROME2")
+
+
+class Reading(NamedTuple):
+    """How files are read: `size` pixels a side, `fit` and `intensity` as `fit_film` has them."""
+
+    size: int
+    fit: str
+    intensity: str
+
+
+def reading_of(config: DataConfig) -> Reading:
+    """Return how a data set's files are read; films beside generated ones: padded, in their bits' range."""
+    if isinstance(config, RadiographDataConfig):
+        return Reading(config.image_size, config.fit, config.intensity)
+    return Reading(config.image_size, "pad", "range")
+
+
+@dataclass(frozen=True)
+class Films:
+    """Files as far as they are known after all of them have been decoded.
+
+    Attributes:
+        contents: A hash of each file's content [N, 4]; zero where it could not be read.
+        readable: Which of them can be used [N].
+        notes: Of each file [N]: why it cannot be used, or the patient that a DICOM file names.
+        shape: Height and width of each file [N, 2], pixels.
+        bits: Bits that it stores a pixel in [N].
+        mode: Index of its kind in `MODES` [N].
+        look: Index of what it looks like at its own size in `xray_tl.data.films.decode.LOOKS` [N].
+        pixels: A hash of what a model sees of each [N, 4], by which copies are known: a film in two files has
+            one. Of an image that is constant: its content's.
+        image: What a model sees of it [N, S, S]; `None` if all together are too large to keep.
+    """
+
+    contents: NDArray[np.int64]
+    readable: NDArray[np.bool_]
+    notes: tuple[str, ...]
+    shape: NDArray[np.int64]
+    bits: NDArray[np.int64]
+    mode: NDArray[np.int64]
+    look: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    image: MappedImages | None
+
+    def take(self, rows: NDArray[np.int64]) -> Films:
+        """Return some of the files."""
+        return Films(
+            contents=self.contents[rows],
+            readable=self.readable[rows],
+            notes=tuple(self.notes[row] for row in rows),
+            shape=self.shape[rows],
+            bits=self.bits[rows],
+            mode=self.mode[rows],
+            look=self.look[rows],
+            pixels=self.pixels[rows],
+            image=None if self.image is None else self.image.take(rows),
+        )
+
+
+def open_films(paths: Sequence[str], reading: Reading, workers: int | None, memory_gb: float) -> Films:
+    """Decode files, or take what was decoded before.
+
+    Images lie in blocks, mapped from the cache's files, or in memory where the cache cannot be used; where
+    neither can hold them all, there are none.
+
+    Args:
+        paths: The files.
+        reading: How they are read.
+        workers: Processes; `None`: one a core.
+        memory_gb: What the images may take of memory.
+    """
+    contents = hash_contents(paths)
+    there = (contents != 0).any(axis=1)  # else a file cannot be read now: that may pass, and is not kept
+    gigabytes = gigabytes_of(len(paths), reading.size)
+    keep = can_be_kept(gigabytes, memory_gb)
+    length = block_length(reading.size) if keep else BLOCK
+    starts = range(0, len(paths), length)
+    blocks = [(start + np.flatnonzero(there[start : start + length])).tolist() for start in starts]
+    blocks = [rows for rows in blocks if rows]
+    refresh("films", (_block_identity(contents[rows], reading, keep=keep) for rows in blocks))
+    facts = _no_facts(len(paths))
+    notes = [""] * len(paths)
+    images: list[NDArray[np.float32]] = []
+    with Decoding(reading, workers, len(paths)) as decoding:
+        for rows in blocks:
+            decode = partial(decoding.decode, [paths[row] for row in rows], keep=keep)
+            block = remember("films", _block_identity(contents[rows], reading, keep=keep), decode)
+            for place, note in enumerate(_unpacked(block["notes"])):
+                notes[rows[place]] = note
+                if note in (NO_MEMORY, LOST):  # there may be more now, which a process can be ended for, too
+                    notes[rows[place]] = decoding.decode_into(block, place, paths[rows[place]], note)
+            for name, values in facts.items():
+                values[rows] = block[name]
+            keep = keep and is_held(block["image"], gigabytes, memory_gb)
+            if keep:
+                images.append(block["image"])
+    for row in np.flatnonzero(~there).tolist():
+        read = try_reading(paths[row], reading)
+        notes[row] = read if isinstance(read, str) else "it could not be read a moment ago"
+    constant = ~facts["pixels"].any(1)
+    facts["pixels"][constant] = contents[constant]
+    kept = MappedImages(images, np.cumsum(there) - 1) if keep and images else None
+    return Films(contents=contents, notes=tuple(notes), image=kept, **facts)
+
+
+def _block_identity(contents: NDArray[np.int64], reading: Reading, *, keep: bool) -> dict[str, Any]:
+    return {
+        **decoder_identity(reading),
+        "facts": FACTS,
+        "contents": hashlib.sha256(contents.tobytes()).hexdigest(),
+        "kept": keep,
+    }
+
+
+def decoder_identity(reading: Reading) -> dict[str, Any]:
+    """Return all that pixels follow from beside the files' contents."""
+    return {"decoder": DECODER, "reading": list(reading), "libraries": [_version(name) for name in LIBRARIES]}
+
+
+class Read(NamedTuple):
+    """One file, read: the image [S, S], its height and width, bits, mode's index, patient, look's index."""
+
+    image: Grey
+    shape: tuple[int, int]
+    bits: int
+    mode: int
+    patient: str
+    look: int
+
+
+def read_fitted(path: str, reading: Reading) -> Read:
+    """Decode one file.
+
+    Raises:
+        UnreadableError: It cannot be used.
+    """
+    _keep_blocks()
+    film = read_film(Path(path))
+    fitted = fit_film(film.grey, reading.size, reading.fit, reading.intensity)
+    height, width = film.grey.shape
+    look = look_of(film.grey, reading.intensity)
+    return Read(fitted, (height, width), film.bits, MODES.index(film.mode), film.patient, look)
+
+
+def try_reading(path: str, reading: Reading) -> Read | str:
+    """Decode one file, or return why it cannot be used."""
+    try:
+        return read_fitted(path, reading)
+    except UnreadableError as error:
+        return str(error)
+    except MemoryError:
+        return NO_MEMORY
+    except Exception as error:  # one file's failure, of whatever kind, is that file's
+        return f"it cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+
+
+class Decoding:
+    """Decodes files, in processes that start with the first of them and end with its context.
+
+    Args:
+        reading: How files are read.
+        workers: Processes; `None`: one a core.
+        count: How many files there are, which few are worth processes.
+    """
+
+    def __init__(self, reading: Reading, workers: int | None, count: int) -> None:
+        self._reading, self._workers, self._count = reading, workers, count
+        self._open = ExitStack()
+        self._map: Any = None
+
+    def __enter__(self) -> Self:
+        """Start nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes."""
+        self._open.close()
+
+    def decode(self, paths: Sequence[str], *, keep: bool) -> Arrays:
+        """Decode files: what is known of each, and their images if those are kept."""
+        log.info("decoding %d files", len(paths))
+        if self._map is None:
+            self._map = self._open.enter_context(mapping(self._count, self._workers))
+        found = _no_facts(len(paths))
+        if keep:
+            found["image"] = np.zeros((len(paths), self._reading.size, self._reading.size), dtype=np.float32)
+        few = not sys.stderr.isatty() or len(paths) <= FEW
+        read = self._map(partial(_facts, keep=keep), paths, [self._reading] * len(paths))
+        bar = tqdm(read, total=len(paths), unit="file", desc="decoding", disable=few)
+        notes = [_enter(facts, found, place) for place, facts in enumerate(bar)]
+        return found | {"notes": _packed(notes)}
+
+    def decode_into(self, block: Arrays, place: int, path: str, note: str) -> str:
+        """Decode one file again, alone, into its place of a block; return its note."""
+        again = partial(_facts, path, self._reading, keep="image" in block)
+        return _enter(alone(again) if note == LOST else again(), block, place)
+
+
+def _enter(facts: tuple[Read, NDArray[np.int64]] | str, block: Arrays, place: int) -> str:
+    """Put what is known of a file into its place of a block; return its note."""
+    if isinstance(facts, str):
+        return facts
+    read, pixels = facts
+    for name in ("shape", "bits", "mode", "look"):
+        block[name][place] = getattr(read, name)
+    block["readable"][place], block["pixels"][place] = True, pixels
+    if "image" in block:
+        block["image"][place] = read.image
+    return read.patient
+
+
+def _no_facts(count: int) -> Arrays:
+    """Return what is known of files that cannot be used."""
+    return {
+        "readable": np.zeros(count, dtype=bool),
+        "shape": np.zeros((count, 2), dtype=np.int64),
+        "bits": np.zeros(count, dtype=np.int64),
+        "mode": np.zeros(count, dtype=np.int64),
+        "look": np.zeros(count, dtype=np.int64),
+        "pixels": np.zeros((count, 4), dtype=np.int64),
+    }
+
+
+def _facts(path: str, reading: Reading, *, keep: bool) -> tuple[Read, NDArray[np.int64]] | str:
+    """Decode one file, and hash its image, which need not cross to another process where it is not kept.
+
+    The hash is zero where the image is constant.
+    """
+    read = try_reading(path, reading)
+    if isinstance(read, str):
+        return read
+    inner = inside(read.image, read.shape) if reading.fit == "pad" else read.image
+    pixels = hash_of(read.image) if inner.min() < inner.max() else np.zeros(4, dtype=np.int64)
+    return (read if keep else read._replace(image=np.empty(0, dtype=np.float32))), pixels
+
+
+def hash_of(pixels: NDArray[Any]) -> NDArray[np.int64]:
+    """Hash an image [4]."""
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).digest()
+    return np.frombuffer(digest, dtype="<i8").astype(np.int64)
+
+
+def _packed(notes: list[str]) -> NDArray[np.int64]:
+    """Pack texts into numbers: the cache keeps arrays."""
+    text = json.dumps(notes).encode()
+    return np.frombuffer(text + b" " * (-len(text) % 8), dtype="<i8").astype(np.int64)
+
+
+def _unpacked(packed: NDArray[np.int64]) -> list[str]:
+    return [str(note) for note in json.loads(packed.astype("<i8").tobytes())]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # some are installed without saying so
+        return "unknown" if find_spec(LIBRARIES[package]) else None

@@ -1,0 +1,74 @@
+"""Images of a data set in blocks, mapped from the cache's files, read when they are asked for; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xray_tl.store.cache import limit
+
+Images = NDArray[np.float32]
+
+BLOCK = 8192
+"""Images of a block, at most: so many are decoded again if one changes. Each block keeps a file open."""
+BLOCK_BYTES = 2**29
+"""Size of a block, at most: it lies in memory while it is made."""
+HEADROOM = 0.9
+"""Share of the cache that one data set may take: the rest is for what is computed of it."""
+
+
+class MappedImages:
+    """The images of a data set by index, whatever block they lie in.
+
+    Args:
+        blocks: Images [n, S, S] each.
+        rows: Which of all of them, in order [N]; each once by default.
+    """
+
+    def __init__(self, blocks: Sequence[Images], rows: NDArray[np.int64] | None = None) -> None:
+        self._blocks = tuple(blocks)
+        self._starts = np.cumsum([0, *map(len, self._blocks)])
+        self._rows = np.arange(self._starts[-1]) if rows is None else rows
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self._rows)
+
+    def take(self, rows: NDArray[np.int64]) -> MappedImages:
+        """Return some of them, still where they are."""
+        return MappedImages(self._blocks, self._rows[rows])
+
+    def read(self, rows: NDArray[np.int64] | None = None) -> Images:
+        """Return images [N, S, S] in memory, all by default."""
+        chosen = self._rows if rows is None else self._rows[rows]
+        block_of = np.searchsorted(self._starts, chosen, side="right") - 1
+        found = np.empty((len(chosen), *self._blocks[0].shape[1:]), dtype=np.float32)
+        for block in np.unique(block_of):
+            here = block_of == block
+            found[here] = self._blocks[block][chosen[here] - self._starts[block]]
+        return found
+
+
+def gigabytes_of(count: int, size: int) -> float:
+    """Return what `count` images of `size` pixels a side take."""
+    return 4e-9 * count * size**2
+
+
+def block_length(size: int) -> int:
+    """Return how many images of `size` pixels a side form a block."""
+    return max(1, min(BLOCK, BLOCK_BYTES // (4 * size**2)))
+
+
+def can_be_kept(gigabytes: float, memory_gb: float) -> bool:
+    """Tell whether images can be kept: in memory, or in the cache where they are mapped from."""
+    return gigabytes <= max(memory_gb, HEADROOM * limit() / 1e9)
+
+
+def is_held(block: Images, gigabytes: float, memory_gb: float) -> bool:
+    """Tell whether a block of images, together `gigabytes`, may stay: it takes no memory, or there is enough.
+
+    A block that the cache could not write lies in memory.
+    """
+    return isinstance(block, np.memmap) or gigabytes <= memory_gb

@@ -1,0 +1,132 @@
+"""The source task: radiographs to pretrain on, with several findings at once under varied acquisition.
+
+None of its findings is the target's, and its data seeds are kept from all target tasks. What is to be
+predicted of an image: which findings it holds, who the patient is (anatomy), how the film was taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from xray_tl.config import AcquisitionConfig, SyntheticDataConfig
+from xray_tl.data.synthetic.anatomy import POPULATION, Normal
+from xray_tl.data.synthetic.arithmetic import exact_arithmetic
+from xray_tl.data.synthetic.generator_options import RESERVED_SEEDS
+from xray_tl.data.synthetic.radiograph import CHUNK_PIXELS, SyntheticRadiographs
+
+SOURCE = 1
+"""Version of the task: raise it whenever a change moves an image or what is to be predicted of it."""
+
+FINDINGS = ("cavity", "cluster", "mass", "streak")
+D0 = 60.0
+"""Detectability at a known location: so strong that thousands of images suffice to learn from."""
+
+ACQUISITIONS = tuple(
+    AcquisitionConfig(kvp=kvp, kerma=kerma, scatter_weight=scatter, texture_rms=texture)
+    for kvp, kerma, scatter, texture in (
+        (120.0, 2.5, 0.7, 0.045),
+        (120.0, 0.6, 0.5, 0.030),
+        (120.0, 10.0, 1.5, 0.060),
+        (90.0, 2.5, 0.5, 0.060),
+        (90.0, 0.6, 1.5, 0.045),
+        (90.0, 10.0, 0.7, 0.030),
+        (70.0, 5.0, 0.7, 0.060),
+        (140.0, 5.0, 0.5, 0.030),
+    )
+)
+"""Patient p is filmed with acquisition p modulo their number."""
+
+_NORMAL = {name: law for name, law in POPULATION.items() if isinstance(law, Normal)}
+PARAMETERS = (*_NORMAL, "kvp", "log kerma", "scatter weight", "texture")
+
+
+@dataclass(frozen=True)
+class SourceImages:
+    """A rendered batch of the source task.
+
+    Attributes:
+        image: Grey images [B, 1, H, W], float32 in [0, 1].
+        findings: Which of `FINDINGS` each image holds [B, F], 0 or 1.
+        parameters: `PARAMETERS` of patient and film [B, R], about zero mean and unit variance.
+    """
+
+    image: Tensor
+    findings: Tensor
+    parameters: Tensor
+
+
+class SourceTask:
+    """Draws the source task's images by index.
+
+    Images 2 p and 2 p + 1 are one film of one patient, noise included: with the findings drawn for the
+    patient, and with all the others instead. A batch that holds both tells findings from anatomy and noise.
+
+    Args:
+        image_size: Side of an image, pixels.
+        device: Where to render.
+    """
+
+    def __init__(self, image_size: int, device: torch.device | str = "cpu") -> None:
+        base = SyntheticDataConfig(finding=FINDINGS[0], image_size=image_size, d0=D0)
+        seeds = RESERVED_SEEDS[1:]
+        # Each finding has a seed of its own: presence and place are independent between findings.
+        self._films = [
+            [
+                SyntheticRadiographs(
+                    replace(base, finding=name, acquisition=acquisition),
+                    split="train",
+                    seed=seed,
+                    device=device,
+                )
+                for name, seed in zip(FINDINGS, seeds, strict=False)
+            ]
+            for acquisition in ACQUISITIONS
+        ]
+        self._taken = _standardise(
+            torch.tensor([[a.kvp, a.kerma, a.scatter_weight, a.texture_rms] for a in ACQUISITIONS])
+        )
+
+    @exact_arithmetic()
+    @torch.no_grad()
+    def render(self, indices: Tensor) -> SourceImages:
+        """Render images by index [B], int64, in the order given."""
+        size = self._films[0][0].config.image_size
+        step = max(1, CHUNK_PIXELS // size**2)
+        film_of = indices // 2 % len(self._films)
+        groups = [
+            (film, part)
+            for film in range(len(self._films))
+            for part in torch.split((film_of == film).nonzero()[:, 0], step)
+            if len(part)
+        ]
+        back = torch.argsort(torch.cat([part for _, part in groups]))
+        parts = [self._film(film, indices[part]) for film, part in groups]
+        columns = zip(*((part.image, part.findings, part.parameters) for part in parts), strict=True)
+        return SourceImages(*(torch.cat(column)[back] for column in columns))
+
+    def _film(self, film: int, indices: Tensor) -> SourceImages:
+        patients, others = indices // 2, indices % 2 == 1
+        layers = self._films[film]
+        first = layers[0]
+        scene = first.scene(patients)
+        field = first.noise(patients)
+        held = []
+        for layer in layers:
+            held.append(layer.labels(patients)[0] ^ others.to(field.device))
+            layer.add_finding(field, patients, scene, held[-1])
+        log_exposure = field.mul_(scene.noise_modulation).add_(scene.log_exposure)
+        anatomy = [(scene.parameters[name] - law.mean) / law.sd for name, law in _NORMAL.items()]
+        taken = self._taken[film].to(log_exposure.device).expand(len(indices), -1)
+        return SourceImages(
+            first.acquisition.display(log_exposure)[:, None],
+            torch.stack(held, 1).float(),
+            torch.cat((torch.stack(anatomy, 1), taken), 1),
+        )
+
+
+def _standardise(values: Tensor) -> Tensor:
+    values = torch.cat((values[:, :1], values[:, 1:2].log(), values[:, 2:]), 1)
+    return (values - values.mean(0)) / values.std(0, correction=0)

@@ -1,0 +1,278 @@
+"""What crosses the freeze boundary: a pure function of frozen weights and images, so it is computed once.
+
+Of a trunk that never trains these are its features. They are kept in the cache under everything that they
+follow from, and shared by all epochs, seeds and jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from xray_tl.data.films.radiographs import RadiographSource
+from xray_tl.data.splits import Batch, EvenBatches, OnDemandSplit
+from xray_tl.data.synthetic.rng import SPLITS
+from xray_tl.errors import RunError
+from xray_tl.models.cut import CannotCutError, Halves
+from xray_tl.models.fold import folded
+from xray_tl.models.freeze import frozen_sha256
+from xray_tl.runs.parts import Parts
+from xray_tl.store.cache import Arrays, remember
+
+log = logging.getLogger(__name__)
+
+FEATURES = 4
+"""Version of what is kept: raise it whenever a change moves a value."""
+
+AT_ONCE = 32
+"""Images that pass at once, whatever the run's batch size: all runs share the result."""
+
+# What is weighed with the same figures everywhere, so that the same command does the same everywhere.
+FLOP_PER_S = {"cpu": 1e11, "mps": 2e12, "cuda": 2e13}
+BYTES_PER_S = 3e8  # copied, hashed, written
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What keeping the values of a freeze boundary takes and saves, in round figures.
+
+    Attributes:
+        gigabytes: Their size, of all images.
+        cost_s: Seconds to keep them.
+        saves_s: Seconds of computing in this run that they make needless.
+    """
+
+    gigabytes: float
+    cost_s: float
+    saves_s: float
+
+    def __str__(self) -> str:
+        return f"{self.gigabytes:.2g} GB, about {self.cost_s:.0f} s to keep, about {self.saves_s:.0f} s saved"
+
+
+class FeatureCache:
+    """Lets a run load what crosses its freeze boundary instead of images, where that pays.
+
+    Args:
+        parts: The run; its backbone as it will be used, weights loaded, BatchNorm statistics settled.
+        splits: Which of `train`, `val` and `test` the run needs.
+        frozen: Hash of the tensors that never train, where it is known.
+        of_whole: Whether a set that splits are drawn from passes as a whole, for other splits of it too.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        splits: Iterable[str] = SPLITS,
+        frozen: str | None = None,
+        *,
+        of_whole: bool = True,
+    ) -> None:
+        self.parts, self.splits, self._frozen, self._of_whole = parts, tuple(splits), frozen, of_whole
+        self._entered: int | None = None
+        self._used = self._missed = False
+        self._whole: Any = None  # what crosses of all images that splits are drawn from, while it is needed
+
+    @property
+    def outcome(self) -> str:
+        """What the record calls it: `hit` (all was in the cache), `miss` (computed now) or `off`."""
+        return "off" if not self._used else "miss" if self._missed else "hit"
+
+    def enter(self, open_stages: int) -> None:
+        """Load what crosses the boundary in front of the open stages, or images where that does not pay.
+
+        Args:
+            open_stages: How many of the deepest stages train from now on; the others have never changed.
+        """
+        if open_stages == self._entered:
+            return
+        self._entered = open_stages
+        backbone, data = self.parts.task.classifier.backbone, self.parts.data
+        backbone.enter(None)
+        data.use_images()
+        halves = self._worth_it(open_stages)
+        if halves is None:
+            return
+        trunk = self._frozen if open_stages == self.parts.task.policy.most_open else None
+        trunk = trunk or frozen_sha256(backbone, open_stages)[1]
+        for split in self._needed(open_stages):
+            data.use_crossing(split, torch.from_numpy(self._kept(split, trunk, open_stages, halves)))
+        self._whole = None
+        backbone.enter(halves)
+        self._used = True
+
+    def enter_tested(self) -> None:
+        """Load for the network that is tested: the best epoch's, with its stages open in the backbone.
+
+        Where fewer were open in it than at the end, images pass whole: stages that were closed in that epoch
+        compute in fp32, and what is kept lies in front of the stages that are open at the end alone.
+        """
+        backbone, most = self.parts.task.classifier.backbone, self.parts.task.policy.most_open
+        self.enter(most if backbone.open_stages == most else backbone.num_stages)
+
+    def _needed(self, open_stages: int) -> tuple[str, ...]:
+        """Which splits pass while these stages are open: the test split at the end only."""
+        last = open_stages == self.parts.task.policy.most_open
+        return tuple(split for split in self.splits if last or split != "test")
+
+    def _worth_it(self, open_stages: int) -> Halves | None:
+        """Cut the backbone if what crosses the boundary is worth keeping; say why if it is not."""
+        settings, backbone = self.parts.settings, self.parts.task.classifier.backbone
+        if settings.feature_cache == "off":
+            log.info("feature cache off: feature_cache=off")
+            return None
+        if settings.augment.active:
+            log.info("feature cache off: augment=%s makes new images", settings.augment.name)
+            return None
+        if open_stages == backbone.num_stages:
+            log.debug("feature cache off: the whole backbone trains")
+            return None
+        try:
+            halves = backbone.cut(open_stages)
+        except CannotCutError as reason:
+            log.info(
+                "feature cache off, the images pass the whole backbone: %s cannot be cut: %s",
+                settings.model.name,
+                reason,
+            )
+            return None
+        return halves if self._pays(halves, open_stages) else None
+
+    def _pays(self, halves: Halves, open_stages: int) -> bool:
+        """Weigh what keeping takes against what it saves, and say both where that decides."""
+        data, backbone = self.parts.data, self.parts.task.classifier.backbone
+        limit = data.config.memory_limit_gb
+        if not open_stages and 4e-9 * backbone.num_features * sum(data.sizes.values()) <= limit:
+            return True  # a whole trunk's features are small, and serve every seed, mode and arm
+        balance = self._weigh(halves, open_stages)
+        fits = data.in_memory and balance.gigabytes <= limit
+        kept = bool(open_stages) and fits and balance.saves_s > balance.cost_s
+        if kept and not self._agree(halves):
+            log.warning(
+                "feature cache off: %s is not the same cut in two as whole; this is a defect of xray_tl",
+                self.parts.settings.model.name,
+            )
+            return False
+        log.info(
+            "%s in front of %d open stages: %s (data.memory_limit_gb=%g%s)",
+            "kept" if kept else "feature cache off",
+            open_stages,
+            balance,
+            limit,
+            "" if fits else " is too little",
+        )
+        return kept
+
+    @torch.inference_mode()
+    def _agree(self, halves: Halves) -> bool:
+        """Try on one image whether both halves are the whole backbone."""
+        backbone, device = self.parts.task.classifier.backbone, self.parts.device
+        modes = {module: module.training for module in backbone.modules()}
+        backbone.eval()
+        image = self.parts.data.sources[self.splits[0]].images(torch.arange(1)).to(device)
+        whole = backbone(image)
+        halved = halves.after(halves.before(backbone.normalise(image))).float()
+        for module, mode in modes.items():
+            module.training = mode
+        scale = float(whole.abs().max())
+        return torch.allclose(whole, halved, rtol=0, atol=1e-3 * scale)
+
+    def _weigh(self, halves: Halves, open_stages: int) -> Balance:
+        """Estimate what keeping takes and saves; nothing is timed."""
+        parts = self.parts
+        settings, policy, sizes = parts.settings, parts.task.policy, parts.data.sizes
+        size = settings.data.image_size
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            images = torch.zeros(1, 1, size, size, device=parts.device)
+            crossing = halves.before(parts.task.classifier.backbone.normalise(images))
+        last = open_stages == policy.most_open
+        epochs = range(settings.trainer.max_epochs)
+        passes = sum(policy.open_stages(epoch, ()) == open_stages for epoch in epochs) + last
+        spared = (passes - 1) * (sizes["train"] + sizes["val"])  # the test images pass once in any case
+        count = sizes["train"] + sizes["val"] + (sizes["test"] if last else 0)
+        gigabytes = 4e-9 * crossing.numel() * count
+        return Balance(
+            gigabytes,
+            cost_s=1e9 * gigabytes / BYTES_PER_S,
+            saves_s=spared * counter.get_total_flops() / FLOP_PER_S[parts.device.type],
+        )
+
+    def _kept(self, split: str, trunk: str | None, open_stages: int, halves: Halves) -> Any:  # noqa: ANN401  (an array)
+        data = self.parts.data
+        last = open_stages == self.parts.task.policy.most_open
+        whole = data.whole() if last and self._of_whole else None
+
+        def compute() -> Arrays:
+            self._missed = True
+            backbone = self.parts.task.classifier.backbone
+            if frozen_sha256(backbone, open_stages)[1] != trunk:  # the job before may have handed the hash on
+                raise RunError(
+                    "a frozen tensor changed between two jobs: its features would be kept as others'"
+                )
+            if whole is None:
+                log.info("features of %d %s images", data.sizes[split], split)
+                images = data.image_batches(split, AT_ONCE)
+                return {"crossing": _compute(self.parts, images, data.sizes[split], halves)}
+            log.info("features of %d images", len(whole))
+            return {"crossing": _compute(self.parts, _batches(whole), len(whole), halves)}
+
+        follows_from = identity(self.parts, split, trunk) | {"boundary": [open_stages, halves.code]}
+        if whole is None:
+            return remember("features", follows_from, compute)["crossing"]
+        if self._whole is None:
+            follows_from |= {"data": whole.identity(), "images": len(whole)}
+            self._whole = remember("features", follows_from, compute)["crossing"]
+        source = data.sources[split]
+        assert isinstance(source, RadiographSource)
+        return self._whole[source.rows]
+
+
+def _batches(whole: RadiographSource) -> Iterator[Batch]:
+    """Give all images of a set, in order."""
+    images = OnDemandSplit(whole, len(whole))
+    return (images.__getitems__(batch) for batch in EvenBatches(range(len(whole)), len(whole), AT_ONCE))
+
+
+def identity(parts: Parts, split: str, trunk: str | None) -> dict[str, Any]:
+    """Return all that a split's values follow from, but where in the backbone they are.
+
+    Args:
+        parts: The run.
+        split: `train`, `val` or `test`.
+        trunk: Hash of the frozen tensors.
+    """
+    model, data, backbone = parts.settings.model, parts.data, parts.task.classifier.backbone
+    return {
+        "features": FEATURES,
+        "libraries": [torch.__version__, torchvision.__version__, timm.__version__],
+        "normalise": backbone.scale_and_shift(),
+        "trunk": trunk,
+        "model": [model.registry, model.name, model.stem, model.memory_format],
+        "data": data.sources[split].identity(),
+        "images": data.sizes[split],
+        "device": parts.device.type,
+    }
+
+
+@torch.inference_mode()
+def _compute(parts: Parts, batches: Iterable[Batch], count: int, halves: Halves) -> NDArray[np.float32]:
+    """Pass N images through the frozen part [N, ...], in fp32 whatever the run's precision is."""
+    backbone = parts.task.classifier.backbone.eval()
+    before = folded(halves.before)
+    crossing, done = torch.empty(0), 0
+    for batch in batches:
+        rows = before(backbone.normalise(batch.image.to(parts.device)))
+        if not done:
+            crossing = torch.empty(count, *rows.shape[1:])
+        crossing[done : done + len(rows)] = rows
+        done += len(rows)
+    return crossing.numpy()

@@ -1,0 +1,174 @@
+"""One run: its folder claimed, its outcome recorded, whatever happens in between."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from xray_tl.config import SyntheticDataConfig, typed
+from xray_tl.config.identity import arm, arm_hash, config_hash
+from xray_tl.config.validation import validate
+from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.errors import FolderError, InputError, RunError
+from xray_tl.runs.parts import forget_trunk, make_weights
+from xray_tl.runs.retest import check_shifts, evaluate_shifts
+from xray_tl.runs.steps import execute
+from xray_tl.store.files import out_of_space
+from xray_tl.store.records import SCHEMA, write_record
+from xray_tl.store.run_folder import LAST, claim, of_earlier_version
+from xray_tl.training.trainer import expected_warnings
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+def run(cfg: DictConfig, folder: Path, beside: Path | None = None) -> Record:
+    """Train, test and record one run; skip it if it is complete, go on with it if it was interrupted.
+
+    Args:
+        cfg: Its configuration.
+        folder: Its folder.
+        beside: Folder that keeps the source weights that it stands on, a sweep's for all of its runs; by
+            default its own.
+
+    Raises:
+        InputError: The configuration asks for what cannot be done; nothing is recorded.
+        RunError: The run broke; it is recorded as failed.
+        KeyboardInterrupt: It was interrupted, is recorded so, and can go on.
+    """
+    validate(cfg)
+    shifts = list(cfg.get("shifts") or [])
+    check_shifts(shifts, cfg.data)
+    record = _run(cfg, folder, beside or folder)
+    evaluate_shifts(folder, shifts)
+    return record
+
+
+def prepare(cfg: DictConfig) -> None:
+    """Make the source weights that a run will ask for, if it will.
+
+    Raises:
+        InputError: The configuration asks for what cannot be done.
+    """
+    validate(cfg)
+    make_weights(typed(cfg))
+
+
+def _run(cfg: DictConfig, folder: Path, beside: Path) -> Record:
+    with claim(folder, cfg) as complete:
+        if complete is not None:
+            _check_current(complete, folder)
+            _check_unchanged(cfg, complete, folder)
+            log.info("%s is complete: nothing to do", folder)
+            (folder / LAST).unlink(missing_ok=True)  # a process may have died between record and this
+            return complete
+        record = describe(cfg)
+        try:
+            with expected_warnings():
+                execute(cfg, folder, record, beside)
+            write_record(folder, record)
+        except InputError:
+            raise
+        except KeyboardInterrupt:
+            write_record(folder, {**record, "status": "interrupted"})
+            raise
+        except Exception as error:
+            forget_trunk()
+            failure = _explain(error, cfg)
+            _record_failure(folder, record, failure)
+            if failure is error:
+                raise
+            raise failure from error
+        (folder / LAST).unlink(missing_ok=True)
+        return record
+
+
+def _check_current(complete: Record, folder: Path) -> None:
+    """Refuse to take a run of an earlier version for one of this: a sweep would compare their rules.
+
+    Raises:
+        FolderError: It is one.
+    """
+    if complete["schema"] < SCHEMA:
+        raise FolderError(of_earlier_version(folder, complete))
+
+
+def _check_unchanged(cfg: DictConfig, complete: Record, folder: Path) -> None:
+    """Refuse to take a finished run for one on files that have changed since.
+
+    Raises:
+        FolderError: They have.
+    """
+    settings = typed(cfg)
+    if isinstance(settings.data, SyntheticDataConfig):
+        return
+    now = XrayDataModule(settings.data, seed=settings.seed).data_hash()
+    if now != complete["data_hash"]:
+        raise FolderError(
+            f"{folder} is complete, but the images or labels of data.root={settings.data.root}, their split "
+            "or the libraries that decode them have changed since: choose another folder (hydra.run.dir, "
+            "hydra.sweep.dir)"
+        )
+
+
+def record_refusal(cfg: DictConfig, folder: Path, error: InputError) -> None:
+    """Record, within a sweep, a run whose configuration was refused; never over a result."""
+    try:
+        with claim(folder, cfg) as complete:
+            if complete is None:
+                _record_failure(folder, describe(cfg), error)
+    except FolderError as second:
+        log.error("the failure could not be recorded: %s", second)
+
+
+@cache
+def settle_imports() -> None:
+    """Spare the collector what is imported by now: it would go through it after every job."""
+    gc.collect()
+    gc.freeze()
+
+
+def release_memory() -> None:
+    """Free a finished run: trainer and task refer to each other, so only the collector can."""
+    gc.collect()
+    torch.cuda.empty_cache()  # does nothing where CUDA was not used
+
+
+def describe(cfg: DictConfig) -> Record:
+    """Start a run's record with what its configuration says."""
+    train_seed = cfg.data.train_seed
+    return {
+        "status": "complete",
+        "error": None,
+        "arm": arm(cfg),
+        "seed": cfg.seed,
+        "data_seed": cfg.data.seed,
+        "train_seed": cfg.data.seed if train_seed is None else train_seed,
+        "config_hash": config_hash(cfg),
+        "arm_hash": arm_hash(cfg),
+    }
+
+
+def _record_failure(folder: Path, record: Record, error: Exception) -> None:
+    """Record a run as failed, as far as the disk lets it."""
+    try:
+        write_record(folder, {**record, "status": "failed", "error": f"{type(error).__name__}: {error}"})
+    except (RunError, OSError) as second:
+        log.error("the failure could not be recorded in %s: %s", folder, second)
+
+
+def _explain(error: Exception, cfg: DictConfig) -> Exception:
+    """Turn a failure that has a known remedy into one line that names it."""
+    if isinstance(error, torch.OutOfMemoryError):
+        size, batch = cfg.data.image_size, cfg.data.batch_size
+        return RunError(f"CUDA out of memory: lower data.batch_size={batch} or data.image_size={size}")
+    if out_of_space(error):
+        return RunError(f"no space left on the device: {error}")
+    return error

@@ -1,0 +1,260 @@
+"""What a run does: build, fit, load the best epoch, test; its record fills up along the way."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig
+
+from xray_tl.config import typed
+from xray_tl.data.films.decoded import MODES
+from xray_tl.data.films.radiographs import Collection
+from xray_tl.data.quality.faults import audit
+from xray_tl.errors import RunError
+from xray_tl.models.freeze import frozen_sha256
+from xray_tl.runs import predictions
+from xray_tl.runs.feature_cache import FeatureCache
+from xray_tl.runs.image_floors import describe_floors, describe_images
+from xray_tl.runs.kept_weights import keep_weights
+from xray_tl.runs.observer_efficiency import describe_ceiling, ideal_logits
+from xray_tl.runs.parts import Parts, assemble, fit_standardiser, keep_proof
+from xray_tl.runs.probe import fit_head
+from xray_tl.runs.random_trunk import settle_batchnorm
+from xray_tl.runs.tuning import tuned
+from xray_tl.store.files import atomic_path, write_text
+from xray_tl.store.records import PREDICTIONS, SPLIT
+from xray_tl.store.run_folder import BEST, LAST, begin
+from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
+from xray_tl.training.board import RunLogger, write_ceiling, write_hparams
+from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
+from xray_tl.training.checkpoints import (
+    ResumableEarlyStopping,
+    check_current,
+    check_data,
+    check_provenance,
+    keepers,
+    load_weights,
+    read_checkpoint,
+)
+from xray_tl.training.device import describe_environment
+from xray_tl.training.trainer import build_trainer, interruptible
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None:
+    """Train and test a run in its claimed folder, from the start or from the last finished epoch.
+
+    Args:
+        cfg: Its configuration.
+        folder: Its folder.
+        record: Its record, which fills up.
+        beside: Folder that keeps the source weights which its checkpoint leaves out.
+
+    Raises:
+        InputError: The configuration asks for what cannot be had.
+        RunError: The run broke.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
+    """
+    start = time.perf_counter()
+    settings = typed(cfg)
+    parts = assemble(settings)
+    begin(folder, cfg)
+    if parts.data.collection is not None:
+        _describe_collection(parts.data.collection, folder, record)
+    parts, tuning = tuned(parts)
+    record.update(_describe_parts(parts))
+    record["tuning"] = asdict(tuning) if tuning else None
+    last = folder / LAST if (folder / LAST).is_file() else None
+    done = read_checkpoint(last) if last else None
+    if last and done:
+        log.info("going on from epoch %d of %s", len(done["history"]), last)
+        check_current(done, last)
+        check_provenance(done, parts.provenance.sha256, last)
+        check_data(done, record["data_hash"], last)
+    parts.task.data_hash = record["data_hash"]
+    logger = None
+    if settings.logger.name == "tensorboard":
+        logger = RunLogger(folder / "tensorboard", done["global_step"] if done else None)
+    try:
+        throughput = Throughput()
+        trainer = build_trainer(
+            settings.trainer,
+            parts.device,
+            parts.precision,
+            folder,
+            logger,
+            _callbacks(parts, folder, throughput),
+        )
+        backbone, policy = parts.task.classifier.backbone, parts.task.policy
+        moved = settle_batchnorm(parts)
+        frozen = None if moved else parts.proven
+        frozen = frozen or frozen_sha256(backbone, policy.most_open)[1]
+        features = FeatureCache(parts, frozen=frozen)
+        features.enter(done["open_stages"] if done else backbone.open_stages)
+        parts.task.on_open = features.enter
+        parts.data.setup()
+        if done is None:
+            fit_standardiser(parts)
+            parts.task.frozen_before = frozen
+        setup_s, start = time.perf_counter() - start, time.perf_counter()
+        _fit(parts, trainer, folder, last, record)
+        record["time"] = {"setup_s": setup_s, "fit_s": parts.task.fit_s, "images_per_s": throughput.rate}
+        start = time.perf_counter()
+        best = read_checkpoint(folder / BEST)
+        load_weights(parts.task, best, folder / BEST)
+        _describe_tested(parts, best, record)
+        if parts.provenance.source == "source" and not best["holds_all"]:
+            keep_weights(beside, folder, parts.settings, parts.provenance.sha256)
+        parts.task.classifier.to(parts.device)  # the trainer has put it on the CPU
+        features.enter_tested()
+        _settle_best(parts, folder)
+        _prove_frozen(parts, record)
+        _test(parts, trainer, folder, logger, record)
+        record["time"] |= {"test_s": time.perf_counter() - start, "feature_cache": features.outcome}
+    finally:
+        if logger is not None:
+            logger.close()
+
+
+def _describe_collection(collection: Collection, folder: Path, record: Record) -> None:
+    """Write the split beside the run, and log and record what an audit finds."""
+    write_text(folder / SPLIT, collection.split_table().to_csv(index=False))
+    found = audit(collection)
+    for finding in found:
+        log.log(logging.WARNING if finding.serious else logging.INFO, "%s: %s", finding.kind, finding.text)
+    record["audit"] = [finding.as_dict() for finding in found]
+    record["files"] = {
+        "bits": sorted({int(bits) for bits in collection.films.bits}),
+        "shortest_side": int(collection.films.shape.min()),
+        "modes": sorted({MODES[mode] for mode in collection.films.mode}),
+    }
+
+
+def _describe_tested(parts: Parts, best: dict[str, Any], record: Record) -> None:
+    """Record which epoch is tested, and what of the network had been trained by then.
+
+    Under `lp_ft` and `gradual` the best epoch may lie before any stage was opened.
+    """
+    classifier = parts.task.classifier
+    record["best"] = {
+        "epoch": best["epoch"],
+        "open_stages": best["open_stages"],
+        "stages": classifier.backbone.num_stages,
+        "most_open": parts.task.policy.most_open,
+    }
+    trained = classifier.backbone.parameters()
+    record["parameters"] = {
+        "total": sum(parameter.numel() for parameter in classifier.parameters()),
+        "trainable": sum(parameter.numel() for parameter in trained if parameter.requires_grad)
+        + sum(parameter.numel() for parameter in classifier.head.parameters()),
+    }
+
+
+def _describe_parts(parts: Parts) -> Record:
+    backbone = parts.task.classifier.backbone
+    return {
+        "data": parts.data.describe(),
+        "data_hash": parts.data.data_hash(),
+        "sizes": dict(parts.data.sizes),
+        "weights": {**vars(parts.provenance), "scale_and_shift": backbone.scale_and_shift()},
+        "ceiling": None,
+        "floors": None,
+        "environment": describe_environment(parts.device, parts.precision),
+    }
+
+
+def _callbacks(parts: Parts, folder: Path, throughput: Throughput) -> list[Any]:
+    settings = parts.settings
+    patience = settings.trainer.early_stopping
+    return [
+        throughput,
+        Progress(bar=settings.trainer.progress_bar),
+        ExampleImages(parts.data, settings.logger.example_images),
+        *([ResumableEarlyStopping(patience)] if patience else []),
+        *keepers(folder / BEST.parent),
+    ]
+
+
+def _fit(parts: Parts, trainer: Trainer, folder: Path, last: Path | None, record: Record) -> None:
+    try:
+        if parts.settings.optim.name == "lbfgs":
+            fit_head(parts, folder / BEST)
+            return
+        with interruptible(trainer):
+            trainer.fit(parts.task, datamodule=parts.data, ckpt_path=last, weights_only=True)
+    finally:
+        record["history"] = list(parts.task.history)
+
+
+def _settle_best(parts: Parts, folder: Path) -> None:
+    """Re-estimate the trained BatchNorm statistics of the best epoch into its checkpoint."""
+    task = parts.task
+    if not parts.settings.trainer.reestimate_batchnorm:
+        return
+    net = task.classifier
+    trained = [layer for layer in batchnorm_layers(net) if layer.weight.requires_grad]
+    with parts.autocast():
+        estimated = estimate_batchnorm(net, trained, parts.data.mixed_dataloader("train"))
+    if estimated:
+        checkpoint = read_checkpoint(folder / BEST)
+        task.on_save_checkpoint(checkpoint := {**checkpoint, "state_dict": task.state_dict()})
+        with atomic_path(folder / BEST) as unfinished:
+            torch.save(checkpoint, unfinished)
+
+
+def _prove_frozen(parts: Parts, record: Record) -> None:
+    """Record the hashes of what never trains, before training and in the network that is tested.
+
+    Raises:
+        RunError: They differ.
+    """
+    task = parts.task
+    count, after = frozen_sha256(task.classifier.backbone, task.policy.most_open)
+    record["frozen"] = {"tensors": count, "sha256_before": task.frozen_before, "sha256_after": after}
+    if after != task.frozen_before:
+        raise RunError("a frozen tensor changed in training (frozen.sha256_before and sha256_after differ)")
+    keep_proof(parts, after)
+
+
+def _test(parts: Parts, trainer: Trainer, folder: Path, logger: RunLogger | None, record: Record) -> None:
+    data, task = parts.data, parts.task
+    with interruptible(trainer):
+        splits = {name: predictions.predict(trainer, task, data, name) for name in ("train", "val", "test")}
+    thresholds = predictions.thresholds_on(splits["val"])
+    record["threshold"] = thresholds[0] if len(thresholds) == 1 else thresholds
+    record["metrics"] = predictions.metrics(splits, data.targets, thresholds)
+    ideal = ideal_logits(data, splits)
+    record["ceiling"] = describe_ceiling(splits["test"], ideal)
+    record["floors"], record["images"] = describe_floors(data), describe_images(data)
+    predictions.write_table(predictions.table(splits, data, ideal), folder / PREDICTIONS)
+    if logger is not None:
+        step = trainer.global_step
+        final = {f"test/{name}": value for name, value in record["metrics"]["test"].items()}
+        if record["ceiling"] is not None:
+            write_ceiling(logger, record["ceiling"]["auroc"], step)
+            final["test/efficiency"] = record["ceiling"]["efficiency"]
+        write_hparams(logger, _hparams(parts, record), final, step)
+
+
+def _hparams(parts: Parts, record: Record) -> dict[str, str | float]:
+    settings = parts.settings
+    return {
+        **record["arm"],
+        "seed": settings.seed,
+        "finding": record["data"]["finding"],
+        "image_size": settings.data.image_size,
+        "n_train": parts.data.sizes["train"],
+        "head_lr": settings.mode.head_lr,
+        "backbone_lr": settings.optim.lr,
+        "max_epochs": settings.trainer.max_epochs,
+        "trainable_parameters": record["parameters"]["trainable"],
+    }

@@ -1,0 +1,132 @@
+"""Learning rates of an arm, chosen on validation images before its runs; the test images stay unseen."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+
+from xray_tl.config import Settings
+from xray_tl.errors import RunError
+from xray_tl.runs.feature_cache import FeatureCache
+from xray_tl.runs.parts import Parts, assemble, fit_standardiser
+from xray_tl.runs.random_trunk import settle_batchnorm
+from xray_tl.store.cache import Arrays, remember
+from xray_tl.training.trainer import build_trainer, interruptible
+
+log = logging.getLogger(__name__)
+
+FIT = ("train", "val")
+
+RATES = 2
+"""Version of the search: raise it whenever a change moves what a trial reaches."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was tried for an arm, and what was chosen.
+
+    Attributes:
+        rates: Pairs of rates, backbone and head.
+        seeds: Training seeds of the trials.
+        val_auroc: Best validation AUROC of each pair and seed.
+        chosen: The pair with the best mean; of equal ones the first.
+    """
+
+    rates: list[list[float]]
+    seeds: list[int]
+    val_auroc: list[list[float]]
+    chosen: list[float]
+
+
+def tuned(parts: Parts) -> tuple[Parts, Tuning | None]:
+    """Choose a run's learning rates, if it asks for that, and return the run with them.
+
+    Raises:
+        RunError: No pair of rates could be trained with.
+    """
+    settings = parts.settings
+    tune = settings.tune
+    if not tune.rates:
+        return parts, None
+    identity = _identity(parts)
+    kept = remember("rates", identity, lambda: _try_all(settings))["val_auroc"]
+    mean = np.where(np.isnan(kept), 0.0, kept).mean(axis=1)  # what diverges is worse than anything
+    if np.isnan(kept).all():
+        raise RunError(f"none of tune.rates={tune.rates} could be trained with: give lower ones")
+    chosen = list(tune.rates[int(mean.argmax())])
+    log.info(
+        "rates of the backbone and the head: %s, by validation AUROC: %s",
+        chosen,
+        ", ".join(f"{pair}: {value:.3f}" for pair, value in zip(tune.rates, mean, strict=True)),
+    )
+    found = Tuning([list(pair) for pair in tune.rates], list(tune.seeds), kept.tolist(), chosen)
+    return assemble(_with_rates(settings, chosen)), found
+
+
+def _identity(parts: Parts) -> dict[str, Any]:
+    """Return all that a choice follows from: the arm, its training and validation images, its weights."""
+    settings = parts.settings
+    arm = {name: asdict(getattr(settings, name)) for name in ("model", "mode", "augment", "optim", "tune")}
+    for group, rate in (("mode", "head_lr"), ("optim", "lr")):
+        del arm[group][rate]
+    if settings.optim.sampling is None:  # as before there was a choice
+        del arm["optim"]["sampling"]
+    return {
+        "rates": RATES,
+        "torch": torch.__version__,
+        "arm": arm,
+        "epochs": settings.trainer.max_epochs,
+        "early_stopping": settings.trainer.early_stopping,
+        "weights": parts.provenance.sha256,
+        "normalise": parts.task.classifier.backbone.scale_and_shift(),
+        "data": {split: [parts.data.sources[split].identity(), parts.data.sizes[split]] for split in FIT},
+        "batch_size": settings.data.batch_size,
+        "precision": parts.precision,
+        "device": parts.device.type,
+    }
+
+
+def _try_all(settings: Settings) -> Arrays:
+    values = [[_try(settings, pair, seed) for seed in settings.tune.seeds] for pair in settings.tune.rates]
+    return {"val_auroc": np.array(values, dtype=np.float64)}
+
+
+def _try(settings: Settings, pair: list[float], seed: int) -> float:
+    """Train once and return the best validation AUROC of an epoch; NaN where training diverged."""
+    log.info("trying rates %s (seed %d)", pair, seed)
+    parts = assemble(replace(_with_rates(settings, pair), seed=seed), "fit")
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(
+            settings.trainer, parts.device, parts.precision, Path(folder), None, [_KeepsNothing()]
+        )
+        settle_batchnorm(parts)
+        features = FeatureCache(parts, FIT)
+        features.enter(parts.task.classifier.backbone.open_stages)
+        parts.task.on_open = features.enter
+        parts.data.setup("fit")
+        fit_standardiser(parts)
+        try:
+            with interruptible(trainer):
+                trainer.fit(parts.task, datamodule=parts.data)
+        except RunError as error:
+            log.info("rates %s: %s", pair, error)
+            return float("nan")
+    return max(epoch["val_auroc"] for epoch in parts.task.history)
+
+
+class _KeepsNothing(Checkpoint):
+    """Stands where Lightning would put a writer of checkpoints of its own."""
+
+
+def _with_rates(settings: Settings, pair: list[float]) -> Settings:
+    backbone, head = pair
+    return replace(
+        settings, optim=replace(settings.optim, lr=backbone), mode=replace(settings.mode, head_lr=head)
+    )

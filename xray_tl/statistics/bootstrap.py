@@ -1,0 +1,156 @@
+"""Two-way bootstrap: readers and cases drawn again together; for metrics that no formula covers. No torch.
+
+It errs on the wide side: the variance that cases cause within a reader is counted in both resamplings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+
+from xray_tl.errors import InputError
+from xray_tl.statistics.covariance import Metric, Rows, Truth, mean_value
+from xray_tl.statistics.estimates import LEVEL
+from xray_tl.statistics.readings import Readings
+
+Array = NDArray[np.float64]
+
+RESAMPLES = 1000
+TRIES = 50
+"""How often, at most, a draw is made again that lacks a class in a target or fold."""
+NO_DRAW = "No bootstrap: too few patients have or lack a target for draws that have both classes of each."
+
+
+class TwoWayBootstrap:
+    """Resampled metrics of a study: cases, or patients with all their cases, and readers each by each.
+
+    Where there is one target, patients are drawn within the fold and the classes that they have (positive
+    cases alone, negative ones, both), so that no draw lacks a class; one who is alone in that is drawn with
+    the smallest other of these groups. Of several targets no grouping fits all: there patients are drawn
+    within the fold, whatever their classes, and a draw that lacks a class of a target is made again. Every
+    draw is averaged over targets and folds.
+
+    Args:
+        readings: The study.
+        metric: What is resampled.
+        seed: Draws the resamples.
+        resamples: How many.
+
+    Attributes:
+        possible: Whether draws have every class of every target; else there are no intervals.
+    """
+
+    def __init__(self, readings: Readings, metric: Metric, seed: int, resamples: int = RESAMPLES) -> None:
+        self.readings = readings
+        self.metric = metric
+        generator = np.random.default_rng(seed)
+        read, truth, strata = readings.read, readings.truth, readings.strata
+        rating = readings.rating[read]
+        self.observed = np.full(read.shape, np.nan)
+        self.observed[read] = mean_value(metric, truth, rating, strata)
+        self._value = np.full((resamples, *read.shape), np.nan)
+        self.possible = True
+        draws = _Draws(readings, generator)
+        for draw in range(resamples):
+            chosen = draws.one()
+            if chosen is None:
+                self.possible = False
+                break
+            drawn = [chosen]
+            if readings.stratum is not None:
+                own = readings.stratum[chosen]
+                drawn = [chosen[own == value] for value in np.unique(own)]
+            self._value[draw, read] = mean_value(metric, truth, rating, drawn)
+        count = len(readings.readers)
+        self._drawn = generator.random((resamples, count))
+
+    def contrast(self, weights: Mapping[str, float], level: float = LEVEL) -> tuple[float, float, float]:
+        """Return a contrast's value and its interval, over readers who used all its treatments.
+
+        The interval is the basic one (Davison & Hinkley, Bootstrap Methods, 1997, eq. 5.6), which takes off
+        what resampling adds: of calibration errors more than there is. It ends where the metric does, and is
+        NaN where no draw has every class.
+
+        Raises:
+            InputError: No reader used all of them.
+        """
+        names = self.readings.treatments
+        rows = np.array([names.index(name) for name in weights])
+        factor = np.array(list(weights.values()), dtype=np.float64)
+        common = np.flatnonzero(self.readings.read[rows].all(0))
+        if not len(common):
+            raise InputError(f"no reader used all of {', '.join(weights)}")
+        by_reader = np.einsum("i,bij->bj", factor, self._value[:, rows][:, :, common])
+        chosen = (self._drawn[:, : len(common)] * len(common)).astype(np.int64)
+        drawn = np.take_along_axis(by_reader, chosen, axis=1).mean(1)
+        value = float((factor @ self.observed[np.ix_(rows, common)]).mean())
+        if not self.possible:
+            return value, float("nan"), float("nan")
+        tail = (1 - level) / 2
+        low, high = np.quantile(drawn, (tail, 1 - tail))
+        lower, upper = np.clip((2 * value - high, 2 * value - low), *self.metric.bounds(factor))
+        return value, float(lower), float(upper)
+
+
+class _Draws:
+    """Draws of a study's cases, as places in it.
+
+    Args:
+        readings: The study.
+        generator: Draws them.
+    """
+
+    def __init__(self, readings: Readings, generator: np.random.Generator) -> None:
+        self._generator = generator
+        unit, truth = readings.units, readings.truth
+        stratum = np.zeros(len(truth), np.int64) if readings.stratum is None else readings.stratum
+        self._cell = 2 * stratum + truth  # a class of a stratum
+        self._there = np.bincount(self._cell) > 0
+        self._order, self._count = np.argsort(unit, kind="stable"), np.bincount(unit)
+        self._start = np.cumsum(self._count) - self._count
+        self._groups = _groups(unit, stratum, truth)
+
+    def one(self) -> Rows | None:
+        """Draw once; `None` where no draw is found that has every class of every stratum."""
+        for _ in range(TRIES):
+            chosen = np.concatenate(
+                [group[self._generator.integers(0, len(group), len(group))] for group in self._groups]
+            )
+            count = self._count[chosen]
+            first = np.repeat(self._start[chosen] - (np.cumsum(count) - count), count)
+            places = self._order[first + np.arange(len(first))]
+            drawn = np.bincount(self._cell[places], minlength=len(self._there)) > 0
+            if drawn[self._there].all():
+                return np.asarray(places)
+        return None
+
+
+def _groups(unit: Rows, stratum: Rows, truth: Truth) -> list[Rows]:
+    """Return the units that are drawn among each other."""
+    lies = np.zeros((int(unit.max()) + 1, int(stratum.max()) + 1), dtype=bool)
+    lies[unit, stratum] = True
+    # Strata that have a unit in common are targets of one fold.
+    fold = connected_components(lies.T.astype(np.int64) @ lies)[1][lies.argmax(1)]
+    has = np.zeros((len(lies), 2), dtype=bool)
+    has[unit, truth.astype(np.int64)] = True
+    groups: list[Rows] = []
+    for own in np.unique(fold):
+        members = fold == own
+        kinds = [members]
+        if (lies[members].sum(1) == 1).all():
+            kinds = [
+                members & (has == wanted).all(1) for wanted in ((False, True), (True, True), (True, False))
+            ]
+        groups += _large_enough([np.flatnonzero(kind) for kind in kinds if kind.any()])
+    return groups
+
+
+def _large_enough(groups: list[Rows]) -> list[Rows]:
+    """Join a group of one, which would never vary, with the smallest other."""
+    while len(groups) > 1 and min(map(len, groups)) == 1:
+        first, second, *others = sorted(groups, key=len)
+        groups = [np.concatenate((first, second)), *others]
+    return groups

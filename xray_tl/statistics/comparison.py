@@ -1,0 +1,196 @@
+"""The whole analysis of a long table of scores: estimates, verdicts, and their JSON; no torch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xray_tl.errors import InputError
+from xray_tl.statistics.bootstrap import NO_DRAW, TwoWayBootstrap
+from xray_tl.statistics.covariance import AUROC, METRICS, Metric
+from xray_tl.statistics.estimates import LEVEL
+from xray_tl.statistics.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
+from xray_tl.statistics.readings import PATIENT, STRATA, Readings
+from xray_tl.statistics.sameness import why_the_same
+from xray_tl.statistics.verdict import MARGIN, Pair, Verdict, verdicts
+from xray_tl.statistics.wording import Terms, scope_text
+from xray_tl.store.csv_table import read_csv_table
+from xray_tl.store.records import finite
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An analysed study.
+
+    Attributes:
+        computed: What was analysed: the metric of every reader and treatment.
+        metric: What was compared.
+        analysis: Estimates.
+        verdicts: By pair.
+        components: Mean squares and error covariances of each pair, in the terms of Obuchowski & Rockette.
+        margin: Largest difference that still counts as equivalent.
+        level: Of the intervals.
+        resampled: Intervals of treatments and pairs by the two-way bootstrap, beside the jackknife's; none of
+            AUROC, nor where readers or cases are fixed.
+        notes: What could not be had, and why.
+    """
+
+    computed: Cells
+    metric: Metric
+    analysis: Analysis
+    verdicts: dict[Pair, Verdict]
+    components: dict[Pair, dict[str, float]]
+    margin: float
+    level: float
+    resampled: dict[tuple[str, ...], tuple[float, float]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def readings(self) -> Readings:
+        """Return the study."""
+        return self.computed.readings
+
+    @property
+    def too_narrow(self) -> bool:
+        """Tell whether any interval is over so few readers that it is narrower than it claims."""
+        found = (*self.analysis.arms.values(), *self.analysis.pairs.values())
+        return any(estimate.too_narrow for estimate in found)
+
+    def _named(self, terms: Terms) -> Terms:
+        """Name what was sampled: patients, where cases are of fewer."""
+        return replace(terms, case="patient") if self.readings.patients < self.readings.cases else terms
+
+    def scopes(self, terms: Terms) -> dict[Pair, str]:
+        """Say what each difference holds for: those without a common reader more hold for fewer."""
+        return {pair: scope_text(found, self._named(terms)) for pair, found in self.analysis.pairs.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every number, at full precision; what is not finite is None."""
+        scopes = self.scopes(Terms())
+        pairs = [
+            {
+                "first": pair[0],
+                "second": pair[1],
+                **asdict(estimate),
+                "interval_too_narrow": estimate.too_narrow,
+                "p_holm": self.verdicts[pair].p,
+                "p_equivalent": self.verdicts[pair].p_equivalent,
+                "verdict": self.verdicts[pair].kind,
+                "better": self.verdicts[pair].better,
+                "need": asdict(need) if (need := self.verdicts[pair].need) else None,
+                "holds_for": scopes[pair],
+                "bootstrap": self.resampled.get(pair),
+                "obuchowski_rockette": self.components[pair],
+            }
+            for pair, estimate in self.analysis.pairs.items()
+        ]
+        treatments = [
+            {
+                "treatment": name,
+                **asdict(estimate),
+                "interval_too_narrow": estimate.too_narrow,
+                "bootstrap": self.resampled.get((name,)),
+            }
+            for name, estimate in self.analysis.arms.items()
+        ]
+        for row in treatments:
+            del row["p"]
+        whole = {
+            "metric": self.metric.name,
+            "level": self.level,
+            "margin": self.margin,
+            "readers": list(self.readings.readers),
+            "cases": self.readings.cases,
+            "patients": self.readings.patients,
+            "strata": len(self.readings.strata),
+            "positive": int(self.readings.truth.sum()),
+            "treatments": treatments,
+            "pairs": pairs,
+            "notes": list(self.notes),
+        }
+        return dict(finite(whole))
+
+
+def compare(
+    readings: Readings,
+    metric: Metric,
+    readers: Sampling = "random",
+    cases: Sampling = "random",
+    margin: float = MARGIN,
+    level: float = LEVEL,
+) -> Comparison:
+    """Analyse a study and judge every pair of treatments.
+
+    Raises:
+        InputError: The metric has no covariance, or nothing is random; a proportion decides at 0, and all
+            ratings lie on one side of it.
+    """
+    if metric.hits is not None:
+        positive = readings.rating[readings.read] >= 0
+        if positive.all() or not positive.any():
+            side = "below" if positive.all() else "at or above"
+            raise InputError(
+                f"metric={metric.name} takes ratings from 0 as positive, and none lies {side} it: "
+                "subtract the threshold from the ratings first"
+            )
+    computed = cells(readings, metric)
+    analysis = computed.analyse(readers, cases, level)
+    judged = verdicts(analysis.pairs, margin, 1 - level, higher_is_better=metric.higher_is_better)
+    for pair, verdict in judged.items():
+        if verdict.reason == "no variance":
+            judged[pair] = replace(verdict, reason=why_the_same(computed, *pair))
+    components = {pair: two_treatment_table(computed, *pair) for pair in analysis.pairs}
+    resampled: dict[tuple[str, ...], tuple[float, float]] = {}
+    notes: tuple[str, ...] = ()
+    if metric is not AUROC and (readers, cases) == ("random", "random"):
+        drawn = TwoWayBootstrap(readings, metric, seed=0)
+        contrasts = [{name: 1.0} for name in analysis.arms] + [{a: 1.0, b: -1.0} for a, b in analysis.pairs]
+        if drawn.possible:
+            resampled = {tuple(weights): drawn.contrast(weights, level)[1:] for weights in contrasts}
+        else:
+            notes = (NO_DRAW,)
+    return Comparison(computed, metric, analysis, judged, components, margin, level, resampled, notes)
+
+
+def read_scores(path: Path) -> Readings:
+    """Read a long table of scores from a CSV file; spaces around names are none of them.
+
+    Raises:
+        InputError: It cannot be read, or is not such a table.
+    """
+    if not path.is_file():
+        raise InputError(f"scores={path} is not a file")
+    names = ("reader", "treatment", "case", *STRATA, PATIENT)
+    table = read_csv_table(path, f"scores={path}", names)
+    given = [name for name in names if name in table]
+    table[given] = table[given].apply(lambda column: column.str.strip())
+    for name in (name for name in given if name not in ("case", PATIENT)):
+        _warn_of_spelling(table[name], path)
+    return Readings.of_table(table, f"scores={path}")
+
+
+def _warn_of_spelling(names: pd.Series, path: Path) -> None:
+    """Warn of names that differ in capitals alone, and so are probably meant as one."""
+    spellings: dict[str, str] = {}
+    for name in names.unique():
+        first = spellings.setdefault(name.casefold(), name)
+        if first != name:
+            log.warning("scores=%s: %ss %s and %s differ in capitals alone", path, names.name, first, name)
+
+
+def metric_named(name: str) -> Metric:
+    """Return a metric that has a covariance.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    known = [key for key, metric in METRICS.items() if metric.influence is not None]
+    if name not in known:
+        raise InputError(f"metric={name} is not known: choose from {', '.join(known)}")
+    return METRICS[name]

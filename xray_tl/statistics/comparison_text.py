@@ -1,0 +1,112 @@
+"""A comparison as the terminal prints it: tables, verdicts, and what they hold for; no torch."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from xray_tl.statistics.comparison import Comparison
+from xray_tl.statistics.estimates import Estimate
+from xray_tl.statistics.readings import Readings
+from xray_tl.statistics.verdict import Pair
+from xray_tl.statistics.wording import (
+    Terms,
+    interval_text,
+    invites_look,
+    marked,
+    narrow_text,
+    p_text,
+    second_look_text,
+    verdict_text,
+)
+
+
+def format_comparison(done: Comparison, terms: Terms) -> str:
+    """Format a comparison for a terminal."""
+    study = done.readings
+    lines = [
+        f"{len(study.treatments)} treatments, {len(study.readers)} {terms.reader}s, {study.cases} "
+        f"{terms.case}s{_of_whom(study)}",
+        "",
+        _arms(done, terms),
+        "",
+    ]
+    if done.analysis.pairs:
+        lines += [_pairs(done, terms), ""]
+        lines += [
+            verdict_text(pair, estimate, done.verdicts[pair], terms, done.margin)
+            for pair, estimate in done.analysis.pairs.items()
+        ]
+        if any(invites_look(verdict, terms) for verdict in done.verdicts.values()):
+            lines.append(second_look_text(terms))
+        lines += _holds_for(done.scopes(terms))
+    return "\n".join([*lines, *_notes(done, terms)])
+
+
+def _arms(done: Comparison, terms: Terms) -> str:
+    rows = [
+        {"treatment": name, **_columns(done, (name,), estimate, terms, "")}
+        for name, estimate in done.analysis.arms.items()
+    ]
+    return pd.DataFrame(rows).to_string(index=False)
+
+
+def _pairs(done: Comparison, terms: Terms) -> str:
+    rows = [
+        {
+            "difference": f"{first} - {second}",
+            **_columns(done, (first, second), estimate, terms, "+"),
+            "p": p_text(estimate.p).removeprefix("p = ").removeprefix("p "),
+            "Holm": p_text(done.verdicts[first, second].p).removeprefix("p = ").removeprefix("p "),
+            "verdict": done.verdicts[first, second].kind,
+        }
+        for (first, second), estimate in done.analysis.pairs.items()
+    ]
+    return pd.DataFrame(rows).to_string(index=False)
+
+
+def _columns(
+    done: Comparison, contrast: tuple[str, ...], estimate: Estimate, terms: Terms, sign: str
+) -> dict[str, str | int]:
+    """Return the columns of arms and differences: the bootstrap's interval among them, where there is one."""
+    found = done.resampled.get(contrast)
+    other = {} if found is None else {"bootstrap": marked(interval_text(*found, terms.digits), estimate)}
+    return {
+        "n": estimate.readers,
+        terms.metric: f"{estimate.value:{sign}.{terms.digits}f}",
+        "SE": f"{estimate.se:.4f}",
+        "df": "inf" if math.isinf(estimate.df) else f"{estimate.df:.1f}",
+        terms.interval: marked(interval_text(estimate.lower, estimate.upper, terms.digits), estimate),
+        **other,
+    }
+
+
+def _notes(done: Comparison, terms: Terms) -> list[str]:
+    """Return what has to be known of the intervals."""
+    found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
+    lines = list(done.notes)
+    if any(estimate.se == 0 and estimate.judged_by == "t" for estimate in found):
+        lines.append(
+            f"Where SE is 0, neither {terms.reader}s nor {terms.case}s vary: such an interval is none."
+        )
+    if done.too_narrow:
+        lines.append(narrow_text(terms))
+    if any(estimate.judged_by != "t" for estimate in found):
+        lines.append(f"With one {terms.reader} an interval is Wilson's, and p McNemar's of a difference.")
+    return lines
+
+
+def _holds_for(scopes: dict[Pair, str]) -> list[str]:
+    """Say what the differences hold for: once where all hold for the same."""
+    if len(set(scopes.values())) == 1:
+        return [f"Holds for {next(iter(scopes.values()))}."]
+    return [f"{first} - {second} holds for {scope}." for (first, second), scope in scopes.items()]
+
+
+def _of_whom(study: Readings) -> str:
+    """Say how many cases are positive, and whose they are."""
+    of = f" of {study.patients} patients" if study.patients < study.cases else ""
+    if len(study.strata) == 1:
+        return f"{of} ({int(study.truth.sum())} positive)"
+    return f"{of}, in {len(study.strata)} targets or folds that are averaged"

@@ -1,0 +1,184 @@
+"""Multi-reader multi-case analysis: is a difference more than chance among readers and cases? No torch.
+
+The Obuchowski-Rockette model (1995) with the degrees of freedom of Hillis (2007), for any contrast of
+treatments. A reader's value of the contrast is c_j = sum_i l_i theta_ij, theta_ij being the metric of
+reader j with treatment i. Over r readers
+
+    S^2 = mean square of the c_j between readers
+    v   = mean variance of a c_j over new cases
+    k   = mean covariance over new cases of c_j and c_j', of different readers
+
+and the mean over readers has the squared standard error (S^2 + r max(k, 0)) / r with
+(S^2 + r max(k, 0))^2 / (S^4 / (r - 1)) degrees of freedom. For one treatment (l = 1) and for two (l = 1, -1)
+these are the published formulas, with S^2 = 2 MS(T*R) and k = 2 (Cov2 - Cov3) for two. Only the treatments of
+the contrast enter: no variance is pooled over other arms, and only readers who used all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xray_tl.errors import InputError
+from xray_tl.statistics.covariance import AUROC, Metric, mean_covariance, mean_value
+from xray_tl.statistics.estimates import LEVEL, Estimate, estimate
+from xray_tl.statistics.readings import Readings
+from xray_tl.statistics.two_runs import as_proportion
+
+Array = NDArray[np.float64]
+Sampling = Literal["random", "fixed"]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The metric of every reader and treatment.
+
+    Attributes:
+        readings: The study.
+        value: theta [T, R]; NaN where a reader did not use a treatment.
+        covariance: Over new cases [T, R, T, R].
+        metric: Which.
+    """
+
+    readings: Readings
+    value: Array
+    covariance: Array
+    metric: Metric
+
+    def contrast(
+        self,
+        weights: Mapping[str, float],
+        readers: Sampling = "random",
+        cases: Sampling = "random",
+        level: float = LEVEL,
+    ) -> Estimate:
+        """Estimate sum_i l_i theta_i over the readers who used every treatment i.
+
+        Its interval ends where the metric does.
+
+        Args:
+            weights: Treatment -> l.
+            readers: Whether the readers are a sample; one reader never is.
+            cases: Whether the cases are a sample.
+            level: Of the confidence interval.
+
+        Raises:
+            InputError: A treatment is unknown, no reader used all of them, or nothing is random.
+        """
+        names = self.readings.treatments
+        unknown = [name for name in weights if name not in names]
+        if unknown:
+            raise InputError(f"treatment {unknown[0]} is not in the study: choose from {', '.join(names)}")
+        rows = np.array([names.index(name) for name in weights])
+        factor = np.array(list(weights.values()), dtype=np.float64)
+        alone = self.readings.readerless.issuperset(weights)
+        common = np.flatnonzero(self.readings.read[rows].all(0))[: 1 if alone else None]
+        if not len(common):
+            raise InputError(f"no reader used all of {', '.join(weights)}")
+        value = factor @ self.value[np.ix_(rows, common)]
+        block = self.covariance[np.ix_(rows, common, rows, common)]
+        over_cases = np.einsum("i,irjs,j->rs", factor, block, factor)
+        is_difference = bool(np.isclose(factor.sum(), 0))
+        random = (readers == "random" and len(common) > 1, cases == "random")
+        found = estimate(value, over_cases, self.readings.cases, random, level, is_difference)
+        found = found.within(*self.metric.bounds(factor))
+        return as_proportion(found, self.readings, self.metric, weights, level)
+
+    def analyse(
+        self, readers: Sampling = "random", cases: Sampling = "random", level: float = LEVEL
+    ) -> Analysis:
+        """Estimate every treatment and every pair; pairs that no reader has in common are left out.
+
+        Args:
+            readers: Whether readers are a sample of readers (`random`) or all that matter (`fixed`).
+            cases: Whether cases are a sample of cases.
+            level: Of the confidence intervals.
+        """
+        names, read = self.readings.treatments, self.readings.read
+        return Analysis(
+            {name: self.contrast({name: 1}, readers, cases, level) for name in names},
+            {
+                (names[a], names[b]): self.contrast({names[a]: 1, names[b]: -1}, readers, cases, level)
+                for a, b in combinations(range(len(names)), 2)
+                if (read[a] & read[b]).any()
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Estimates of a study: each treatment's mean and each pair's difference (first minus second)."""
+
+    arms: dict[str, Estimate]
+    pairs: dict[tuple[str, str], Estimate]
+
+
+def cells(readings: Readings, metric: Metric = AUROC) -> Cells:
+    """Compute a metric of every reader and treatment with its covariances over cases.
+
+    Of several targets, or folds, it is the mean over them, each on its own; cases of one patient are one.
+
+    Raises:
+        InputError: The metric has no covariance (ECE: use the bootstrap), or needs probabilities.
+    """
+    if metric.influence is None:
+        raise InputError(f"{metric.name} has no case variance but by the bootstrap")
+    read = readings.read
+    if metric.of_probabilities and not ((readings.rating[read] >= 0) & (readings.rating[read] <= 1)).all():
+        raise InputError(f"metric={metric.name} needs ratings that are probabilities, in [0, 1]")
+    shape = (*read.shape, *read.shape)
+    value = np.full(read.shape, np.nan)
+    truth, rating, strata = readings.truth, readings.rating[read], readings.strata
+    value[read] = mean_value(metric, truth, rating, strata)
+    covariance = np.full((read.size, read.size), np.nan)
+    covariance[np.ix_(read.ravel(), read.ravel())] = mean_covariance(
+        metric.influence, truth, rating, strata, readings.units
+    )
+    return Cells(readings, value, covariance.reshape(shape), metric)
+
+
+def mrmc(
+    readings: Readings,
+    metric: Metric = AUROC,
+    readers: Sampling = "random",
+    cases: Sampling = "random",
+    level: float = LEVEL,
+) -> Analysis:
+    """Analyse a study: per-treatment and per-pair estimates; see `Cells.analyse`.
+
+    With one reader there is the variance over cases alone: of AUROC that is DeLong's test; proportions are
+    judged by methods of their own (`two_runs`).
+    """
+    return cells(readings, metric).analyse(readers, cases, level)
+
+
+def two_treatment_table(computed: Cells, first: str, second: str) -> dict[str, float]:
+    """Return the mean squares and error (co)variances of a pair in the terms of Obuchowski & Rockette.
+
+    `cov1`: same reader, other treatment; `cov2`: other reader, same treatment; `cov3`: both other.
+    """
+    names = computed.readings.treatments
+    rows = np.array([names.index(first), names.index(second)])
+    common = np.flatnonzero(computed.readings.read[rows].all(0))
+    value = computed.value[np.ix_(rows, common)]
+    block = computed.covariance[np.ix_(rows, common, rows, common)]
+    count = len(common)
+    same, other = np.eye(count, dtype=bool), ~np.eye(count, dtype=bool)
+    own, cross = block[[0, 1], :, [0, 1], :], block[[0, 1], :, [1, 0], :]
+    result = {"error": float(own[:, same].mean()), "cov1": float(cross[:, same].mean())}
+    if count > 1:
+        by_reader, by_treatment = value.mean(0), value.mean(1)
+        residual = value - by_treatment[:, None] - by_reader + value.mean()
+        result |= {
+            "cov2": float(own[:, other].mean()),
+            "cov3": float(cross[:, other].mean()),
+            "ms_treatment": float(count * ((by_treatment - value.mean()) ** 2).sum()),
+            "ms_reader": float(2 * by_reader.var(ddof=1)),
+            "ms_treatment_reader": float((residual**2).sum() / (count - 1)),
+        }
+    return result

@@ -1,0 +1,161 @@
+"""Sentences for estimates and verdicts, as the terminal and the report print them; no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from xray_tl.statistics.estimates import LEAST_READERS, LEVEL, Estimate
+from xray_tl.statistics.sameness import NOTHING_VARIES
+from xray_tl.statistics.verdict import MARGIN, Pair, Verdict
+
+NARROW = "*"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a study calls its parts.
+
+    Attributes:
+        reader: One reader, such as `seed`.
+        case: One case, such as `image`.
+        metric: The figure of merit.
+        digits: Decimals of it.
+        level: Of the intervals.
+    """
+
+    reader: str = "reader"
+    case: str = "case"
+    metric: str = "AUROC"
+    digits: int = 3
+    level: float = LEVEL
+
+    @property
+    def interval(self) -> str:
+        """Return what its intervals are called, such as `95 % CI`."""
+        return f"{100 * self.level:g} % CI"
+
+
+def p_text(p: float) -> str:
+    """Format a p value."""
+    if math.isnan(p):
+        return "-"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def interval_text(lower: float, upper: float, digits: int = 3) -> str:
+    """Format an interval; a dash where there is none."""
+    if math.isnan(lower) or math.isnan(upper):
+        return "-"
+    return f"{_plain(lower, digits)} to {_plain(upper, digits)}"
+
+
+def marked(span: str, estimate: Estimate) -> str:
+    """Mark an interval in a table that is narrower than it claims; `narrow_text` explains the mark."""
+    return f"{span}{NARROW}" if estimate.too_narrow else span
+
+
+def with_width(span: str, estimate: Estimate, terms: Terms) -> str:
+    """Say in a sentence of an interval that it is narrower than it claims, where it is."""
+    return f"{span}, too narrow with {estimate.readers} {terms.reader}s" if estimate.too_narrow else span
+
+
+def narrow_text(terms: Terms) -> str:
+    """Explain the mark of intervals over two to four readers; the shares are `benchmarks/coverage.py`'s."""
+    return (
+        f"{NARROW} of two to four {terms.reader}s, and so narrower than it claims: in simulations 95 % "
+        "intervals of two held the truth in 87 to 90 %, of three in 92 to 94 %, of four in 94 %."
+    )
+
+
+def _plain(value: float, digits: int) -> str:
+    """Format a number; zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def difference_text(estimate: Estimate, terms: Terms) -> str:
+    """Format a difference with its interval."""
+    span = with_width(interval_text(estimate.lower, estimate.upper, terms.digits), estimate, terms)
+    return f"{terms.metric} {estimate.value:+.{terms.digits}f} ({terms.interval} {span})"
+
+
+def verdict_text(
+    pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms, margin: float = MARGIN
+) -> str:
+    """Say in one sentence, or two, what a difference supports."""
+    first, second = pair
+    if verdict.kind == "better":
+        if verdict.better == second:
+            first, second = second, first
+        small = ", by less than the margin of equivalence" if verdict.p_equivalent <= 1 - terms.level else ""
+        size = f"{abs(estimate.value):.{terms.digits}f}"
+        span = sorted((abs(estimate.lower), abs(estimate.upper)))
+        return (
+            f"{first} is better than {second}: {terms.metric} by {size} "
+            f"({terms.interval} {interval_text(span[0], span[1], terms.digits)}, {p_text(verdict.p)}){small}."
+        )
+    if verdict.kind == "equivalent":
+        return (
+            f"{first} and {second} are equivalent within {margin:g}: {difference_text(estimate, terms)}, "
+            f"{p_text(verdict.p_equivalent)} for a larger one."
+        )
+    why = f" ({reason})" if (reason := reason_text(estimate, verdict, terms)) else ""
+    text = f"Undecided between {first} and {second}{why}: {difference_text(estimate, terms)}."
+    return f"{text} {need_text(verdict, terms)}".strip()
+
+
+def reason_text(estimate: Estimate, verdict: Verdict, terms: Terms) -> str:
+    """Say why a pair is undecided whatever its interval says; nothing where that is not so."""
+    alike = f"score the {terms.case}s alike, as far as {terms.metric} can tell,"
+    if terms.metric == "AUROC":
+        alike = f"put the {terms.case}s in the same order"
+    return {
+        "": "",
+        "few readers": f"{estimate.readers} of at least {LEAST_READERS} {terms.reader}s",
+        "fixed readers": f"{terms.reader}s taken as fixed stand for no others",
+        "many pairs": "the difference does not stand among so many pairs",
+        "perfect": f"no {terms.case} is scored wrong by any {terms.reader}: too easy, or too few",
+        "constant": f"each gives every {terms.case} one and the same score",
+        "alike": f"they {alike} for every {terms.reader}: the difference is exactly 0",
+        "no variance": (
+            f"the difference is the same for every {terms.reader}, and what {terms.case}s vary cancels out"
+        ),
+    }[verdict.reason]
+
+
+def need_text(verdict: Verdict, terms: Terms) -> str:
+    """Say what would decide; nothing where that cannot be projected."""
+    if verdict.need is None or verdict.reason in ("fixed readers", *NOTHING_VARIES):
+        return ""
+    ways = [
+        f"{count} {name}s in all"
+        for name, count in ((terms.reader, verdict.need.readers), (terms.case, verdict.need.cases))
+        if count is not None
+    ]
+    if not ways and verdict.reason == "few readers":
+        return f"It takes at least {LEAST_READERS} {terms.reader}s to tell."
+    if not ways:
+        return f"No number of {terms.reader}s alone, nor of {terms.case}s alone, would decide it."
+    return f"{' or '.join(ways).capitalize()} would probably decide it."
+
+
+def second_look_text(terms: Terms) -> str:
+    """Say what adding readers after a look does; the shares are `benchmarks/coverage.py`'s."""
+    return (
+        f"Adding {terms.reader}s or {terms.case}s after a look is a second look, and raises the error above "
+        f"5 %: five {terms.reader}s, then ten, to 7 to 9 %."
+    )
+
+
+def invites_look(verdict: Verdict, terms: Terms) -> bool:
+    """Tell whether what is said of a pair names a number, and so invites a second look."""
+    need = verdict.need
+    named = need is not None and (need.readers is not None or need.cases is not None)
+    return named and bool(need_text(verdict, terms))
+
+
+def scope_text(estimate: Estimate, terms: Terms, varies: str = "") -> str:
+    """Say what an estimate holds for."""
+    readers = f"new {terms.reader}s{varies}" if estimate.random_readers else f"these {terms.reader}s alone"
+    cases = f"new {terms.case}s" if estimate.random_cases else f"these {terms.case}s alone"
+    return f"{readers} and {cases}"

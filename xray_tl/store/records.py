@@ -1,0 +1,80 @@
+"""The run record `record.json` (schema 2): what was run, on what, and what came out."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from xray_tl.errors import InputError
+from xray_tl.store.files import write_text
+
+SCHEMA = 2
+"""Raised whenever the meaning of a field changes, or how a result is computed. Schema 1 standardised each
+feature without a limit, estimated BatchNorm in the order of files, and computed frozen stages in the run's
+precision."""
+RECORD = "record.json"
+PREDICTIONS = "predictions.csv"
+SPLIT = "split.csv"
+EVALUATIONS = "evaluations"
+"""Folder, within a run's, of what it was tested on again."""
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write a run's record atomically; numbers that are not finite become null."""
+    text = json.dumps({"schema": SCHEMA, **finite(record)}, indent=2, allow_nan=False)
+    write_text(folder / RECORD, text + "\n")
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Read a run's record; `None` where there is none.
+
+    Raises:
+        InputError: The record is not whole, or from a newer schema.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        schema = int(record["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a run record: {error}") from error
+    check_schema(schema, path)
+    return dict(record)
+
+
+def check_schema(schema: int, path: Path) -> None:
+    """Refuse what a newer version wrote.
+
+    Raises:
+        InputError: `schema` is newer than this version knows.
+    """
+    if schema > SCHEMA:
+        raise InputError(
+            f"{path} has schema {schema}, newer than {SCHEMA}, which this version reads: update xray_tl"
+        )
+
+
+def check_exact(record: dict[str, Any], run: Path) -> None:
+    """Refuse a run that this version cannot repeat: one whose frozen stages were computed in bf16.
+
+    Raises:
+        InputError: It is such a run.
+    """
+    in_bf16 = (record.get("environment") or {}).get("precision") == "bf16-mixed"
+    if record["schema"] < 2 and in_bf16 and record["arm"]["mode"] not in ("finetune", "discriminative"):
+        raise InputError(
+            f"run={run} was made by an earlier version, which computed frozen stages in bf16, while this one "
+            "computes them in fp32: train it again"
+        )
+
+
+def finite(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    """Return a JSON value in which numbers that are not finite are None."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

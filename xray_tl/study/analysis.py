@@ -1,0 +1,238 @@
+"""Everything that a report says of a study, computed: arms, differences, interactions, gaps; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xray_tl.errors import InputError
+from xray_tl.statistics.bootstrap import NO_DRAW, TwoWayBootstrap
+from xray_tl.statistics.comparison import Comparison, compare
+from xray_tl.statistics.covariance import (
+    ACCURACY,
+    AUROC,
+    BRIER,
+    ECE,
+    NLL,
+    SENSITIVITY,
+    SPECIFICITY,
+    Metric,
+)
+from xray_tl.statistics.estimates import Estimate
+from xray_tl.statistics.mrmc import Cells, cells
+from xray_tl.statistics.readings import Readings
+from xray_tl.statistics.verdict import MARGIN
+from xray_tl.study.arm_readings import readings
+from xray_tl.study.cautions import cautions
+from xray_tl.study.gap import Shift, overfitting, shifts_of
+from xray_tl.study.run_table import ARM
+from xray_tl.study.study_folder import Arm, Study
+
+MEASURES: tuple[tuple[str, str, Metric], ...] = (
+    ("accuracy", "half", ACCURACY),
+    ("accuracy_at_threshold", "decision", ACCURACY),
+    ("sensitivity", "decision", SENSITIVITY),
+    ("specificity", "decision", SPECIFICITY),
+    ("brier", "probability", BRIER),
+    ("nll", "probability", NLL),
+)
+"""Name, what of a run it is computed from, metric; beside the AUROC and the ECE."""
+ECE_RESAMPLES = 300
+N_TRAIN = "data.n_train"
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Does freezing cost one backbone more than another?
+
+    Attributes:
+        first: One backbone.
+        second: The other.
+        weights: What all four arms start from.
+        modes: The two modes.
+        estimate: (first in mode 1 - first in mode 2) - (the same of the second).
+    """
+
+    first: str
+    second: str
+    weights: str
+    modes: tuple[str, str]
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class StudyAnalysis:
+    """An analysed study.
+
+    Attributes:
+        study: The study.
+        arms: Those of the main test set, best first.
+        comparison: AUROC: estimates and verdicts.
+        measures: One row an arm and metric: value, lower, upper.
+        interactions: Backbone by mode.
+        overfitting: AUROC on training images minus that on fresh ones, by arm.
+        shifts: AUROC on shifted images minus that on the test images, by arm.
+        by_target: AUROC of each target, one row an arm and target: value, lower, upper; empty of one target.
+        learning: Series of arms that differ in `data.n_train` alone: (images, estimate), fewest first.
+        gains: AUROC of the last arm of each such series minus that of its first.
+        problems: What is missing, and why.
+    """
+
+    study: Study
+    arms: tuple[Arm, ...]
+    comparison: Comparison
+    measures: pd.DataFrame
+    interactions: tuple[Interaction, ...]
+    overfitting: Mapping[str, Estimate]
+    shifts: Mapping[str, tuple[Shift, ...]]
+    by_target: pd.DataFrame
+    learning: Mapping[str, tuple[tuple[int, Estimate], ...]]
+    gains: Mapping[str, Estimate]
+    problems: tuple[str, ...]
+
+    @property
+    def ceiling(self) -> float:
+        """Return the best possible AUROC of the test images; NaN where it is not known."""
+        return self.arms[0].mean("ceiling_auroc")
+
+
+def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
+    """Analyse a sweep's folder: the arms of the test set that most of its runs share.
+
+    Raises:
+        InputError: There is no record, or no run that can be analysed.
+    """
+    study = Study.load(folder)
+    if not study.arms:
+        why = "; ".join(study.problems)
+        raise InputError(f"{folder} has no run that can be analysed: {why}")
+    main, *others = study.test_sets
+    arms = study.on(main)
+    problems = list(study.problems)
+    if others:
+        left = ", ".join(arm.label for arm in study.arms if arm.test_set != main)
+        problems.append(f"not compared, since tested on other images: {left}")
+    test = readings(arms)
+    comparison = compare(test, AUROC, margin=margin)
+    problems += cautions(arms, comparison)
+    return StudyAnalysis(
+        study,
+        tuple(arms),
+        comparison,
+        _measures(arms, comparison, problems),
+        tuple(_interactions(arms, comparison.computed, problems)),
+        _overfitting(arms, test, problems),
+        {arm.label: found for arm in arms if (found := shifts_of(folder, arm, problems))},
+        _by_target(arms),
+        *_learning(arms, comparison, problems),
+        tuple(dict.fromkeys(problems)),
+    )
+
+
+def _measures(arms: list[Arm], comparison: Comparison, problems: list[str]) -> pd.DataFrame:
+    rows = [
+        (label, "auroc", estimate.value, estimate.lower, estimate.upper)
+        for label, estimate in comparison.analysis.arms.items()
+    ]
+    for name, column, metric in MEASURES:
+        computed = cells(readings(arms, column=column), metric)
+        for arm in arms:
+            found = computed.contrast({arm.label: 1})
+            rows.append((arm.label, name, found.value, found.lower, found.upper))
+    resampled = TwoWayBootstrap(readings(arms, column="probability"), ECE, seed=0, resamples=ECE_RESAMPLES)
+    if not resampled.possible:
+        problems.append(f"the calibration error has no interval. {NO_DRAW}")
+    for arm in arms:
+        rows.append((arm.label, "ece", *resampled.contrast({arm.label: 1})))
+    return pd.DataFrame(rows, columns=["arm", "metric", "value", "lower", "upper"])
+
+
+def _by_target(arms: list[Arm]) -> pd.DataFrame:
+    rows = []
+    for target in arms[0].targets if len(arms[0].targets) > 1 else []:
+        computed = cells(readings([arm.only(target) for arm in arms]))
+        for arm in arms:
+            found = computed.contrast({arm.label: 1})
+            rows.append((arm.label, target, found.value, found.lower, found.upper, found.too_narrow))
+    columns = ["arm", "target", "value", "lower", "upper", "interval_too_narrow"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _interactions(arms: list[Arm], computed: Cells, problems: list[str]) -> list[Interaction]:
+    """Find every two backbones that share two modes and weights, each in one arm without options."""
+    places = [tuple(arm.name[key] for key in ARM) for arm in arms if not arm.options]
+    plain = [arm for arm in arms if not arm.options and places.count(tuple(arm.name.values())) == 1]
+    by_place = {tuple(arm.name[key] for key in ARM): arm.label for arm in plain}
+    found = []
+    models = sorted({place[0] for place in by_place})
+    modes = sorted({place[1] for place in by_place})
+    for weights in sorted({place[2] for place in by_place}):
+        for first, second in combinations(models, 2):
+            for pair in combinations(modes, 2):
+                places = [(model, mode, weights) for model in (first, second) for mode in pair]
+                if all(place in by_place for place in places):
+                    labels = [by_place[place] for place in places]
+                    contrast = dict(zip(labels, (1.0, -1.0, -1.0, 1.0), strict=True))
+                    try:
+                        estimate = computed.contrast(contrast)
+                    except InputError as error:
+                        problems.append(f"no interaction of {first} and {second}: {error}")
+                    else:
+                        found.append(Interaction(first, second, weights, pair, estimate))
+    return found
+
+
+def _overfitting(arms: list[Arm], test: Readings, problems: list[str]) -> dict[str, Estimate]:
+    result = {}
+    for arm in arms:
+        if arm.folds > 1:
+            problems.append("the folds train on each other's test images, so the gap is not analysed")
+            continue
+        if arm.varies_training_sets:
+            problems.append(f"{arm.label}: its training sets differ by seed, so their gap is not analysed")
+            continue
+        try:
+            result[arm.label] = overfitting(readings([arm], "train"), _only(test, arm.label), arm.label)
+        except InputError as error:
+            problems.append(f"{arm.label}: no gap between training and test images: {error}")
+    return result
+
+
+def _only(study: Readings, label: str) -> Readings:
+    """Return one treatment, and the readers who used it."""
+    row = study.treatments.index(label)
+    used = np.flatnonzero(study.read[row])
+    names = tuple(study.readers[reader] for reader in used)
+    rating = study.rating[[row]][:, used]
+    return replace(study, treatments=(label,), readers=names, rating=rating, readerless=frozenset())
+
+
+def _learning(
+    arms: list[Arm], comparison: Comparison, problems: list[str]
+) -> tuple[dict[str, tuple[tuple[int, Estimate], ...]], dict[str, Estimate]]:
+    """Find arms that differ in the number of their training images alone, and what more of them bring."""
+    series: dict[tuple[str, ...], list[tuple[int, str]]] = {}
+    for arm in arms:
+        if N_TRAIN in arm.settings:
+            others = {key: value for key, value in arm.options.items() if key != N_TRAIN}
+            base = " ".join([*arm.name.values(), *(f"{key}={value}" for key, value in others.items())])
+            row = arm.runs[0].row
+            count = arm.settings[N_TRAIN] or arm.runs[0].record["sizes"]["train"]  # null: all
+            key = (base, str(row.get("weights_sha256")), str(row.get("precision")))
+            series.setdefault(key, []).append((int(count), arm.label))
+    curves = {key: sorted(found) for key, found in series.items() if len(dict(found)) > 1}
+    bases = [base for base, *_ in curves]
+    learning, gains = {}, {}
+    for (base, sha256, _), found in curves.items():
+        name = base if bases.count(base) == 1 else f"{base} ({sha256[:8]})"
+        learning[name] = tuple((count, comparison.analysis.arms[label]) for count, label in found)
+        try:
+            gains[name] = comparison.computed.contrast({found[-1][1]: 1, found[0][1]: -1})
+        except InputError as error:
+            problems.append(f"no gain from more training images of {name}: {error}")
+    return learning, gains

@@ -1,0 +1,67 @@
+"""The scores of a study's arms, laid out as readings; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from xray_tl.statistics.readings import PATIENT, Readings
+from xray_tl.study.saved_predictions import split_of
+from xray_tl.study.study_folder import Arm, Run
+
+
+def readings(arms: Sequence[Arm], split: str = "test", column: str = "logit") -> Readings:
+    """Return the scores of arms on the same images, of each target and fold on its own.
+
+    Args:
+        arms: Arms of one test set.
+        split: Which images.
+        column: `logit` (ranks), `probability`, or `decision` (probability minus the run's threshold) or
+            `half` (probability minus 0.5; of several classes the largest probability decides), whose signs
+            decide.
+
+    Raises:
+        InputError: They have not the same images, or those are of one class.
+    """
+    return Readings.of_table(laid_out(arms, split, column), f"the {split} split")
+
+
+def laid_out(arms: Sequence[Arm], split: str = "test", column: str = "logit") -> pd.DataFrame:
+    """Lay out the same as a long table."""
+    parts = []
+    for arm in arms:
+        for run in arm.runs:
+            rows = split_of(run.scores, split)
+            if column == "half" and "right" in rows:
+                rows = _whether_right(rows)
+            part = pd.DataFrame(
+                {
+                    "reader": run.reader,
+                    "treatment": arm.label,
+                    "case": rows["case"],
+                    "truth": rows["truth"],
+                    "rating": _rating(rows, run, column),
+                }
+            )
+            if rows["target"].nunique() > 1:
+                part["target"] = rows["target"]
+            if run.fold is not None:
+                part["fold"] = run.fold
+            if run.patients:
+                part[PATIENT] = rows["case"].map(run.patients)
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _rating(rows: pd.DataFrame, run: Run, column: str) -> pd.Series:
+    if column in rows:
+        return rows[column]
+    threshold = 0.5 if column == "half" else rows["target"].map(run.thresholds)
+    return rows["probability"] - threshold
+
+
+def _whether_right(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an image: its truth of one class, and a score whose sign agrees where it is right."""
+    first = rows[rows["target"] == rows["target"].iloc[0]]
+    return first.assign(half=((first["truth"] > 0.5) == first["right"]).astype(float) - 0.5)

@@ -1,0 +1,73 @@
+"""What a reader of a study has to keep in mind, beside its estimates; no torch."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from xray_tl.statistics.comparison import Comparison
+from xray_tl.statistics.estimates import LEAST_READERS
+from xray_tl.statistics.sameness import NOTHING_VARIES
+from xray_tl.statistics.wording import Terms, reason_text
+from xray_tl.study.study_folder import Arm
+
+
+def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
+    """Name what a reader has to keep in mind: seeds that are missing, pairs without one, scores too good."""
+    said = []
+    every = list(dict.fromkeys(reader for arm in arms for reader in arm.readers))
+    alone = [arm.label for arm in arms if len(arm.readers) == 1]
+    if len(alone) == 1:
+        said.append(f"{alone[0]} has one seed: it says nothing about training again")
+    elif alone:
+        said.append(f"one seed each, which says nothing about training again: {'; '.join(alone)}")
+    few = [f"{arm.label} ({len(arm.readers)})" for arm in arms if 1 < len(arm.readers) < LEAST_READERS]
+    if few:
+        said.append(f"intervals narrower than they claim, being of two to four seeds: {', '.join(few)}")
+    said += _versions(arms)
+    for arm in arms:
+        absent = [reader for reader in every if reader not in arm.readers]
+        if absent and len(arm.readers) > 1:
+            said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} seeds: no {', '.join(absent)}")
+        if comparison.analysis.arms[arm.label].se == 0:
+            said.append(f"{arm.label}: neither seeds nor images vary its AUROC, so its interval is none")
+        said += _tested_states(arm)
+        above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
+        if above:
+            said.append(f"{arm.label}, seed {', '.join(above)}: above the ceiling, so something is wrong")
+    for pair, verdict in comparison.verdicts.items():
+        if verdict.reason in NOTHING_VARIES:
+            why = reason_text(comparison.analysis.pairs[pair], verdict, Terms("seed", "image"))
+            said.append(f"nothing to tell {pair[0]} and {pair[1]} apart by: {why}")
+    for pair in combinations([arm.label for arm in arms], 2):
+        if pair not in comparison.verdicts and pair[::-1] not in comparison.verdicts:
+            said.append(f"not compared, having no seed in common: {pair[0]} and {pair[1]}")
+    return said
+
+
+def _versions(arms: list[Arm]) -> list[str]:
+    """Say where records of several schemas are compared."""
+    schemas = sorted({int(run.row["schema"]) for arm in arms for run in arm.runs})
+    if len(schemas) < 2:
+        return []
+    sides = " and ".join(map(str, schemas))
+    return [
+        f"records of schema {sides} are compared: other rules (CHANGELOG.md) made them, beside other arms"
+    ]
+
+
+def _tested_states(arm: Arm) -> list[str]:
+    """Say where seeds of an arm were tested with other stages trained."""
+    states: dict[str, dict[str, None]] = {}
+    before = []
+    for run in arm.runs:
+        best = run.record.get("best")
+        if best is not None:
+            states.setdefault(f"{best['open_stages']} of {best['stages']}", {})[run.reader] = None
+            before.append(best["open_stages"] == 0 < best["most_open"])
+    if before and all(before):
+        return [f"{arm.label}: all best epochs lie before any stage opened: what is tested is a frozen trunk"]
+    if len(states) < 2:
+        return []
+    each = "; ".join(f"{count} stages trained in seed {', '.join(found)}" for count, found in states.items())
+    why = "the tested networks differ, since best epochs lie on both sides of one in which stages opened"
+    return [f"{arm.label}: {why}: {each}"]

@@ -1,0 +1,151 @@
+"""Why a test result is what it is: the gap between training and test images, taken apart; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student_t
+
+from xray_tl.errors import InputError
+from xray_tl.statistics.covariance import AUROC, Metric
+from xray_tl.statistics.estimates import LEVEL, Estimate, estimate, projected
+from xray_tl.statistics.mrmc import Cells, cells
+from xray_tl.statistics.readings import Readings
+from xray_tl.store.records import EVALUATIONS, read_record
+from xray_tl.study.arm_readings import laid_out
+from xray_tl.study.saved_predictions import read_patients, read_predictions
+from xray_tl.study.study_folder import Arm, Run
+
+
+@dataclass(frozen=True)
+class Width:
+    """How wide the interval of an arm's AUROC would be.
+
+    Attributes:
+        cases: Test images.
+        half: Half its width.
+    """
+
+    cases: int
+    half: float
+
+
+def independent_difference(first: Cells, second: Cells, arm: str) -> Estimate:
+    """Estimate an arm's metric on one set of cases minus that on another, with no case in common.
+
+    Each reader is its own control; the two samples of cases vary on their own.
+
+    Args:
+        first: The metric on one set, such as the training images.
+        second: The metric on another, such as the test images.
+        arm: The treatment.
+
+    Raises:
+        InputError: The sets were not read by the same readers.
+    """
+    if first.readings.readers != second.readings.readers:
+        raise InputError(f"{arm} has not the same seeds on both sets of images")
+    a, b = first.readings.treatments.index(arm), second.readings.treatments.index(arm)
+    used = np.flatnonzero(first.readings.read[a] & second.readings.read[b])
+    if not len(used):
+        raise InputError(f"{arm} has no seed on both sets of images")
+    over_cases = (
+        first.covariance[a][:, a][np.ix_(used, used)] + second.covariance[b][:, b][np.ix_(used, used)]
+    )
+    difference = first.value[a][used] - second.value[b][used]
+    return estimate(difference, over_cases, second.readings.cases)
+
+
+def overfitting(train: Readings, test: Readings, arm: str, metric: Metric = AUROC) -> Estimate:
+    """Estimate an arm's metric on its own training images minus that on fresh images like them.
+
+    Raises:
+        InputError: The sets were not read by the same readers.
+    """
+    return independent_difference(cells(train, metric), cells(test, metric), arm)
+
+
+def interval_width(arm: Estimate, cases: int) -> Width:
+    """Project how wide an arm's interval would be with another number of test images."""
+    se, df = projected(arm, arm.readers, cases)
+    return Width(cases, float(student_t.ppf((1 + LEVEL) / 2, df)) * se)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """An arm on other images than it was trained for.
+
+    Attributes:
+        name: The evaluation's name.
+        drop: AUROC on those images minus that on the test images.
+        ceiling: The best possible AUROC there; NaN where it is not known.
+    """
+
+    name: str
+    drop: Estimate
+    ceiling: float
+
+
+def shifts_of(folder: Path, arm: Arm, problems: list[str]) -> tuple[Shift, ...]:
+    """Set each evaluation that the seeds of an arm have on other images against their own test images.
+
+    Where the labels are the same, the images are taken for the same patients, and paired.
+
+    Args:
+        folder: The sweep's folder.
+        arm: The arm.
+        problems: What cannot be read is added here.
+    """
+    found: dict[str, list[Tested]] = {}
+    for run in arm.runs:
+        for place in sorted((folder / str(run.row["run_dir"])).glob(f"{EVALUATIONS}/*/")):
+            try:
+                tested = Tested(run, read_predictions(place), read_record(place) or {}, read_patients(place))
+            except InputError as error:
+                problems.append(f"left out: {arm.label}: {error}")
+            else:
+                found.setdefault(place.name, []).append(tested)
+    shifts = []
+    for name, entries in found.items():
+        try:
+            shifts.append(_shift(arm, name, entries))
+        except InputError as error:
+            problems.append(f"left out: {arm.label} on {name}: {error}")
+    return tuple(shifts)
+
+
+class Tested(NamedTuple):
+    """A run tested on other images: the run, its scores there, the record of that, the images' patients."""
+
+    run: Run
+    scores: pd.DataFrame
+    record: dict[str, Any]
+    patients: dict[str, str]
+
+
+def _shift(arm: Arm, name: str, entries: list[Tested]) -> Shift:
+    own = laid_out([replace(arm, runs=tuple(entry.run for entry in entries))])
+    shifted = [
+        replace(
+            entry.run,
+            scores=entry.scores[entry.scores["target"].isin(arm.targets)],
+            patients=entry.patients,
+        )
+        for entry in entries
+    ]
+    if not all(set(run.scores["target"]) == set(arm.targets) for run in shifted):
+        raise InputError(f"these images do not have all of {', '.join(arm.targets)}")
+    other = laid_out([replace(arm, runs=tuple(shifted))])
+    ceiling = (entries[0].record.get("ceiling") or {}).get("auroc")
+    keys = own.columns.difference(["rating"])
+    if set(other) == set(own) and other[keys].equals(own[keys]):
+        both = pd.concat([other.assign(treatment="shifted"), own.assign(treatment="own")])
+        drop = cells(Readings.of_table(both)).contrast({"shifted": 1, "own": -1})
+    else:
+        first, second = (cells(Readings.of_table(rows)) for rows in (other, own))
+        drop = independent_difference(first, second, arm.label)
+    return Shift(name, drop, float("nan") if ceiling is None else float(ceiling))

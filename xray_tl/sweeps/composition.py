@@ -1,0 +1,69 @@
+"""The jobs of a sweep as Hydra composes them: each once, its folder noted, twins warned of; no torch."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from xray_tl.config.identity import UNNAMED, run_name
+
+log = logging.getLogger(__name__)
+
+
+class ComposedOnce:
+    """Lets Hydra compose each job of a sweep once: it does so to check it, and again to launch it.
+
+    Different jobs that are one and the same run are warned of: an arm would be missing, and nothing say so.
+    It goes with every job that a launcher sends elsewhere: without the configurations of all the others.
+
+    Args:
+        loader: That of this sweep alone: it takes this one's place.
+
+    Attributes:
+        shifts: What each job's run is tested on too, by the name of its folder.
+    """
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+        self._checked: dict[tuple[str, ...], DictConfig] = {}
+        self._jobs: dict[str, list[str]] = {}
+        self._composed = 0
+        self.shifts: dict[str, list[str]] = {}
+        loader.load_sweep_config = self  # type: ignore[method-assign]  # of this sweep's loader alone
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_checked": {}, "_jobs": {}, "shifts": {}}
+
+    def __call__(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Compose a job, or hand out what was composed when it was checked."""
+        key = tuple(sweep_overrides)
+        if key in self._checked:
+            return self._checked.pop(key)
+        cfg = type(self._loader).load_sweep_config(self._loader, master_config, sweep_overrides)
+        self._checked[key] = cfg
+        self._note_folder(cfg)
+        self._warn_of_twin(run_name(cfg), sweep_overrides)
+        return cfg
+
+    def _note_folder(self, cfg: DictConfig) -> None:
+        """Note where a job's run will lie; not one that is named when it is launched."""
+        with open_dict(cfg), suppress(OmegaConfBaseException):
+            OmegaConf.update(cfg, "hydra.job.num", self._composed)  # as launchers count; they set it again
+            self._composed += 1
+            self.shifts[str(cfg.hydra.sweep.subdir)] = list(cfg.get("shifts") or [])
+
+    def _warn_of_twin(self, name: str, overrides: list[str]) -> None:
+        first = self._jobs.setdefault(name, overrides)
+        if set(first) != set(overrides) and name != UNNAMED:
+            mine = " ".join(option for option in overrides if option not in first)
+            other = " ".join(option for option in first if option not in overrides)
+            log.warning(
+                "%s is the same run as %s: what tells them apart is overruled or changes no result",
+                mine,
+                other,
+            )

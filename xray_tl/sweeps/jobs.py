@@ -1,0 +1,290 @@
+"""Jobs of a sweep: one after the other in this process, or side by side in several; no torch.
+
+Hydra's own launcher hands out the jobs. With `hydra/launcher=parallel` they only queue here, for processes
+that do one job after another each, so that imports are paid once a process, on a group of cores of its own.
+A process that is killed costs its own job: another takes its place and its cores. Source weights that jobs
+would wait for are made first, on all cores.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import logging.config
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, as_completed
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from filelock import FileLock
+from omegaconf import DictConfig, OmegaConf
+from pebble import ProcessExpired, ProcessPool
+
+from xray_tl.config.identity import arm_hash
+from xray_tl.data.films.processes import cores, own_cores
+from xray_tl.errors import FolderError, InputError, InUseError, RunError
+from xray_tl.store.run_folder import claim
+from xray_tl.store.temporary import spare_folder
+
+log = logging.getLogger(__name__)
+
+TRIES = 200
+"""How often a process looks for a free group, 50 ms apart: one that was killed may take seconds to end."""
+
+Report = Callable[[str, str | None], None]
+Job = tuple[DictConfig, Path, dict[str, Any]]
+"""A job that is queued: its configuration, its folder, and how it logs."""
+
+
+def do_job(cfg: DictConfig, folder: Path) -> str | None:
+    """Do one job of a sweep: a failure is recorded; return it, or `None`.
+
+    A run that another process works on is no failure: its folder shows at the end what came of it.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted, is recorded so, and can go on.
+    """
+    from xray_tl.runs.run import record_refusal, release_memory, run, settle_imports
+
+    settle_imports()
+    try:
+        run(cfg, folder, beside=folder.parent)
+    except InUseError as error:
+        log.warning("%s: %s", folder.name, error)
+    except (InputError, RunError) as error:
+        log.error("%s: %s", folder.name, error)
+        if not isinstance(error, FolderError | RunError):
+            record_refusal(cfg, folder, error)
+        return str(error)
+    except Exception as error:
+        log.exception("%s failed", folder.name)
+        return f"{type(error).__name__}: {error}"
+    finally:
+        release_memory()
+    return None
+
+
+class Workers:
+    """Processes that do jobs side by side, each on a group of cores of its own.
+
+    Args:
+        jobs: How many at once: no more than there are cores.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        with suppress(OSError):  # no folder for temporary files
+            spare_folder()  # that the processes share it, and this one removes it
+        groups = core_groups(own_cores(), jobs)
+        self._locks = TemporaryDirectory(prefix="xray_tl-", ignore_cleanup_errors=True)
+        self._pool = ProcessPool(
+            len(groups),
+            initializer=_start,
+            initargs=(Path(self._locks.name), groups),
+            context=multiprocessing.get_context("spawn"),
+        )
+        self._queue: list[Job] = []
+        atexit.register(self._stop)  # before the interpreter waits for its children
+        threads = " or ".join(map(str, sorted({len(group) for group in groups})))
+        log.info("%d jobs side by side, %s threads each", len(groups), threads)
+
+    def submit(self, cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> None:
+        """Queue a job."""
+        self._queue.append((cfg, folder, logging_config))
+
+    def wait(self, report: Report) -> None:
+        """Do all jobs; tell of each one that ends its name and why it failed, if it did.
+
+        Raises:
+            KeyboardInterrupt: All jobs are stopped first; those that ran can go on.
+        """
+        try:
+            names: dict[Future[str | None], str] = {
+                self._pool.schedule(_work, args=job): job[1].name for job in in_turn(self._queue)
+            }
+            for future in as_completed(names):
+                report(names[future], _failure(future))
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+        finally:
+            self._close()
+
+    def prepare(self) -> None:
+        """Make the source weights that jobs would wait for, one backbone after the other on all cores.
+
+        Raises:
+            KeyboardInterrupt: All processes are stopped first; what was being made can go on.
+        """
+        kinds: dict[str, Job] = {}
+        for job in self._queue:
+            kind = OmegaConf.to_yaml(OmegaConf.masked_copy(job[0], ["model", "weights", "trainer"]))
+            source = OmegaConf.select(job[0], "weights.source")
+            if kind not in kinds and source in ("auto", "source") and _will_train(job):
+                kinds[kind] = job
+        try:
+            for job in kinds.values():
+                failure = _failure(self._pool.schedule(_make_weights, args=(*job, own_cores())))
+                if failure is not None:  # its jobs will say so too
+                    log.info("source weights of %s were not made first: %s", job[1].name, failure)
+        except KeyboardInterrupt:
+            self._stop()
+            self._close()
+            raise
+
+    def _stop(self) -> None:
+        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble types its pools only in part
+
+    def _close(self) -> None:
+        self._pool.close()  # type: ignore[no-untyped-call]
+        self._pool.join()
+        self._locks.cleanup()
+
+
+def core_groups(present: list[int], jobs: int) -> list[list[int]]:
+    """Divide cores among jobs, and jobs no further than there are cores: neighbours, as evenly as can be."""
+    jobs = min(jobs, len(present))
+    ends = [len(present) * number // jobs for number in range(jobs + 1)]
+    return [present[first:end] for first, end in pairwise(ends)]
+
+
+_held: list[FileLock] = []
+"""What says that this process has its group of cores: the system lets go of it when the process dies."""
+
+
+def _start(folder: Path, groups: list[list[int]]) -> None:
+    """Begin as a process that jobs are done in: the sweep ends it, not what a scheduler sends to all."""
+    for name in ("SIGUSR1", "SIGUSR2"):  # pebble does the same with Ctrl-C
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    _take_group(folder, groups)
+
+
+def _take_group(folder: Path, groups: list[list[int]]) -> None:
+    """Hold a free group of cores, for this process and those that it starts."""
+    group = _free_group(folder, groups)
+    # Read when a process imports torch: more threads than cores make each step several times as long.
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(len(group or groups[0]))
+    if group is not None:  # else wherever the system finds room
+        _pin(group)
+
+
+def _free_group(folder: Path, groups: list[list[int]]) -> list[int] | None:
+    """Lock the first group that no process holds; `None` where none can be locked."""
+    for _ in range(TRIES):
+        for number, group in enumerate(groups):
+            lock = FileLock(folder / str(number), timeout=0)
+            with suppress(OSError, NotImplementedError):  # held, or a file system without locks
+                lock.acquire()
+                _held.append(lock)
+                return group
+        time.sleep(0.05)
+    return None
+
+
+def _pin(group: list[int]) -> None:
+    """Keep all threads of this process to these cores, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    threads = Path("/proc/self/task")
+    for thread in [int(entry.name) for entry in threads.iterdir()] if threads.is_dir() else [0]:
+        with suppress(OSError):  # it has ended, or the cores are taken away
+            os.sched_setaffinity(thread, group)
+
+
+def _will_train(job: Job) -> bool:
+    """Tell whether a job has something to do: its run is not complete, and its folder can be claimed."""
+    cfg, folder, _ = job
+    try:
+        with claim(folder, cfg) as complete:
+            return complete is None
+    except (FolderError, OSError, KeyError):  # the job will say so
+        return False
+
+
+def in_turn(jobs: list[Job]) -> list[Job]:
+    """Order jobs so that the first of every arm, on every data set, comes first, then the rest as they came.
+
+    A first job chooses rates and makes features that others of its arm and data would wait for.
+    """
+    firsts: dict[tuple[Any, ...], Job] = {}
+    rest = []
+    for job in jobs:
+        data = [OmegaConf.select(job[0], f"data.{key}") for key in ("seed", "train_seed", "fold")]
+        if firsts.setdefault((arm_hash(job[0]), *data), job) is not job:
+            rest.append(job)
+    return [*firsts.values(), *rest]
+
+
+def _work(cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> str | None:
+    """Do one job in a process of its own, on no more threads than that has cores."""
+    _set_up(logging_config, f"{folder.name}: ")
+    from xray_tl.training.device import limit_threads
+
+    limit_threads(cores())
+    return do_job(cfg, folder)
+
+
+def _make_weights(
+    cfg: DictConfig, folder: Path, logging_config: dict[str, Any], present: list[int]
+) -> str | None:
+    """Make the source weights that a job asks for, if it does, while no other job runs."""
+    _set_up(logging_config, "")
+    from xray_tl.runs.run import prepare
+
+    try:
+        with _on(present):
+            prepare(cfg)
+    except (InputError, RunError) as error:
+        return str(error)
+    return None
+
+
+@contextmanager
+def _on(present: list[int]) -> Iterator[None]:
+    """Compute on other cores than this process's group, a thread each."""
+    import torch
+
+    group, threads = own_cores(), torch.get_num_threads()
+    _pin(present)
+    torch.set_num_threads(len(present))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _pin(group)
+
+
+def _set_up(logging_config: dict[str, Any], prefix: str) -> None:
+    """Register what configurations refer to, and log to the terminal that several jobs share."""
+    from xray_tl.config import register_schemas
+    from xray_tl.config.identity import register_resolvers
+
+    register_schemas()
+    register_resolvers()
+    plain = logging_config["formatters"]["simple"]
+    named = {**plain, "format": plain["format"].replace("%(message)s", f"{prefix}%(message)s")}
+    logging_config["formatters"]["named"] = named
+    logging_config["handlers"]["console"]["formatter"] = "named"
+    logging.config.dictConfig(logging_config)
+
+
+def _failure(future: Future[str | None]) -> str | None:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, ProcessExpired):
+        code = error.exitcode
+        if code == -signal.SIGKILL:
+            return (
+                "its process was killed, out of memory perhaps: run fewer jobs at once "
+                "(hydra.callbacks.summary.jobs=...); the same command goes on with it"
+            )
+        return f"its process ended with exit code {code}"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,184 @@
+"""A sweep from its start to its end: jobs, progress, a summary of all runs, the exit code; no torch.
+
+The process that began it does all of that, wherever a launcher has its jobs done: how they ended stands in
+their folders.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobReturn, JobStatus, configure_log
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from xray_tl.config.cli import INTERRUPTED
+from xray_tl.errors import InputError, RunError
+from xray_tl.store.run_folder import unfinished
+from xray_tl.sweeps.composition import ComposedOnce
+from xray_tl.sweeps.jobs import Workers
+from xray_tl.sweeps.progress import Progress, count_jobs, jobs_at_once
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+begun: SweepSummary | None = None
+"""The sweep that this process began and has not ended, if there is one: jobs may be done elsewhere."""
+
+
+class SweepSummary(Callback):
+    """Hydra callback of every sweep: the exit code follows from this sweep's jobs, the table has all runs.
+
+    Args:
+        jobs: How many jobs run side by side; `auto`: as many as cores and memory allow.
+    """
+
+    def __init__(self, jobs: int | str = 1) -> None:
+        self.jobs = jobs
+        self.folder = Path()
+        self.workers: Workers | None = None
+        self.progress: Progress | None = None
+        self.composed: ComposedOnce | None = None
+        self.failed: dict[str, str] = {}
+
+    def __reduce__(self) -> tuple[type[SweepSummary], tuple[int | str]]:
+        """Go elsewhere with a job as one that began no sweep: it counts and says nothing there."""
+        return type(self), (self.jobs,)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
+        """Count the jobs, and start processes for them unless they run one by one in this one."""
+        global begun
+        begun, self.folder = self, Path(config.hydra.sweep.dir)
+        at_once = 1
+        try:
+            at_once = jobs_at_once(self.jobs)
+        except InputError as error:
+            begun = None
+            sys.exit(f"error: {error}")
+        self.workers = Workers(at_once) if self.jobs != 1 else None  # a job that is killed costs itself
+        self.progress = Progress(count_jobs(config), at_once)
+        self.composed = ComposedOnce(GlobalHydra.instance().config_loader())
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
+        """Note a job that failed: it returned why, or let an exception out."""
+        if self.workers is not None and job_return.status == JobStatus.COMPLETED:
+            return  # it was queued
+        wrong = job_return.status != JobStatus.COMPLETED or isinstance(job_return._return_value, str)
+        failure = str(job_return._return_value) if wrong else None
+        self._ended(Path(config.hydra.runtime.output_dir).name, failure)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
+        """Summarise the sweep; name the jobs that failed and leave with exit code 1 if there are any."""
+        if self.workers is not None:
+            configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not into the last job's file
+            self._prepare(self.workers)
+            if self.progress is not None:
+                self.progress = Progress(self.progress.total, self.progress.at_once)  # jobs start now
+            self.workers.wait(self._ended)
+        if not self.end():
+            sys.exit(1)
+
+    def end(self) -> bool:
+        """Summarise, and name the jobs without a complete run; tell whether all is well."""
+        global begun
+        begun = None
+        whole = _summarise_or_say_why(self.folder)
+        failures = {**self._incomplete(), **self.failed}
+        for name, failure in failures.items():
+            log.error("failed: %s: %s", name, failure)
+        return whole and not failures
+
+    def _incomplete(self) -> dict[str, str]:
+        """Say of each job why its folder has no complete run, if it has none."""
+        shifts = self.composed.shifts if self.composed is not None else {}
+        found = {name: unfinished(self.folder / name, names) for name, names in shifts.items()}
+        return {name: why for name, why in found.items() if why is not None}
+
+    def _prepare(self, workers: Workers) -> None:
+        """Make what jobs share first; if that breaks, each job makes its own."""
+        try:
+            workers.prepare()
+        except Exception:
+            log.exception("source weights could not be made first")
+
+    def _ended(self, name: str, failure: str | None) -> None:
+        if self.progress is None:
+            return  # a single run, or a job of a sweep that another process began
+        if failure is not None:
+            self.failed[name] = failure
+        log.info(self.progress.job_ended(failed=failure is not None))
+
+
+@contextmanager
+def summarised() -> Iterator[None]:
+    """Summarise a sweep that is interrupted, or whose launcher breaks: Hydra does not tell its callback."""
+    try:
+        yield
+        if begun is not None:  # its callback broke: to Hydra that is a warning
+            sys.exit(1)
+    except BaseException as stop:
+        if begun is None:
+            raise
+        if not isinstance(stop, KeyboardInterrupt):
+            begun.end()
+            raise
+        _summarise_or_say_why(begun.folder)
+        print("interrupted: the same command goes on with the sweep", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _summarise_or_say_why(folder: Path) -> bool:
+    """Summarise; Hydra would turn an exception into a warning and end with exit code 0."""
+    try:
+        summarise(folder)
+    except (InputError, RunError, OSError) as error:
+        log.error("the summary could not be made: %s", error)
+        return False
+    except Exception:
+        log.exception("the summary could not be made")
+        return False
+    return True
+
+
+def summarise(folder: Path) -> None:
+    """Write summary, figure and report, print the table of arms, name the runs that are not complete."""
+    from xray_tl.study.run_table import arms, collect, format_arms, write_summary
+
+    try:
+        runs = collect(folder)
+    except InputError as error:
+        log.error("%s", error)
+        return
+    path = write_summary(runs, folder)
+    complete = runs["status"] == "complete"
+    if complete.any():
+        print("\nTest split, mean ± SD over n seeds:\n")
+        print(format_arms(arms(runs)))
+        print(f"\nReport: {_report(folder, runs)}")
+    print(f"\n{complete.sum()} of {len(runs)} runs complete: {path}")
+    for run in runs[~complete].itertuples():
+        log.warning("%s is %s", run.run_dir, run.status)
+
+
+def _report(folder: Path, runs: pd.DataFrame) -> Path:
+    """Write the report of a sweep; where its runs do not allow one, the figure alone, and say why."""
+    from xray_tl.report.figures import write_auroc
+    from xray_tl.report.page import write_report
+    from xray_tl.store.allocator import keep_large_blocks
+    from xray_tl.sweeps.atlas import write_missing
+
+    try:
+        keep_large_blocks()
+        write_missing(folder, runs)
+        return write_report(folder)
+    except InputError as error:
+        log.warning("no report: %s", error)
+        return write_auroc(runs, folder)
