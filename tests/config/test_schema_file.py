@@ -11,7 +11,7 @@ import yaml
 from xray_tl.config import conf_dir
 from xray_tl.config.schema_file import conf_schema, text
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CONF = Path(conf_dir())
 FILES = sorted(path for path in CONF.rglob("*.yaml") if "hydra" not in path.relative_to(CONF).parts)
 
