@@ -59,6 +59,9 @@ OF_FILMS = {
             "negative",
             "patient_regex",
             "patient_tag",
+            "split_names",
+            "subfolders",
+            "test_from",
         ),
         *("val_fraction", "test_fraction", "split_file", "folds", "fold", "fit", "intensity", "on_error"),
     )
