@@ -156,7 +156,7 @@ def _load_source(
     trunk: Trunk, model: str, weights: WeightsConfig, make_source: MakeSource | None
 ) -> tuple[str, str]:
     if make_source is None:
-        raise ValueError("weights=source needs make_source: training.source_weights makes them")
+        raise ValueError("weights=source needs make_source: runs.source_weights makes them")
     file = make_source()
     fill(trunk, model, read_tensors(file), str(file))
     return "source", f"budget {weights.budget}, seed {weights.seed}"

@@ -29,7 +29,7 @@ from xray_tl.training.objective import Objective
 from xray_tl.training.task import TransferTask
 
 
-@dataclass
+@dataclass(frozen=True)
 class Parts:
     """What a run is made of.
 

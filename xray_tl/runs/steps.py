@@ -69,10 +69,9 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
     parts = assemble(settings)
     begin(folder, cfg)
     if parts.data.collection is not None:
-        _describe_collection(parts.data.collection, folder, record)
+        record |= _describe_collection(parts.data.collection, folder)
     parts, tuning = tuned(parts)
-    record.update(_describe_parts(parts))
-    record["tuning"] = asdict(tuning) if tuning else None
+    record |= _describe_parts(parts) | {"tuning": asdict(tuning) if tuning else None}
     last = folder / LAST if (folder / LAST).is_file() else None
     done = read_checkpoint(last) if last else None
     if last and done:
@@ -106,57 +105,64 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
             fit_standardiser(parts)
             parts.task.frozen_before = frozen
         setup_s, start = time.perf_counter() - start, time.perf_counter()
-        _fit(parts, trainer, folder, last, record)
+        try:
+            _fit(parts, trainer, folder, last)
+        finally:
+            record["history"] = list(parts.task.history)
         record["time"] = {"setup_s": setup_s, "fit_s": parts.task.fit_s, "images_per_s": throughput.rate}
         start = time.perf_counter()
         best = read_checkpoint(folder / BEST)
         load_weights(parts.task, best, folder / BEST)
-        _describe_tested(parts, best, record)
+        record |= _describe_tested(parts, best)
         if parts.provenance.source == "source" and not best["holds_all"]:
             keep_weights(beside, folder, parts.settings, parts.provenance.sha256)
         parts.task.classifier.to(parts.device)  # the trainer has put it on the CPU
         features.enter_tested()
         _settle_best(parts, folder)
-        _prove_frozen(parts, record)
-        _test(parts, trainer, folder, logger, record)
+        record["frozen"] = _frozen_hashes(parts)
+        _check_frozen(parts, record["frozen"])
+        record |= _test(parts, trainer, folder)
+        if logger is not None:
+            _log_final(logger, trainer.global_step, parts, record)
         record["time"] |= {"test_s": time.perf_counter() - start, "feature_cache": features.outcome}
     finally:
         if logger is not None:
             logger.close()
 
 
-def _describe_collection(collection: Collection, folder: Path, record: Record) -> None:
-    """Write the split beside the run, and log and record what an audit finds."""
+def _describe_collection(collection: Collection, folder: Path) -> Record:
+    """Write the split beside the run; log and describe what an audit finds."""
     write_text(folder / SPLIT, collection.split_table().to_csv(index=False))
     found = audit(collection)
     for finding in found:
         log.log(logging.WARNING if finding.serious else logging.INFO, "%s: %s", finding.kind, finding.text)
-    record["audit"] = [finding.as_dict() for finding in found]
-    record["files"] = {
+    files = {
         "bits": sorted({int(bits) for bits in collection.films.bits}),
         "shortest_side": int(collection.films.shape.min()),
         "modes": sorted({MODES[mode] for mode in collection.films.mode}),
     }
+    return {"audit": [finding.as_dict() for finding in found], "files": files}
 
 
-def _describe_tested(parts: Parts, best: dict[str, Any], record: Record) -> None:
-    """Record which epoch is tested, and what of the network had been trained by then.
+def _describe_tested(parts: Parts, best: dict[str, Any]) -> Record:
+    """Describe which epoch is tested, and how many parameters had been trained by then.
 
     Under `lp_ft` and `gradual` the best epoch may lie before any stage was opened.
     """
     classifier = parts.task.classifier
-    record["best"] = {
+    tested = {
         "epoch": best["epoch"],
         "open_stages": best["open_stages"],
         "stages": classifier.backbone.num_stages,
         "most_open": parts.task.policy.most_open,
     }
     trained = classifier.backbone.parameters()
-    record["parameters"] = {
+    parameters = {
         "total": sum(parameter.numel() for parameter in classifier.parameters()),
         "trainable": sum(parameter.numel() for parameter in trained if parameter.requires_grad)
         + sum(parameter.numel() for parameter in classifier.head.parameters()),
     }
+    return {"best": tested, "parameters": parameters}
 
 
 def _describe_parts(parts: Parts) -> Record:
@@ -184,15 +190,12 @@ def _callbacks(parts: Parts, folder: Path, throughput: Throughput) -> list[Any]:
     ]
 
 
-def _fit(parts: Parts, trainer: Trainer, folder: Path, last: Path | None, record: Record) -> None:
-    try:
-        if parts.settings.optim.name == "lbfgs":
-            fit_head(parts, folder / BEST)
-            return
-        with interruptible(trainer):
-            trainer.fit(parts.task, datamodule=parts.data, ckpt_path=last, weights_only=True)
-    finally:
-        record["history"] = list(parts.task.history)
+def _fit(parts: Parts, trainer: Trainer, folder: Path, last: Path | None) -> None:
+    if parts.settings.optim.name == "lbfgs":
+        fit_head(parts, folder / BEST)
+        return
+    with interruptible(trainer):
+        trainer.fit(parts.task, datamodule=parts.data, ckpt_path=last, weights_only=True)
 
 
 def _settle_best(parts: Parts, folder: Path) -> None:
@@ -211,38 +214,48 @@ def _settle_best(parts: Parts, folder: Path) -> None:
             torch.save(checkpoint, unfinished)
 
 
-def _prove_frozen(parts: Parts, record: Record) -> None:
-    """Record the hashes of what never trains, before training and in the network that is tested.
+def _frozen_hashes(parts: Parts) -> Record:
+    """Return the hashes of what never trains, before training and in the network that is tested."""
+    task = parts.task
+    count, after = frozen_sha256(task.classifier.backbone, task.policy.most_open)
+    return {"tensors": count, "sha256_before": task.frozen_before, "sha256_after": after}
+
+
+def _check_frozen(parts: Parts, hashes: Record) -> None:
+    """Hold the hashes of what never trains against each other, and keep the proof for the next run.
 
     Raises:
         RunError: They differ.
     """
-    task = parts.task
-    count, after = frozen_sha256(task.classifier.backbone, task.policy.most_open)
-    record["frozen"] = {"tensors": count, "sha256_before": task.frozen_before, "sha256_after": after}
-    if after != task.frozen_before:
+    if hashes["sha256_after"] != hashes["sha256_before"]:
         raise RunError("a frozen tensor changed in training (frozen.sha256_before and sha256_after differ)")
-    keep_proof(parts, after)
+    keep_proof(parts, hashes["sha256_after"])
 
 
-def _test(parts: Parts, trainer: Trainer, folder: Path, logger: RunLogger | None, record: Record) -> None:
+def _test(parts: Parts, trainer: Trainer, folder: Path) -> Record:
+    """Predict every split, write the predictions, and describe how good they are and could be."""
     data, task = parts.data, parts.task
     with interruptible(trainer):
         splits = {name: predictions.predict(trainer, task, data, name) for name in ("train", "val", "test")}
     thresholds = predictions.thresholds_on(splits["val"])
-    record["threshold"] = thresholds[0] if len(thresholds) == 1 else thresholds
-    record["metrics"] = predictions.metrics(splits, data.targets, thresholds)
     ideal = ideal_logits(data, splits)
-    record["ceiling"] = describe_ceiling(splits["test"], ideal)
-    record["floors"], record["images"] = describe_floors(data), describe_images(data)
     predictions.write_table(predictions.table(splits, data, ideal), folder / PREDICTIONS)
-    if logger is not None:
-        step = trainer.global_step
-        final = {f"test/{name}": value for name, value in record["metrics"]["test"].items()}
-        if record["ceiling"] is not None:
-            write_ceiling(logger, record["ceiling"]["auroc"], step)
-            final["test/efficiency"] = record["ceiling"]["efficiency"]
-        write_hparams(logger, _hparams(parts, record), final, step)
+    return {
+        "threshold": thresholds[0] if len(thresholds) == 1 else thresholds,
+        "metrics": predictions.metrics(splits, data.targets, thresholds),
+        "ceiling": describe_ceiling(splits["test"], ideal),
+        "floors": describe_floors(data),
+        "images": describe_images(data),
+    }
+
+
+def _log_final(logger: RunLogger, step: int, parts: Parts, record: Record) -> None:
+    """Write the final metrics, with their hyperparameters, to TensorBoard."""
+    final = {f"test/{name}": value for name, value in record["metrics"]["test"].items()}
+    if record["ceiling"] is not None:
+        write_ceiling(logger, record["ceiling"]["auroc"], step)
+        final["test/efficiency"] = record["ceiling"]["efficiency"]
+    write_hparams(logger, _hparams(parts, record), final, step)
 
 
 def _hparams(parts: Parts, record: Record) -> dict[str, str | float]:

@@ -22,9 +22,6 @@ log = logging.getLogger(__name__)
 _own: int | None = None
 """The process's own number of CPU threads, while a run has another."""
 
-_revision: str | None = None
-"""The checkout's, once it was read."""
-
 _share: int | None = None
 """How many CPU threads a run may have at most, where jobs run side by side."""
 
@@ -137,14 +134,9 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type} ({name})"
 
 
+@cache
 def _git_revision() -> str | None:
     """Return the checkout's revision; read once, since what runs is what was imported."""
-    global _revision
-    _revision = _revision or _read_revision()
-    return _revision
-
-
-def _read_revision() -> str | None:
     checkout = Path(xray_tl.__file__).resolve().parents[1]
     if not (checkout / ".git").exists():
         return None
