@@ -140,7 +140,7 @@ def need_text(verdict: Verdict, terms: Terms) -> str:
 
 
 def second_look_text(terms: Terms) -> str:
-    """Return a warning about adding readers after a look; `benchmarks/coverage.py` measured its error rates."""
+    """Return a warning about adding readers after a look; `benchmarks/coverage.py` measured the errors."""
     return (
         f"Adding {terms.reader}s or {terms.case}s after a look is a second look, and raises the error above "
         f"5 %: five {terms.reader}s, then ten, to 7 to 9 %."
