@@ -93,7 +93,7 @@ class XrayDataModule(LightningDataModule):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return the names of the data and the test images, and the finding's strength, for the run record."""
+        """Return names of the data and the test images, and the finding's strength, for the run record."""
         return self._described
 
     def positives(self) -> Tensor:
@@ -170,7 +170,7 @@ class XrayDataModule(LightningDataModule):
             )
 
     def images(self, split: str) -> KeptSplit | OnDemandSplit:
-        """Return a split's images: rendered once for all jobs, or on demand if they exceed the memory limit."""
+        """Return a split's images: rendered once for all jobs, or on demand if they are too many."""
         if split not in self._image_splits:
             keep_large_blocks()
             on_demand = OnDemandSplit(self.sources[split], self.sizes[split])
@@ -215,7 +215,7 @@ class XrayDataModule(LightningDataModule):
         return self._loader(split, range(self.sizes[split]))
 
     def mixed_dataloader(self, split: str) -> DataLoader[Batch]:
-        """Return the loader of a split in a fixed order that mixes classes, for statistics of whole batches."""
+        """Return the loader of a split in a fixed order that mixes classes, for statistics over batches."""
         return self._loader(split, self._mixed(split))
 
     def _loader(self, split: str, order: Iterable[int]) -> DataLoader[Batch]:

@@ -1,4 +1,4 @@
-"""Hashes of the contents of files, kept in the cache: unchanged files are not read again."""
+"""Hashes of the contents of files, kept in the cache as long as none of the files changes."""
 
 from __future__ import annotations
 
