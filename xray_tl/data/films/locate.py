@@ -12,7 +12,7 @@ from xray_tl.data.films.listing import walk
 from xray_tl.data.films.names import spelling_key
 
 Located = tuple[list[str], dict[str, str]]
-"""The path of each name (empty or missing if there is no file), and the names without a file, with reasons."""
+"""The path of each name (perhaps empty or not existing), and the names without a file, with the reason."""
 _Parts = tuple[str, ...]
 
 
