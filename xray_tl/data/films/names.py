@@ -16,7 +16,7 @@ PARTS = {
     "val": ("val", "valid", "validate", "validation", "dev", "development", "tuning"),
     "test": ("test", "testing", "tst"),
 }
-"""Names that data sets give to the parts of a split: alone, in the plural, or before `set`, `data`, `images`."""
+"""Names of the parts of a split in data sets: alone, in the plural, or before `set`, `data` or `images`."""
 LEFT_OUT = "none"
 """Name of the part for images that the user leaves out."""
 _AFTER_PART = re.compile(r"(?<=...)(s|sets?|data|images?|imgs?|films?|splits?)$")

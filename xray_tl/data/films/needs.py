@@ -58,7 +58,7 @@ def _never_trained(listing: Listing, truth: NDArray[np.float32], part: NDArray[n
 
 
 def _why_one_sided(listing: Listing, truth: NDArray[np.float32]) -> str:
-    """Return an explanation for a column in which all known values are the same, such as 1 and empty cells."""
+    """Return an explanation for a column whose known values are all the same, such as 1 and empty cells."""
     if listing.kind != "binary" or listing.negative is not None or not np.isfinite(truth).any():
         return ""
     value = int(np.nanmax(truth))
