@@ -49,7 +49,7 @@ SCHEMAS: dict[str, type] = {
 
 def register_schemas() -> None:
     """Register every schema with Hydra as `/schema/<name>`, for use by the files under `conf/`."""
-    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # not defined there; `_itself` explains why
+    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # new; `_itself` says why
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(group="schema", name=name, node=schema)

@@ -53,7 +53,7 @@ class Comparison:
 
     @property
     def readings(self) -> Readings:
-        """Return the study."""
+        """Return the study's scores."""
         return self.computed.readings
 
     @property

@@ -57,7 +57,7 @@ class Cells:
         cases: Sampling = "random",
         level: float = LEVEL,
     ) -> Estimate:
-        """Estimate sum_i l_i theta_i over the readers who used every treatment i.
+        """Estimate a contrast of treatments, sum_i l_i theta_i, over the readers who used all of them.
 
         The interval is clipped to the metric's range.
 

@@ -116,7 +116,7 @@ def remember(
         try:
             _write(path, made)
             _trim(path)
-            return _map(path)[0]  # mapped, so that the arrays need not stay in memory
+            return _map(path)[0]  # memory-mapped: frees the computed arrays
         except (OSError, RunError, SafetensorError) as error:
             _warn("written to", error)
         return made

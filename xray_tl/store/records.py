@@ -28,7 +28,7 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Read a run's record; `None` where there is none.
+    """Read a run's record; `None` if there is none.
 
     Raises:
         InputError: The record is damaged, or has a newer schema.

@@ -48,7 +48,7 @@ N_TRAIN = "data.n_train"
 
 @dataclass(frozen=True)
 class Interaction:
-    """Interaction of backbone and freeze policy: does freezing cost one backbone more than another?
+    """Interaction of backbone and freeze policy: whether freezing costs one backbone more than another.
 
     Attributes:
         first: One backbone.

@@ -73,7 +73,7 @@ POSE = ("scale", "shift_x", "shift_y", "tilt", "yaw")
 
 @dataclass(frozen=True)
 class Thorax:
-    """Attenuation of a batch of patients.
+    """Attenuation along the rays through a batch of patients, and the depth of each pixel in the lung.
 
     Attributes:
         path: Attenuation along each ray [B, H, W], Np.

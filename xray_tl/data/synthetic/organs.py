@@ -124,7 +124,7 @@ class Lungs:
         return medial.mul_(above).mul_(self._lateral).mul_(depth)
 
     def ribs(self) -> Tensor:
-        """Return the thickness of the ribs, mm: one periodic function for posterior, one for anterior ribs."""
+        """Return the thickness of the ribs, mm: one periodic function for posterior, one for anterior."""
         q, u, v = self._q, self._u, self._v
         arc = u * 0.01
         cage = ((self._from_wall + 5) * 0.2).clamp_(0, 1)

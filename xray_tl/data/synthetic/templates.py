@@ -24,12 +24,12 @@ from the border, would have too little lung for its centre."""
 
 CANDIDATES = 160
 TISSUE_OVER_LUNG = 0.73
-"""Attenuation of tissue minus that of the aerated lung (density 0.27) it displaces, as a share of tissue's."""
+"""Attenuation of tissue minus that of the aerated lung (density 0.27) it displaces, relative to tissue."""
 
 
 @dataclass(frozen=True)
 class TemplateBank:
-    """Every shape at every radius, sampled on one pixel grid.
+    """The finding's templates: every shape at every radius, sampled on one pixel grid.
 
     Attributes:
         templates: b [T, 2 R + 1, 2 R + 1], blurred by the detector; before blurring the peak is 1.
