@@ -1,4 +1,4 @@
-"""What is wrong with a data set before it is trained on, and a contact sheet of it.
+"""Check a data set for faults before training, and draw a contact sheet of it.
 
 python -m xray_tl.audit data=folder data.root=DIR
 python -m xray_tl.audit data=csv data.root=DIR data.table=labels.csv
@@ -29,7 +29,7 @@ register_resolvers()
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="audit")
 def main(cfg: DictConfig) -> None:
-    """Audit one data set: findings to the terminal, `audit.json`, `split.csv` and `sheet.png` to a folder."""
+    """Audit one data set: print the findings, and write `audit.json`, `split.csv` and `sheet.png`."""
     with clean_exit():
         require(cfg)
         data = typed_node(cfg.data, data_schema(cfg.data))
@@ -47,7 +47,7 @@ def main(cfg: DictConfig) -> None:
         folder = Path(cfg.output)
         for name in (REPORT, SPLIT, SHEET):
             check_writable(folder / name, "output")
-        everything = replace(data, on_leak="warn", on_error="skip")  # is listed, nothing stops
+        everything = replace(data, on_leak="warn", on_error="skip")  # report all faults, stop at none
         needed = needed_parts("test" if data.test_fraction >= 1 else None)
         opened = open_data(everything, torch.device("cpu"), needed)
         assert opened.collection is not None
@@ -57,7 +57,7 @@ def main(cfg: DictConfig) -> None:
         parts = collected(opened.collection.source(None), opened.targets, 12)
         write_sheet(draw_sheet(parts, 2, 6), folder / SHEET)
         print(f"{format_audit(found)}\n{folder}")
-        stops = opened.collection.skipped and data.on_error == "stop"  # a run would
+        stops = opened.collection.skipped and data.on_error == "stop"  # a run would stop, too
         if stops or any(finding.serious for finding in found):
             raise SystemExit(1)
 

@@ -1,4 +1,4 @@
-"""What backbones cost on this machine.
+"""Measure what backbones cost on this machine: latency, throughput, training speed and memory.
 
 python -m xray_tl.bench model=resnet50,vgg16
 python -m xray_tl.bench model=resnet50,vgg16 sweep=outputs/study/quick
@@ -30,14 +30,14 @@ register_schemas()
 
 
 class BenchTable(Callback):
-    """Hydra callback: one table, and one picture, of all the backbones that were measured."""
+    """Hydra callback: write one table, and one figure, of all the backbones that were measured."""
 
     def __init__(self) -> None:
         self.measured: list[dict[str, Any]] = []
         self.refused: list[str] = []
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
-        """Keep a backbone's figures, or why there are none."""
+        """Keep the measurements of one backbone, or the reason why there are none."""
         result = job_return._return_value
         if job_return.status == JobStatus.COMPLETED and isinstance(result, dict):
             self.measured.append(result)
@@ -45,7 +45,7 @@ class BenchTable(Callback):
             self.refused.append(str(result))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
-        """Write the table as CSV and JSON, print it, and draw the sweep's arms against latency."""
+        """Write the table as CSV and JSON, print it, and plot the sweep's arms against latency."""
         with clean_exit():
             if self.measured:
                 self._write(Path(config.hydra.sweep.dir), config.sweep)
@@ -65,7 +65,7 @@ class BenchTable(Callback):
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="bench")
 def main(cfg: DictConfig) -> dict[str, Any] | str:
-    """Measure one backbone, or return why it cannot be: what the others gave is not lost."""
+    """Measure one backbone, or return why it cannot be measured: the other backbones' results are kept."""
     with clean_exit():
         try:
             return _measure(cfg)

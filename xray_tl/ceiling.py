@@ -1,4 +1,4 @@
-"""The best possible result on a kind of image: no model, no training.
+"""Compute the best possible result on a kind of image, without a model or training.
 
 python -m xray_tl.ceiling data.finding=nodule data.image_size=224
 python -m xray_tl.ceiling -m difficulty=easy,medium,hard data.finding=nodule,opacity
@@ -20,7 +20,7 @@ register_resolvers()
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="ceiling")
 def main(cfg: DictConfig) -> None:
-    """Print the bounds of one data set's test images, one a line, with standard errors."""
+    """Print the best possible metrics on one data set's test images, one per line, with standard errors."""
     with clean_exit():
         from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
         from xray_tl.observers.difficulty import resolve_difficulty

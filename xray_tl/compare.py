@@ -1,4 +1,4 @@
-"""Is the difference real? Multi-reader multi-case analysis of any long table of scores.
+"""Test whether differences are real, by a multi-reader multi-case analysis of any long table of scores.
 
 python -m xray_tl.compare scores=FILE.csv
 python -m xray_tl.compare scores=FILE.csv format=json
@@ -25,7 +25,7 @@ register_schemas()
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="compare")
 def main(cfg: DictConfig) -> None:
-    """Analyse one table and print the result."""
+    """Analyse one table of scores and print the result."""
     with clean_exit():
         require(cfg)
         check_values(cfg)

@@ -23,7 +23,7 @@ register_resolvers()
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="evaluate")
 def main(cfg: DictConfig) -> None:
-    """Evaluate one run."""
+    """Evaluate one run and print the result."""
     with clean_exit():
         require(cfg)
         from xray_tl.runs.retest import evaluate

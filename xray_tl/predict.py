@@ -1,4 +1,4 @@
-"""Scores of radiographs from a finished run.
+"""Score radiographs with the model of a finished run.
 
 python -m xray_tl.predict run=DIR input=FILE_OR_FOLDER
 python -m xray_tl.predict run=DIR input=FOLDER output=scores.csv
@@ -24,7 +24,7 @@ register_resolvers()
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="predict")
 def main(cfg: DictConfig) -> None:
-    """Score radiographs; print the table, or write it and print its path."""
+    """Score radiographs, and print the table, or write it and print its path."""
     with clean_exit():
         check_values(cfg)
         chosen = typed_node(cfg, PredictConfig)

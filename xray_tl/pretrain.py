@@ -1,4 +1,4 @@
-"""Make source weights and keep them in the cache.
+"""Train a backbone on the source task, and keep its weights in the cache.
 
 python -m xray_tl.pretrain model=resnet50
 python -m xray_tl.pretrain -m model=resnet50,vgg16 budget=small
@@ -18,7 +18,7 @@ register_schemas()
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="pretrain")
 def main(cfg: DictConfig) -> None:
-    """Print the path of a backbone's source weights, made first where the cache does not hold them."""
+    """Print the path of a backbone's source weights; train them first if they are not in the cache."""
     with clean_exit("interrupted: the same command goes on with it"):
         from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig
         from xray_tl.runs.source_weights import refuse, source_weights
@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
         set_threads(trainer)
         weights = WeightsConfig(source="source", budget=cfg.budget, seed=cfg.seed)
         model = typed_node(cfg.model, ModelConfig)
-        print(source_weights(model, weights, trainer, instead=refuse))  # what is made for now would be gone
+        print(source_weights(model, weights, trainer, instead=refuse))  # a temporary file would be lost
 
 
 if __name__ == "__main__":

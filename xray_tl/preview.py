@@ -1,4 +1,4 @@
-"""Contact sheet of what a model would see, as a PNG.
+"""Draw a contact sheet of images as a model sees them, and write it as a PNG file.
 
 python -m xray_tl.preview
 python -m xray_tl.preview data=folder data.root=DIR split=test
@@ -30,7 +30,7 @@ register_resolvers()
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="preview")
 def main(cfg: DictConfig) -> None:
-    """Draw one sheet and print its path."""
+    """Draw one contact sheet and print its path."""
     with clean_exit():
         from xray_tl.data.contact_sheet import check_sheet, draw_sheet, write_sheet
         from xray_tl.store.allocator import keep_large_blocks
@@ -39,7 +39,7 @@ def main(cfg: DictConfig) -> None:
         if cfg.input is not None:
             for key in cfg.data:
                 if OmegaConf.is_missing(cfg.data, key):
-                    cfg.data[key] = cfg.input  # a data set's place, of which nothing is read
+                    cfg.data[key] = cfg.input  # a mandatory path, from which nothing is read
         require(cfg)
         check_sheet(cfg.rows, cfg.columns)
         check_writable(Path(cfg.output), "output")
@@ -47,7 +47,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def _parts(cfg: DictConfig) -> list[Part]:
-    """Collect what is shown: files, or a split of a data set."""
+    """Return the images to show: from files, or from a split of a data set."""
     import torch
 
     from xray_tl.data.contact_sheet import collected, generated, read

@@ -27,7 +27,7 @@ register_resolvers()
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
 def main(cfg: DictConfig) -> str | None:
-    """Do one job; in a sweep return why it failed, if it did."""
+    """Run one job; in a sweep, return why it failed, if it did."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     for option, place in (("run", settings.run.dir), ("sweep", settings.sweep.dir)):
@@ -52,7 +52,7 @@ def _single_run(cfg: DictConfig, folder: Path) -> None:
 
 
 def _sweep_job(cfg: DictConfig, folder: Path) -> str | None:
-    """Do one job of a sweep, or queue it: a failure is recorded and named at the end, the others go on."""
+    """Run or queue one job of a sweep: a failure is recorded and reported at the end; other jobs continue."""
     from xray_tl.sweeps.jobs import do_job
     from xray_tl.sweeps.sweep import begun
 
@@ -64,7 +64,7 @@ def _sweep_job(cfg: DictConfig, folder: Path) -> str | None:
     log.info("job %s: %s", settings.job.num, folder.name)
     if begun is not None:
         return do_job(cfg, folder)
-    with clean_exit("interrupted: the same command goes on with the sweep"):  # a launcher has sent it here
+    with clean_exit("interrupted: the same command goes on with the sweep"):  # started here by a launcher
         return do_job(cfg, folder)
 
 

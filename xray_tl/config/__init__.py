@@ -1,7 +1,8 @@
-"""The options of every command: their types, their valid values, and which of them make two runs the same.
+"""Types and valid values of every option, checks of a configuration, and the hash that identifies a run.
 
 `RadiographDataConfig`, `SyntheticDataConfig` and the other schemas are imported from here; `validation`
-checks what types cannot say, `identity` hashes what changes a result, `cli` ends a command in one line.
+checks what types cannot express, `identity` hashes the options that change a result, `cli` turns errors into
+one clear line.
 
 Imports: nothing.
 Never imports: numpy, pandas, torch.

@@ -1,4 +1,4 @@
-"""The types of an arm: which backbone, how much of it trains, from which weights."""
+"""Dataclasses for the options of an arm (treatment): backbone, freeze policy and initial weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from omegaconf import MISSING
 
 @dataclass
 class ModelConfig:
-    """A backbone and how a one-channel radiograph enters it.
+    """A backbone, and how a one-channel radiograph is fed into it.
 
     Attributes:
-        name: Shown name; the registry key too, unless `registry` says otherwise (timm's name for `timm`).
+        name: Displayed name; also the registry key unless `registry` is given (for `registry: timm`, the name
+            of the model in timm).
         registry: Key in the backbone registry.
         stem: `repeat` (one channel repeated to three) or `convert` (first convolution summed to one channel).
-        dropout: Probability of the backbone's dropout layers; `None` leaves the backbone's own.
+        dropout: Probability of the backbone's dropout layers; `None` keeps the backbone's default.
         head_dropout: Probability of dropping a feature before the head, in [0, 1).
         memory_format: `channels_last` or `contiguous`, whichever was measured faster for this backbone.
     """
@@ -30,18 +31,20 @@ class ModelConfig:
 
 @dataclass
 class ModeConfig:
-    """A freeze mode: which stages of the backbone train, and when.
+    """Freeze policy: which stages of the backbone are trained, and when.
 
     Attributes:
         name: Registry key of the freeze policy.
         head_lr: Learning rate of the head.
         standardise: Standardise features by mean and shrunk spread in training images (`Standardiser`).
         trainable_stages: `partial`: how many of the deepest stages train.
-        unfreeze_every: `gradual`: epochs between the opening of one stage and the next.
-        head_epochs: `lp_ft`: the backbone opens at the latest after this share of the epochs, in (0, 1).
+        unfreeze_every: `gradual`: epochs between unfreezing one stage and the next.
+        head_epochs: `lp_ft`: share of the epochs after which the backbone is unfrozen at the latest, in
+            (0, 1).
         head_tolerance: `lp_ft`: the head has converged when the validation loss falls by less than this share
             in an epoch.
-        layer_decay: `discriminative`: factor of the learning rate per stage towards the input, in (0, 1].
+        layer_decay: `discriminative`: factor by which the learning rate falls per stage towards the input, in
+            (0, 1].
     """
 
     name: str = MISSING
@@ -64,11 +67,11 @@ class WeightsConfig:
         budget: `source`: how long the backbone was trained on the source task, `small` or `full`.
         path: Weights file for `file` (safetensors, or a pickle that holds tensors only).
         mean: `file`: mean of each input channel (one or three) that the weights were trained with, for
-            intensities in [0, 1]; `None`: what the file says (`mean` among a safetensors file's metadata), or
-            else the backbone's own, ImageNet's.
-        std: The same of the standard deviation.
-        seed: Draws the trunk for `random` and `source`; never follows the training seed.
-        timeout_s: Limit of a download's connection and of each read, seconds.
+            intensities in [0, 1]; `None`: the value stored in the file (`mean` in a safetensors file's
+            metadata), or else the backbone's own (ImageNet).
+        std: Standard deviation of each input channel, given in the same way as `mean`.
+        seed: Seed of the trunk's initialisation for `random` and `source`; independent of the training seed.
+        timeout_s: Timeout for connecting and for each read of a download, seconds.
     """
 
     source: str = MISSING

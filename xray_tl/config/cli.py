@@ -1,4 +1,4 @@
-"""How commands end: one clear line and an exit code, a traceback only where it is asked for."""
+"""Exit of commands: an error gives one clear line and an exit code, and a traceback only on request."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from xray_tl.errors import InputError, RunError
 
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 STOPS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
-"""What schedulers send to a job that must end, as far as this system has it."""
+"""Names of the signals by which schedulers stop a job; not every operating system has all of them."""
 
 
 @contextlib.contextmanager
 def clean_exit(interrupted: str = "interrupted") -> Iterator[None]:
-    """Turn a known failure into its message and exit code 1, Ctrl-C into `interrupted` and the shell's code.
+    """Exit with the message and code 1 on a known error, and with `interrupted` and code 130 on Ctrl-C.
 
-    A scheduler's signals are as Ctrl-C. `HYDRA_FULL_ERROR=1` shows the traceback. Hydra itself does not catch
-    SystemExit, and prints a traceback for anything else.
+    A scheduler's signals are treated like Ctrl-C. `HYDRA_FULL_ERROR=1` shows the traceback. Hydra itself does
+    not catch SystemExit, and prints a traceback for any other exception.
     """
     try:
         with stoppable():
@@ -37,13 +37,13 @@ def clean_exit(interrupted: str = "interrupted") -> Iterator[None]:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise KeyboardInterrupt for a scheduler's signals too, those that would end this process unheard.
+    """Raise KeyboardInterrupt also for a scheduler's signals that have no handler yet.
 
-    Others' handlers stay: submitit asks for its job to be queued again.
+    Existing handlers are kept: submitit's handler requests that its job is queued again.
     """
     numbers = [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
-        numbers = []  # handlers are the main thread's to set
+        numbers = []  # only the main thread can set handlers
     unheard = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
     for number in unheard:
         signal.signal(number, signal.default_int_handler)

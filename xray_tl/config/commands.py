@@ -1,4 +1,4 @@
-"""The types of a whole configuration, one a command."""
+"""Dataclasses for the configuration of each command."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from omegaconf import MISSING
 
 @dataclass
 class Config:
-    """The whole configuration of a run: one node a group, and the training seed.
+    """Options of `train`: one node per option group, and the training seed.
 
     Attributes:
-        seed: Moves training only: head initialisation, order, dropout.
-        feature_cache: `auto` (what crosses the freeze boundary is computed once, where that pays) or `off`.
-        shifts: Names of shifts that the finished run is tested on too, as `evaluate` would.
+        seed: Training seed; affects training only: head initialisation, order of images, dropout.
+        feature_cache: `auto` (the output of the frozen stages is computed once and reused, where that saves
+            time) or `off`.
+        shifts: Names of distribution shifts on which the finished run is also tested, as by `evaluate`.
     """
 
     model: Any = MISSING
@@ -34,13 +35,13 @@ class Config:
 
 @dataclass
 class EvaluateConfig:
-    """Test a finished run again.
+    """Options of `evaluate`: test a finished run again.
 
     Attributes:
         run: The run's folder.
         name: Name of the evaluation; `None` makes one from the overrides.
-        data: Overrides of the run's data.
-        trainer: Overrides of what it is tested on.
+        data: Overrides of the run's data options.
+        trainer: Overrides of the run's trainer options, such as the device.
     """
 
     run: str = MISSING
@@ -51,10 +52,10 @@ class EvaluateConfig:
 
 @dataclass
 class CeilingConfig:
-    """The best possible result on a kind of image.
+    """Options of `ceiling`: compute the best possible result on a kind of image.
 
     Attributes:
-        images: Test images to average over.
+        images: Number of test images to average over.
         data: The data set.
     """
 
@@ -64,15 +65,15 @@ class CeilingConfig:
 
 @dataclass
 class CompareConfig:
-    """The analysis of a table of scores.
+    """Options of `compare`: analyse a table of scores.
 
     Attributes:
         scores: CSV file with the columns `reader,treatment,case,truth,rating`.
-        metric: What is compared.
-        readers: `random` (they stand for others) or `fixed`.
+        metric: Name of the metric that is compared.
+        readers: `random` (a sample of a population of readers) or `fixed`.
         cases: `random` or `fixed`.
         margin: Largest difference that still counts as equivalent.
-        level: Of the confidence intervals.
+        level: Level of the confidence intervals.
         format: `text` or `json`.
     """
 
@@ -87,7 +88,7 @@ class CompareConfig:
 
 @dataclass
 class ReportConfig:
-    """The report of a sweep, made again from its records and predictions.
+    """Options of the report of a sweep, which is made again from its records and predictions.
 
     Attributes:
         dir: The sweep's folder.
@@ -100,13 +101,13 @@ class ReportConfig:
 
 @dataclass
 class PretrainConfig:
-    """Source weights of a backbone, made and kept.
+    """Options of `pretrain`: train a backbone on the source task and keep its weights.
 
     Attributes:
-        budget: `small` (what `weights=source` takes by default) or `full`.
-        seed: Draws the trunk; `weights.seed` of the runs that use it.
+        budget: `small` (the default of `weights=source`) or `full`.
+        seed: Seed of the trunk's initialisation; equals `weights.seed` of the runs that use these weights.
         model: The backbone.
-        trainer: What it is trained on.
+        trainer: Trainer options: device, precision, threads.
     """
 
     budget: str = "full"
@@ -117,17 +118,17 @@ class PretrainConfig:
 
 @dataclass
 class BenchConfig:
-    """What backbones cost on this machine.
+    """Options of `bench`: measure the cost of backbones on this machine.
 
     Attributes:
-        image_size: Pixels a side.
-        batch_size: Images of a batch, for throughput.
-        latency_repeats: Single images that latency is measured on.
-        repeats: Batches that throughput is measured on; the median counts.
+        image_size: Side of an image, pixels.
+        batch_size: Images per batch, for throughput.
+        latency_repeats: Number of single images on which latency is measured.
+        repeats: Number of batches on which throughput is measured; the median is reported.
         warm_up: Unmeasured calls before each measurement.
-        sweep: Folder of a finished sweep, whose arms are drawn against latency.
+        sweep: Folder of a finished sweep, whose arms are plotted against latency.
         model: The backbone.
-        trainer: What it is measured on.
+        trainer: Trainer options: device, precision, threads.
     """
 
     image_size: int = 224
@@ -142,7 +143,7 @@ class BenchConfig:
 
 @dataclass
 class AuditConfig:
-    """What is wrong with a data set.
+    """Options of `audit`: find faults of a data set.
 
     Attributes:
         output: Folder to write to.
@@ -155,15 +156,15 @@ class AuditConfig:
 
 @dataclass
 class PredictConfig:
-    """Scores of radiographs from a finished run.
+    """Options of `predict`: score radiographs with a finished run.
 
     Attributes:
         run: The run's folder.
         input: A radiograph, or a folder of them.
-        output: CSV file to write; `None`: the terminal.
-        batch_size: Images at once.
-        num_workers: Processes that decode; `None`: one a core.
-        trainer: What it is computed on.
+        output: CSV file to write; `None`: print to the terminal.
+        batch_size: Images per batch.
+        num_workers: Processes that decode images; `None`: one per core.
+        trainer: Trainer options: device, precision, threads.
     """
 
     run: str = MISSING
@@ -176,13 +177,13 @@ class PredictConfig:
 
 @dataclass
 class PreviewConfig:
-    """A contact sheet of what a model would see.
+    """Options of `preview`: draw a contact sheet of images as a model sees them.
 
     Attributes:
         split: `train`, `val` or `test`.
-        input: A radiograph, or a folder of them, to be shown instead of a split, whatever their labels.
-        rows: Rows of images with the finding, and again without; of `input`: in all.
-        columns: Images a row.
+        input: A radiograph, or a folder of them, to show instead of a split; labels are not needed.
+        rows: Rows of images with the finding, and as many without; with `input`: rows in total.
+        columns: Images per row.
         outlines: Draw the outline of the finding.
         output: PNG file to write.
         data: The data set.

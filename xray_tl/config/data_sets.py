@@ -1,4 +1,4 @@
-"""The types of a data set."""
+"""Dataclasses for the options of a data set."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class AcquisitionConfig:
 
 @dataclass
 class AnatomyConfig:
-    """Spread and scale of the population's anatomy.
+    """Variation of pose between patients, and scale of their anatomy.
 
     Attributes:
         pose: Multiplier of the standard deviations of pose (scale 4.5 %, shift 5/7 mm, shear 0.018,
@@ -81,19 +81,20 @@ class SyntheticDataConfig:
 
     Attributes:
         name: `synthetic`.
-        difficulty: Name of the difficulty, as shown; the group `difficulty` sets what it stands for.
-        shift: Name of the shift, as shown; the group `shift` sets what it stands for.
+        difficulty: Displayed name of the difficulty; the group `difficulty` sets the options that make it up.
+        shift: Displayed name of the shift; the group `shift` sets the options that make it up.
         finding: Key in the finding registry.
         image_size: Side of an image, pixels; a multiple of 16, at least 32.
         n_train: Training images.
         n_val: Validation images.
         n_test: Test images.
-        seed: Draws the data set.
-        train_seed: Draws training and validation images alone; `None` follows `seed`.
+        seed: Seed of the data set.
+        train_seed: Separate seed of the training and validation images; `None`: the same as `seed`.
         prevalence: Probability of the finding, in (0, 1).
         contrast: `iso` (difficulty is `d0`, whatever the dose) or `physical` (from attenuation and beam).
         d0: `iso`: detectability index of the finding at a known location, at a contrast multiplier of 1.
-        target_auroc: `iso`: the best possible AUROC, in (0.5, 1); `d0` is found for it. `None` takes `d0`.
+        target_auroc: `iso`: the best possible AUROC, in (0.5, 1), from which `d0` is computed; `None`: `d0`
+            is used as given.
         attenuation: `physical`: attenuation of the finding above aerated lung, as a share of soft tissue's.
         radii: Radii of the finding's templates, mm.
         radius_scale: Factor on the radii.
@@ -105,8 +106,8 @@ class SyntheticDataConfig:
         acquisition: Beam, detector and exposure.
         anatomy: Spread and scale of the population's anatomy.
         marker: Planted shortcut.
-        batch_size: Images a training step, at most.
-        num_workers: Processes that render when the data set is not kept in memory.
+        batch_size: Largest number of images per training step.
+        num_workers: Processes that render images when the data set is not kept in memory.
         memory_limit_gb: The data set is rendered once and kept in memory up to this size, GB.
     """
 
@@ -142,55 +143,56 @@ class SyntheticDataConfig:
 
 @dataclass
 class RadiographDataConfig:
-    """Radiographs in files: what the images show, and how they are read and split.
+    """Radiographs in files: where they are, and how they are labelled, read and split.
 
     Attributes:
         name: Name of the file below `conf/data`.
-        layout: `folder` (one folder a class, perhaps below `train`, `val`, `test`), `table` (a CSV has one
-            row an image) or `medmnist` (one `.npz` file).
-        difficulty: `none`: how hard real images are is not known.
-        shift: `none`: what is not simulated cannot be shifted.
+        layout: `folder` (one folder per class, possibly below `train`, `val`, `test`), `table` (a CSV with
+            one row per image) or `medmnist` (one `.npz` file).
+        difficulty: Always `none`: the difficulty of real images is not known.
+        shift: Always `none`: only simulated images can be shifted.
         root: Folder of the images; `medmnist`: the file.
-        download: `medmnist`: fetch the file where it is missing.
-        table: `table`: the CSV file, from `root` if relative.
-        path_column: `table`: column of the image's path from `root`.
+        download: `medmnist`: download the file if it is missing.
+        table: `table`: the CSV file; a relative path starts at `root`.
+        path_column: `table`: column of the image's path, relative to `root`.
         search: `table`: find an image by its file name anywhere below `root`.
         label_column: `table`: column of the label.
         label_columns: `table`: columns of several labels, 0, 1 or empty each; instead of `label_column`.
-        label_separator: `table`: what stands between several labels in one cell; `None`: a cell is one label.
+        label_separator: `table`: separator between several labels in one cell; `None`: a cell is one label.
         patient_column: `table`: column of the patient.
         split_column: `table`: column of `train`, `val` or `test`.
-        covariate_columns: `table`: columns of what else is known of an image, such as age, sex or scanner:
-            kept in `split.csv`, and audited for whether they alone give the label away.
-        test_list: `table`: text file with the names of the test images, one a line.
-        split_names: Which part of a split (`train`, `val`, `test`) a folder, or a value of `split_column`,
-            stands for where its name does not say so, `none` leaving it out: `[Cohort A:train]`.
-        subfolders: `folder`: patterns of the folders below a class that hold its films, `.` being the class
-            folder itself; `None`: all, unless that is in doubt.
-        test_from: Where a given split has no test images: the part (`train`, `val`) of which they are drawn.
+        covariate_columns: `table`: columns with further data about an image, such as age, sex or scanner.
+            They are written to `split.csv`, and the audit tests whether they alone predict the label.
+        test_list: `table`: text file with the names of the test images, one per line.
+        split_names: Assigns folders, or values of `split_column`, to a part of the split (`train`, `val`,
+            `test`) if their name does not tell it, or to `none` to leave them out: `[Cohort A:train]`.
+        subfolders: `folder`: patterns of the folders below a class folder that hold its images; `.` is the
+            class folder itself; `None`: all of them, unless that is ambiguous.
+        test_from: The part (`train`, `val`) from which test images are drawn if a given split has none.
         labels: Which labels are used; `None`: all, in alphabetical order.
         negative: Label of an image without findings; `None`: a common word for it (`normal`...).
-        patient_regex: Its first group, found in a file's name, or else in its folders, is the patient.
+        patient_regex: Regular expression whose first group is the patient; searched first in the file's name,
+            then in its folders.
         patient_tag: Take the patient from the DICOM tag PatientID.
-        seed: Draws the split.
-        train_seed: Draws training and validation images alone; `None` follows `seed`.
+        seed: Seed of the split.
+        train_seed: Separate seed of the choice of training and validation images; `None`: the same as `seed`.
         val_fraction: Share of the images for validation, where no split is given.
         test_fraction: Share of the images for testing, where no split is given.
-        split_file: CSV of a split (`name,split`) to use again, as a run writes it.
-        folds: Cross-validation: into how many folds the images are split, patients together; `None`: none.
-        fold: Which of them is tested on, from 0; the others train and validate.
-        n_train: Training images that are used, at most; `None`: all.
+        split_file: CSV file of a split (`name,split`) that an earlier run wrote, to use it again.
+        folds: Number of folds of a cross-validation, which keep a patient's images together; `None`: none.
+        fold: Index of the test fold, from 0; the other folds are used for training and validation.
+        n_train: Largest number of training images to use; `None`: all.
         image_size: Side that images are resized to, pixels; a multiple of 16, at least 32.
-        fit: What becomes of an image that is not square: `pad` (black borders), `crop` or `stretch`.
-        intensity: `range` (the range that the file's bits allow, or the DICOM window) or `percentile` (an
-            image's own 1st to 99th percentile).
-        on_error: A file that cannot be used: `stop`, or `skip` it, count it and name it.
-        on_leak: A patient or an image on both sides of a given split: `stop`, or `warn`.
-        batch_size: Images a training step, at most.
-        num_workers: Processes that decode; `None`: one a core, or a job's share of them. What lies decoded in
-            the cache needs none.
+        fit: How an image that is not square is made square: `pad` (black borders), `crop` or `stretch`.
+        intensity: Which intensities become 0 and 1: `range` (the range that the file's bits allow, or the
+            DICOM window) or `percentile` (the image's own 1st to 99th percentile).
+        on_error: What to do with a file that cannot be used: `stop`, or `skip` it, count it and name it.
+        on_leak: What to do if a patient or an image is in two parts of a given split: `stop` or `warn`.
+        batch_size: Largest number of images per training step.
+        num_workers: Processes that decode images; `None`: one per core, or a job's share of the cores. Images
+            already decoded in the cache need none.
         memory_limit_gb: The images are kept in memory up to this size, GB; a larger set is read from the
-            cache, as far as `XRAY_TL_CACHE_GB` holds it, else decoded in every epoch.
+            cache if it fits into `XRAY_TL_CACHE_GB`, and is otherwise decoded in every epoch.
     """
 
     name: str = MISSING

@@ -1,4 +1,4 @@
-"""Where Hydra finds the files under `conf/` and the schemas they refer to."""
+"""Registration of the schemas with Hydra, and the path of the files under `conf/` that refer to them."""
 
 from __future__ import annotations
 
@@ -48,23 +48,24 @@ SCHEMAS: dict[str, type] = {
 
 
 def register_schemas() -> None:
-    """Put every schema into Hydra's store, as `/schema/<name>` for the files under `conf/`."""
-    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # it has none; why, `_itself` says
+    """Register every schema with Hydra as `/schema/<name>`, for use by the files under `conf/`."""
+    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # new; `_itself` says why
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(group="schema", name=name, node=schema)
 
 
 def _itself(store: ConfigStore, memo: dict[int, Any]) -> ConfigStore:
-    """Spare Hydra a deep copy of its whole store for every group that `--help` lists: half of its time.
+    """Return the store itself instead of a deep copy.
 
-    The store is a singleton and copies each node that it hands out.
+    Hydra would copy its whole store for every group that `--help` lists, which takes half of its time. The
+    copy is not needed: the store is a singleton and copies each node that it returns.
     """
     return store
 
 
 def conf_dir() -> str:
-    """Return the absolute path of the configuration files: the wheel's copy, else the checkout's `conf`."""
+    """Return the absolute path of the configuration files: in the installed wheel, else in the checkout."""
     package = Path(__file__).resolve().parents[1]
     wheel = package / "conf"
     return str(wheel if wheel.is_dir() else package.parent / "conf")

@@ -1,4 +1,4 @@
-"""What makes a run the run it is: the hash of everything that changes its result, and its names."""
+"""Hash of every option that changes a run's result, and the names of runs, arms and backbones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from omegaconf.errors import InterpolationResolutionError
 
 from xray_tl.errors import InputError
 
-# Every option stands in exactly one of these lists (a test holds them against the schemas): the first two
-# change a result, the third only where, how fast or how visibly it is made.
+# Every option is in exactly one of CHANGES_RESULT, OPTIONAL and COSMETIC (a test compares them with the
+# schemas). The first two change a result; the third changes only where and how fast it is computed, and what
+# is displayed.
 CHANGES_RESULT = (
     "seed",
     "model.name",
@@ -111,9 +112,9 @@ OPTIONAL = (
     "data.intensity",
     "data.on_error",
 )
-"""Without a value they have no part in a hash: generated images never have those of files."""
+"""Left out of the hash if they have no value: generated images never have the options of image files."""
 OF_A_FILE = ("weights.path", "weights.mean", "weights.std")
-"""Mean nothing unless `weights=file`: an arm with weights of its own is the same whatever others take."""
+"""Used only with `weights=file`; for other weights the hash ignores them."""
 COSMETIC = (
     "feature_cache",
     "shifts",
@@ -138,33 +139,33 @@ COSMETIC = (
 
 
 UNNAMED = "unnamed-model"
-"""Name of a run whose `model.name` is missing; it will be refused."""
+"""Name of a run without `model.name`; such a run is refused later."""
 SEEDS = ("seed", "data.seed", "data.train_seed", "data.fold")
 
 
 def config_hash(cfg: DictConfig) -> str:
-    """Hash what changes a run's result: 64 hex digits of SHA-256 over canonical JSON."""
+    """Return the SHA-256 (64 hex digits) of all options that change a run's result, as canonical JSON."""
     return _hash(cfg, (*CHANGES_RESULT, *OPTIONAL))
 
 
 def arm_hash(cfg: DictConfig) -> str:
-    """Hash what the runs of one arm (treatment) share: what changes a result, but for seeds and fold."""
+    """Return the hash that all runs of an arm (treatment) share: `config_hash` without seeds and fold."""
     return _hash(cfg, tuple(key for key in (*CHANGES_RESULT, *OPTIONAL) if key not in SEEDS))
 
 
 def arm(cfg: DictConfig) -> dict[str, str]:
-    """Name the arm (treatment) that a run belongs to: backbone, freeze mode, weights as asked for."""
+    """Return the name of a run's arm (treatment): backbone, freeze mode, and weights as requested."""
     return {"model": backbone_name(cfg), "mode": str(cfg.mode.name), "weights": str(cfg.weights.source)}
 
 
 def backbone_name(cfg: DictConfig) -> str:
-    """Name a backbone: `resnet50`, or one of timm's `timm/resnet10t`."""
+    """Return the name of a backbone: `resnet50`, or `timm/resnet10t` for a model from timm."""
     registry, name = (str(OmegaConf.select(cfg, f"model.{key}")) for key in ("registry", "name"))
     return name if registry == name else f"{registry}/{name}"
 
 
 def run_name(cfg: DictConfig) -> str:
-    """Name a run's folder within a sweep: `<model>-<mode>-<weights>-s<seed>-<start of config_hash>`."""
+    """Return a run's folder name in a sweep: `<model>-<mode>-<weights>-s<seed>-<start of config_hash>`."""
     if OmegaConf.is_missing(cfg.model, "name"):
         return UNNAMED
     parts = [*arm(cfg).values(), f"s{cfg.seed}", config_hash(cfg)[:8]]
@@ -172,13 +173,13 @@ def run_name(cfg: DictConfig) -> str:
 
 
 def register_resolvers() -> None:
-    """Let YAML say `${run_name:}`, and `${by_finding:{opacity: 1, nodule: 2}}` under `data`."""
+    """Register the resolvers `${run_name:}` and, under `data`, `${by_finding:{opacity: 1, nodule: 2}}`."""
     OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
     OmegaConf.register_new_resolver("by_finding", _by_finding, replace=True)
 
 
 def _by_finding(values: DictConfig, *, _parent_: DictConfig) -> Any:  # noqa: ANN401  (any YAML value)
-    """Choose the value for `data.finding`."""
+    """Return the value given for `data.finding`."""
     if _parent_.finding not in values:
         raise InputError(
             f"difficulty={_parent_.difficulty} is not made for data.finding={_parent_.finding}: "

@@ -1,4 +1,4 @@
-"""The types of a training recipe: optimiser, budget and device, logger."""
+"""Dataclasses for the options of training: optimiser, augmentation, tuning, trainer and logger."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from omegaconf import MISSING
 
 @dataclass
 class OptimConfig:
-    """Fused AdamW with warm-up and decay, the head's rate is the mode's; or L-BFGS for a head alone.
+    """Optimiser: fused AdamW with warm-up and decay, or L-BFGS for the head of a frozen trunk.
+
+    The head's learning rate is `mode.head_lr`.
 
     Attributes:
-        name: `adamw`; or `lbfgs`: a frozen trunk's head is solved exactly, and of the options below only
-            `weight_decay`, `label_smoothing` and `class_weights` have a part in it.
+        name: `adamw`; or `lbfgs`, which solves the head of a frozen trunk exactly, and of the options below
+            uses only `weight_decay`, `label_smoothing` and `class_weights`.
         lr: Learning rate of the backbone's trainable stages.
         weight_decay: Decoupled weight decay, not applied to norms and biases; for `lbfgs` the strength of
             a squared penalty.
         warmup: Share of all steps over which the rate rises linearly, in [0, 1).
         schedule: `cosine` (to zero at the last step) or `constant`.
-        clip_norm: Largest norm of the gradient; `None` does not clip.
+        clip_norm: Largest norm of the gradient; `None`: no clipping.
         label_smoothing: Share of the target spread over the other class, in [0, 1).
         class_weights: `none`, or `balanced` (inverse frequency in the training set).
         sampling: `None` (every training image once an epoch), or `balanced` (as many draws, with
@@ -40,7 +42,7 @@ class OptimConfig:
 
 @dataclass
 class AugmentConfig:
-    """How training images are changed, each on its own and anew in every epoch.
+    """Augmentation: random changes of each training image, drawn anew in every epoch.
 
     Attributes:
         name: Name of the group's file.
@@ -49,7 +51,7 @@ class AugmentConfig:
         scale: Largest zoom in or out, share.
         brightness: Intensities are multiplied by up to 1 +- this.
         contrast: Differences from the mean are multiplied by up to 1 +- this.
-        noise: Rms of what is added, intensities being in [0, 1].
+        noise: Rms of the added noise, for intensities in [0, 1].
     """
 
     name: str = "none"
@@ -62,18 +64,18 @@ class AugmentConfig:
 
     @property
     def active(self) -> bool:
-        """Tell whether anything is changed."""
+        """Return whether any augmentation is switched on."""
         return any(value for key, value in vars(self).items() if key != "name")
 
 
 @dataclass
 class TuneConfig:
-    """The search for an arm's learning rates, before its runs.
+    """Search for an arm's learning rates, done before its runs.
 
     Attributes:
         name: Name of the group's file.
-        rates: Pairs to try: rate of the backbone, rate of the head; none: the rates that are given.
-        seeds: Training seeds to try them with; no run may have one of them.
+        rates: Pairs of learning rates to try, [backbone, head]; empty: no search, the given rates are used.
+        seeds: Training seeds of the search; no run may use one of them.
     """
 
     name: str = "none"
@@ -83,19 +85,19 @@ class TuneConfig:
 
 @dataclass
 class TrainerConfig:
-    """How long and on what to train.
+    """Length, device and precision of training.
 
     Attributes:
         name: Name of the group's file.
-        max_epochs: Epochs.
+        max_epochs: Largest number of epochs.
         accelerator: `auto` (CUDA, then MPS, then CPU), `cuda`, `mps` or `cpu`.
         precision: `auto` (bf16 autocast where CUDA hardware has it, else fp32), `32` or `bf16`.
         deterministic: The same command gives bitwise the same predictions.
-        early_stopping: Stop after this many epochs without a better validation AUROC; `None` never does.
+        early_stopping: Stop after this many epochs without a better validation AUROC; `None`: never.
         reestimate_batchnorm: Re-estimate the statistics of trained BatchNorm layers on the training images
             before evaluation.
-        threads: CPU threads, at most a job's share of the cores where jobs run side by side; `None` leaves
-            torch's choice.
+        threads: CPU threads, at most a job's share of the cores if jobs run in parallel; `None`: torch's
+            default.
         progress_bar: Show a progress bar where stderr is a terminal.
     """
 
@@ -112,11 +114,11 @@ class TrainerConfig:
 
 @dataclass
 class LoggerConfig:
-    """Where curves and figures go.
+    """Where training curves and figures are logged.
 
     Attributes:
         name: `tensorboard` or `none`.
-        example_images: Training images shown once.
+        example_images: Number of training images that are logged once.
     """
 
     name: str = MISSING

@@ -1,4 +1,4 @@
-"""The JSON schema of the files under `conf/`, made from the dataclasses: editors underline a misspelt key.
+"""JSON schema of the files under `conf/`, made from the dataclasses; editors use it to mark misspelt keys.
 
 python -m xray_tl.config.schema_file docs/conf.schema.json
 """
@@ -19,7 +19,7 @@ from xray_tl.config.groups import SCHEMAS
 Schema = dict[str, Any]
 
 GROUPS = ("model", "mode", "weights", "optim", "trainer", "logger", "augment", "tune")
-"""Options of a command that are a group of their own; `data` is one of two."""
+"""Options of a command that are groups with one schema each; `data` has one of two schemas."""
 SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 DATA: Schema = {
     "anyOf": [{"$ref": "#/definitions/data_synthetic"}, {"$ref": "#/definitions/data_radiographs"}]
@@ -36,7 +36,7 @@ HYDRA: Schema = {
 
 
 def conf_schema() -> Schema:
-    """Return the schema (draft 7) that every file under `conf/` fits, those of Hydra itself left out."""
+    """Return the JSON schema (draft 7) of all files under `conf/`, except Hydra's own."""
     definitions = {name: _of_dataclass(schema) for name, schema in SCHEMAS.items()}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -48,7 +48,7 @@ def conf_schema() -> Schema:
 
 
 def _of_dataclass(schema: type) -> Schema:
-    """Describe a dataclass: its fields are the keys, and no others are allowed."""
+    """Return the schema of a dataclass: its fields are the keys, and no others are allowed."""
     hints, said = get_type_hints(schema), _attributes(schema)
     keys = {}
     for field in dataclasses.fields(schema):
@@ -71,7 +71,7 @@ def _of_option(name: str, hint: Any) -> Schema:  # noqa: ANN401  (a type, of wha
 
 
 def _of_type(hint: Any) -> Schema:  # noqa: ANN401  (a type, of whatever form)
-    """Describe a type as the schemas use them."""
+    """Return the schema of a type, for the types that the dataclasses use."""
     if hint is Any:
         return {}
     if hint in SCALARS:
@@ -91,14 +91,14 @@ def _of_type(hint: Any) -> Schema:  # noqa: ANN401  (a type, of whatever form)
 
 
 def _attributes(schema: type) -> dict[str, str]:
-    """Read what a dataclass's docstring says of each of its attributes."""
+    """Return the description of each attribute from a dataclass's docstring."""
     _, _, listed = (inspect.getdoc(schema) or "").partition("Attributes:\n")
     found = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", listed, re.M)
     return {name: " ".join(text.split()) for name, text in found}
 
 
 def text() -> str:
-    """Return the schema as the file has it."""
+    """Return the text of the schema file."""
     return json.dumps(conf_schema(), indent=1, ensure_ascii=False) + "\n"
 
 

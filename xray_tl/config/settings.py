@@ -1,4 +1,4 @@
-"""A composed or stored configuration as typed objects."""
+"""Conversion of a composed or stored configuration to typed objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Settings:
-    """A run's configuration as typed objects, one a group."""
+    """A run's configuration as typed objects, one per option group."""
 
     model: ModelConfig
     mode: ModeConfig
@@ -34,7 +34,7 @@ class Settings:
 
 
 def typed(cfg: DictConfig) -> Settings:
-    """Turn a composed or stored configuration into typed objects.
+    """Convert a composed or stored configuration to typed objects.
 
     Raises:
         InputError: A key is unknown or of the wrong type: the configuration was stored by another version.
@@ -57,12 +57,12 @@ def typed(cfg: DictConfig) -> Settings:
 
 
 def data_schema(node: DictConfig) -> type[DataConfig]:
-    """Return the schema of a data set's options: of generated images, or of files."""
+    """Return the dataclass of a data set's options: for generated images, or for files."""
     return SyntheticDataConfig if node.get("name", "synthetic") == "synthetic" else RadiographDataConfig
 
 
 def typed_node(node: DictConfig, schema: type[T]) -> T:
-    """Turn one node of a composed or stored configuration into an object of its schema.
+    """Convert one node of a composed or stored configuration to an object of its dataclass.
 
     Raises:
         InputError: A key is unknown or of the wrong type, or an interpolation was refused.

@@ -1,6 +1,6 @@
-"""Checks of a composed configuration that types cannot express; no torch, so that they come first.
+"""Checks of a composed configuration that types cannot express, done before torch is imported.
 
-Names that a registry knows (backbones, modes, findings, weights) are checked there.
+The names in a registry (backbones, modes, findings, weights) are checked by the registry.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from xray_tl.errors import InputError, refusal
 
 
 class Range(NamedTuple):
-    """An interval; an end is part of it unless it is listed as open."""
+    """An interval; both ends are included unless `open_ends` names them."""
 
     low: float
     high: float = inf
@@ -38,7 +38,7 @@ class Range(NamedTuple):
 
 
 class Choice(tuple[str, ...]):
-    """The named choices."""
+    """The allowed values of an option."""
 
     def __str__(self) -> str:
         return "one of " + ", ".join(self)
@@ -62,7 +62,7 @@ CHECKS: dict[str, Range | Choice] = {
     "budget": BUDGET,
     "feature_cache": Choice(("auto", "off")),
     "batch_size": Range(1),
-    "data.batch_size": Range(3),  # an even split into batches then leaves none of one image
+    "data.batch_size": Range(3),  # no batch then holds a single image, as batches differ by one
     "data.num_workers": Range(0),
     "data.memory_limit_gb": Range(0),
     "augment.degrees": Range(0, 180),
@@ -143,7 +143,7 @@ def _check_tuning(cfg: DictConfig) -> None:
 
 
 def check_values(cfg: DictConfig) -> None:
-    """Check whichever of the known options a command's configuration has.
+    """Check the values of the options of `CHECKS` that a command's configuration has.
 
     Raises:
         InputError: An option is missing or outside its valid values; the message names both.
@@ -156,10 +156,10 @@ def check_values(cfg: DictConfig) -> None:
 
 
 def check_image_size(size: int) -> None:
-    """Check the side of an image, pixels.
+    """Check that an image's side, pixels, is valid.
 
     Raises:
-        InputError: It is no multiple of 16, or smaller than 32.
+        InputError: It is not a multiple of 16, or is smaller than 32.
     """
     if size >= 32 and size % 16 == 0:
         return
@@ -170,10 +170,10 @@ def check_image_size(size: int) -> None:
 
 
 def require(cfg: DictConfig) -> None:
-    """Check that everything that must be given was given.
+    """Check that every mandatory option was given.
 
     Raises:
-        InputError: An option is missing or empty, or a resolver refused another.
+        InputError: An option is missing or empty, or a resolver raised an error.
     """
     try:
         missing = OmegaConf.missing_keys(cfg)
@@ -186,7 +186,7 @@ def require(cfg: DictConfig) -> None:
 
 
 def _empty(node: DictConfig, before: str = "") -> Iterator[str]:
-    """Find options that hold an empty text: as a path it would be the current folder."""
+    """Yield the options whose value is an empty string: as a path it would mean the current folder."""
     for key in map(str, node):
         try:
             value = None if OmegaConf.is_missing(node, key) else node[key]

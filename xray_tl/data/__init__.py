@@ -1,7 +1,6 @@
-"""Radiographs by index, in splits that share no image, whether generated (`synthetic`) or read (`films`).
+"""Radiographs by index, in splits that share no image: generated (`synthetic`) or read from files (`films`).
 
-`datamodule` is what a run uses; `sources` opens a data set from its configuration; `contact_sheet` shows
-it.
+A run uses `datamodule`; `sources` opens a data set from its configuration; `contact_sheet` draws its images.
 
 Imports: config, data.films, data.synthetic, store.
 """

@@ -1,4 +1,4 @@
-"""Contact sheet: positive images above, negative ones below, captioned; or files, whatever their labels."""
+"""Contact sheets with captions: positive images above negative ones, or files regardless of their labels."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from xray_tl.store.files import atomic_path
 log = logging.getLogger(__name__)
 
 LARGEST = 200
-"""Images of one kind on a sheet, at most."""
+"""Largest number of images of one kind on a sheet."""
 
-_STEP, _LAST = 1024, 2**20  # labels looked at in one go, and at all
+_STEP, _LAST = 1024, 2**20  # labels examined at once, and in total
 _DPI = 100
-_TILE, _CAPTION, _TITLE = 224, 20, 34  # least side of an image, strip below it, strip above each part, pixels
-_LINE = 13  # every further line of a caption, pixels
+_TILE, _CAPTION, _TITLE = 224, 20, 34  # pixels: least side of an image, strip below it, strip above a part
+_LINE = 13  # height of every further line of a caption, pixels
 _OUTLINE = "#ffb000"
 
 
@@ -52,13 +52,13 @@ def pick(source: SyntheticRadiographs, count: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a sheet: images that share something.
+    """A part of a sheet: images with a common title.
 
     Attributes:
-        title: What its images share.
+        title: What its images have in common.
         images: In [0, 1] [N, 1, S, S].
-        captions: One an image.
-        masks: What is outlined [N, S, S]; `None`: nothing.
+        captions: One per image.
+        masks: Regions to outline [N, S, S]; `None`: none.
     """
 
     title: str
@@ -68,12 +68,12 @@ class Part:
 
 
 def generated(source: SyntheticRadiographs, count: int, *, outlines: bool = False) -> list[Part]:
-    """Return images with the finding, and as many without.
+    """Return generated images with the finding, and as many without.
 
     Args:
         source: The data set.
-        count: Images of each kind.
-        outlines: Outline the finding.
+        count: Number of images of each kind.
+        outlines: Whether to outline the finding.
 
     Raises:
         InputError: One kind is too rare.
@@ -88,12 +88,12 @@ def generated(source: SyntheticRadiographs, count: int, *, outlines: bool = Fals
 
 
 def collected(source: Source, targets: Targets, count: int) -> list[Part]:
-    """Return the first real radiographs with the first target, and the first without; captions are names.
+    """Return the first real radiographs with and without the first target, with their names as captions.
 
     Args:
         source: A split.
-        targets: What is predicted.
-        count: Images of each kind, at most.
+        targets: The targets of the data set.
+        count: Largest number of images of each kind.
     """
     names = source.names or ()
     truth = source.truth(torch.arange(len(names)))[:, 0]
@@ -106,15 +106,15 @@ def collected(source: Source, targets: Targets, count: int) -> list[Part]:
 
 
 def read(paths: Sequence[Path], reading: Reading, count: int) -> list[Part]:
-    """Return the first files that can be read; captions say what they hold.
+    """Return the first files that can be read, with their size, bits and kind as captions.
 
     Args:
         paths: Radiographs.
         reading: How they are read.
-        count: Images, at most.
+        count: Largest number of images.
 
     Raises:
-        InputError: None can be read.
+        InputError: No file can be read.
     """
     shown: list[tuple[str, Read]] = []
     for path in paths:
@@ -139,9 +139,9 @@ def draw_sheet(parts: Sequence[Part], rows: int, columns: int) -> Figure:
     """Draw parts of a sheet, one above the other.
 
     Args:
-        parts: Of at most `rows` x `columns` images each.
+        parts: Parts with at most `rows` x `columns` images each.
         rows: Rows of each part.
-        columns: Images a row.
+        columns: Images per row.
     """
     size = parts[0].images.shape[-1]
     zoom = -(-_TILE // size)
@@ -171,20 +171,20 @@ def draw_sheet(parts: Sequence[Part], rows: int, columns: int) -> Figure:
 
 
 def check_sheet(rows: int, columns: int) -> None:
-    """Check the size of a sheet.
+    """Check the number of images on a sheet.
 
     Raises:
-        InputError: No image, or too many.
+        InputError: There is no image, or there are too many.
     """
     if rows < 1 or columns < 1 or rows * columns > LARGEST:
         raise InputError(f"rows={rows} columns={columns}: choose at least 1 and at most {LARGEST} in all")
 
 
 def write_sheet(figure: Figure, path: Path) -> Path:
-    """Write a sheet as PNG, whole or not at all.
+    """Write a sheet as a PNG file, atomically.
 
     Raises:
-        InputError: The path is no PNG file or cannot be written.
+        InputError: The path does not end in `.png`, or cannot be written.
     """
     if path.suffix.lower() != ".png":
         raise InputError(f"output={path} must end in .png")
@@ -210,5 +210,5 @@ def _caption(index: int, drawn: Radiographs, place: int) -> str:
 
 
 def _short(name: str, longest: int = 30) -> str:
-    """Shorten a file's name from the left: what tells images apart stands at the end."""
+    """Shorten a file's name from the left: the end of the name distinguishes images."""
     return name if len(name) <= longest else f"…{name[1 - longest :]}"

@@ -1,4 +1,4 @@
-"""The data module: splits that share no image, and their loaders."""
+"""The Lightning data module: splits that share no image, and their data loaders."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class XrayDataModule(LightningDataModule):
 
     Args:
         config: The data set, batch size and memory limit.
-        seed: The training seed; moves the order of the training images only.
+        seed: The training seed; affects only the order of the training images.
         device: Where images are rendered and kept.
         sampling: `None`: an epoch has every training image once; `balanced`: each class equally often.
-        target_auroc: What the data set's d0 was found for; `None`: it was stated.
-        needed: Parts of the split that will be used: refused before files are decoded, if they cannot be.
+        target_auroc: The AUROC from which the data set's d0 was computed; `None`: d0 was given.
+        needed: Parts of the split that will be used; they are checked before files are decoded.
 
     Raises:
         InputError: An option is wrong, or files cannot be used.
@@ -84,7 +84,7 @@ class XrayDataModule(LightningDataModule):
 
     @property
     def _mapped(self) -> bool:
-        """Whether the images are files that have been decoded, and kept where they can be read from."""
+        """Whether the images come from files, and are stored decoded."""
         return self.collection is not None and self.collection.films.image is not None
 
     def data_hash(self) -> str:
@@ -93,11 +93,11 @@ class XrayDataModule(LightningDataModule):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return names of the data and of the test images, and the finding's strength, for the record."""
+        """Return names of the data and the test images, and the finding's strength, for the run record."""
         return self._described
 
     def positives(self) -> Tensor:
-        """Return the share of positives among the training images whose truth is known, a column [T]."""
+        """Return the share of positives among training images with known truth, for each target [T]."""
         return self._truth("train").nanmean(0)
 
     def check(self, stage: str | None = None) -> None:
@@ -113,25 +113,25 @@ class XrayDataModule(LightningDataModule):
             self._chances()
 
     def use_crossing(self, split: str, crossing: Tensor) -> None:
-        """Load, instead of a split's images, what a network's frozen part made of them [N, ...]."""
+        """Make the loaders return cached features [N, ...] of a split instead of its images."""
         self._crossing[split] = KeptSplit(self.sources[split], crossing)
         self._image_splits.pop(split, None)
 
     def use_images(self) -> None:
-        """Load images again, of every split."""
+        """Make the loaders return images again, in every split."""
         self._crossing.clear()
 
     def image_batches(self, split: str, size: int) -> Iterator[Batch]:
-        """Give the images of a split in order of index, in even batches of at most `size`."""
+        """Yield the images of a split in order of index, in batches of nearly equal size, at most `size`."""
         return self._batches(split, range(self.sizes[split]), size)
 
     def mixed_image_batches(self, split: str, size: int, at_most: int | None = None) -> Iterator[Batch]:
-        """Give images of a split in a fixed order that mixes classes, in even batches.
+        """Yield images of a split in a fixed order that mixes classes, in batches of nearly equal size.
 
         Args:
             split: `train`, `val` or `test`.
-            size: Images in a batch, at most.
-            at_most: How many images; all by default.
+            size: Largest number of images in a batch.
+            at_most: Largest number of images in total; all by default.
         """
         return self._batches(split, self._mixed(split)[:at_most], size)
 
@@ -143,9 +143,9 @@ class XrayDataModule(LightningDataModule):
         return self.sources[split].mixed(self.sizes[split])
 
     def whole(self) -> RadiographSource | None:
-        """Return all images of which the splits are drawn, if there is such a set and all of it is used.
+        """Return the images of all splits together, if they come from files and all of them are used.
 
-        Other splits of it, such as other folds, then share whatever is computed of its images.
+        Results computed from them, such as features, can then be shared by other splits, such as other folds.
         """
         if self.collection is None or self.config.n_train is not None:
             return None
@@ -170,7 +170,7 @@ class XrayDataModule(LightningDataModule):
             )
 
     def images(self, split: str) -> KeptSplit | OnDemandSplit:
-        """Return a split's images: rendered once for all jobs, or on demand where there are too many."""
+        """Return a split's images: rendered once for all jobs, or on demand if they are too many."""
         if split not in self._image_splits:
             keep_large_blocks()
             on_demand = OnDemandSplit(self.sources[split], self.sizes[split])
@@ -179,11 +179,11 @@ class XrayDataModule(LightningDataModule):
                 identity = {
                     "data": self.sources[split].identity(),
                     "images": self.sizes[split],
-                    "device": self.device.type,  # renders in its own way
+                    "device": self.device.type,  # kinds of devices round differently
                     "torch": torch.__version__,
                 }
                 if self._mapped:
-                    image = self.sources[split].images(torch.arange(self.sizes[split]))  # decoded before
+                    image = self.sources[split].images(torch.arange(self.sizes[split]))  # already decoded
                 else:
                     render = partial(_whole_split, self.sources[split], self.sizes[split])
                     kept = remember("images", identity, render)
@@ -193,8 +193,8 @@ class XrayDataModule(LightningDataModule):
         return self._image_splits[split]
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Load the training images in the epoch's order."""
-        # Lightning starts the first pass before it sets the epoch: a run that goes on needs it here.
+        """Return the loader of the training images, in the epoch's order."""
+        # Lightning starts the first pass before it sets the epoch: a resumed run needs it here.
         progress = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
         epoch = getattr(progress, "processed", 0)
         return self._loader("train", EpochOrder(self.sizes["train"], self.seed, epoch, self._chances()))
@@ -203,19 +203,19 @@ class XrayDataModule(LightningDataModule):
         return balanced_chances(self._truth("train"), self.targets) if self._balanced else None
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Load the validation images in order of index."""
+        """Return the loader of the validation images, in order of index."""
         return self.ordered_dataloader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Load the test images in order of index."""
+        """Return the loader of the test images, in order of index."""
         return self.ordered_dataloader("test")
 
     def ordered_dataloader(self, split: str) -> DataLoader[Batch]:
-        """Load a split in order of index."""
+        """Return the loader of a split, in order of index."""
         return self._loader(split, range(self.sizes[split]))
 
     def mixed_dataloader(self, split: str) -> DataLoader[Batch]:
-        """Load a split in a fixed order that mixes classes: for what is computed of whole batches."""
+        """Return the loader of a split in a fixed order that mixes classes, for statistics over batches."""
         return self._loader(split, self._mixed(split))
 
     def _loader(self, split: str, order: Iterable[int]) -> DataLoader[Batch]:
@@ -223,24 +223,24 @@ class XrayDataModule(LightningDataModule):
             return self._crossing[split] if split in self._crossing else self.images(split)
 
         workers = 0
-        if isinstance(look_up(), OnDemandSplit) and not self._mapped:  # else nothing is left to decode
-            if self.collection is not None:  # files are decoded on the CPU, whatever trains
+        if isinstance(look_up(), OnDemandSplit) and not self._mapped:  # else there is nothing to decode
+            if self.collection is not None:  # files are decoded on the CPU, whatever the device
                 workers = cores() if self.config.num_workers is None else self.config.num_workers
             elif self.device.type == "cpu":
                 workers = self.config.num_workers or 0
         return DataLoader(
             look_up() if workers else Current(look_up),
             batch_sampler=EvenBatches(order, self.sizes[split], self.config.batch_size),
-            collate_fn=as_is,  # __getitems__ gives whole batches
+            collate_fn=as_is,  # __getitems__ returns whole batches
             num_workers=workers,
             worker_init_fn=_init_worker,
             persistent_workers=workers > 0,
-            # The loader draws a base seed for its workers: not from the generator that training uses.
+            # The loader draws a base seed for its workers; it must not use training's generator.
             generator=torch.Generator(),
         )
 
     def _check_split(self, split: str) -> None:
-        """Refuse a split that cannot be used, and name targets of which it lacks a class."""
+        """Raise an error if a split cannot be used, and warn of targets of which it lacks a class."""
         if self.collection is not None:
             listing = self.collection.listing
             for why in refusals(listing, self.collection.split, (split,)):
@@ -253,7 +253,7 @@ class XrayDataModule(LightningDataModule):
             log.warning("the %s split does not have both classes of %s", split, ", ".join(without))
 
     def _drawn_otherwise(self, split: str = "") -> str:
-        """Say which options may give a split that is not given both classes."""
+        """Return advice on options that may give both classes to a split that was drawn."""
         if isinstance(self.config, SyntheticDataConfig):
             return (
                 f": raise data.n_{split}={self.sizes[split]} "
@@ -269,7 +269,7 @@ class XrayDataModule(LightningDataModule):
 
 
 def _whole_split(source: Source, count: int) -> Arrays:
-    """Render, or decode, a whole split [N, 1, H, W]."""
+    """Return the images of a whole split [N, 1, H, W], rendered or decoded."""
     if isinstance(source, SyntheticRadiographs):
         image = side_by_side(source.images, count, RENDERED_AT_ONCE, source.device)
     else:  # its files are decoded by processes
@@ -285,6 +285,6 @@ def needed_parts(stage: str | None) -> tuple[str, ...]:
 
 
 def _init_worker(worker: int) -> None:
-    # One thread a worker: several workers with a pool each would fight for the cores.
+    # One thread per worker: the thread pools of several workers would compete for the cores.
     torch.set_num_threads(1)
     keep_large_blocks()

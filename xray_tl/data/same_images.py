@@ -1,4 +1,4 @@
-"""Which images are the same ones: a test set named by what it follows from, alike on every machine."""
+"""Identifier of a test set, the same on every machine: tells whether two runs used the same images."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from xray_tl.data.films.radiographs import RadiographSource
 from xray_tl.data.splits import Source
 
 DIGITS = 9
-"""Significant digits of a number in a name.
+"""Significant digits of the numbers that enter an identifier.
 
-Shapes of findings have sines among their numbers, whose last digit is each machine's own; what is stated in a
-configuration differs far above it.
+The shapes of findings contain sines, whose last digit differs between machines; different configurations
+differ in much earlier digits.
 """
 
 
 def name_images(source: Source, count: int, target_auroc: float | None = None) -> str:
-    """Name the first images of a source: 64 hex digits, equal where the images are the same.
+    """Return an identifier of a source's first images: 64 hex digits, equal if the images are the same.
 
-    Generated images are those that their source's identity generates. Two machines find, for one
-    `data.target_auroc`, a d0 that may differ in its last digit, since they round the search's scores
-    differently and any rounding has an edge: such images go by the target that d0 was found for. Films go by
-    their files and truths, in any order: neither the libraries that decode them nor the size they are read at
-    make them other films. Their names stand in the predictions.
+    Generated images are identified by their source's `identity`. For one `data.target_auroc` two machines may
+    compute a d0 that differs in its last digit, since they round the scores of the search differently: such
+    images are identified by the target AUROC instead of d0. Radiographs in files are identified by their
+    files' contents and truths, in any order; the libraries that decode them and the size at which they are
+    read do not matter. Their names are in the predictions.
 
     Args:
         source: The images.
-        count: How many of them are used.
-        target_auroc: What the source's d0 was found for; `None`: it was stated.
+        count: Number of images that are used.
+        target_auroc: The AUROC from which the source's d0 was computed; `None`: d0 was given.
     """
     identity: dict[str, Any]
     if isinstance(source, RadiographSource):
@@ -43,9 +43,10 @@ def name_images(source: Source, count: int, target_auroc: float | None = None) -
 
 
 def _films(source: RadiographSource) -> list[str]:
-    """Hash each film: its file's content, before it is decoded, and its truth.
+    """Return a hash of each radiograph: of its file's content, before decoding, and its truth.
 
-    The images of a MedMNIST file, which comes in several sizes, have no files: their truths alone.
+    The images of a MedMNIST file, which exists in several sizes, have no files of their own: only their
+    truths are hashed.
     """
     listing, contents = source.collection.listing, source.collection.films.contents
     in_files = (listing.table["path"] != "").to_numpy()

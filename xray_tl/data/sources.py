@@ -1,4 +1,4 @@
-"""From the configuration of a data set to its images: generated, or read from files."""
+"""Opening of a data set from its configuration: generated images, or radiographs in files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from xray_tl.data.synthetic.radiograph import SyntheticRadiographs, validate
 from xray_tl.data.synthetic.rng import SPLITS
 
 NAMED = 100
-"""Files that a record names, at most."""
+"""Largest number of files that a record names."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set, opened.
+    """An opened data set.
 
     Attributes:
-        targets: What is predicted.
+        targets: The targets to predict.
         sources: Its images, by split.
-        sizes: How many of them.
-        described: Its names and its difficulty, for the record.
-        collection: What is known of real radiographs; `None` for generated ones.
+        sizes: Number of images, by split.
+        described: Its names and its difficulty, for the run record.
+        collection: The collection of real radiographs; `None` for generated images.
     """
 
     targets: Targets
@@ -41,12 +41,12 @@ class DataSet:
 
 
 def open_data(config: DataConfig, device: torch.device, needed: Sequence[str] = ()) -> DataSet:
-    """Open a data set; generated images are not rendered yet, files are decoded unless they were before.
+    """Open a data set: generated images are rendered later; files are decoded now, unless in the cache.
 
     Args:
         config: The data set.
-        device: Where training will want the images.
-        needed: Parts of the split that will be used: refused before files are decoded, if they cannot be.
+        device: Device of the training.
+        needed: Parts of the split that will be used; they are checked before files are decoded.
 
     Raises:
         InputError: An option is wrong, or files cannot be used.

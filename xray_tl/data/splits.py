@@ -1,4 +1,4 @@
-"""Splits, batches and their order: images kept in memory or rendered on demand, or what was made of them."""
+"""Splits, batches and their order: images (or cached features) in memory, or images made on demand."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ RENDERED_AT_ONCE = 64
 
 
 class Batch(NamedTuple):
-    """What a training step sees: image [B, 1, H, W] in [0, 1], truth [B, T], case [B].
+    """Input of a training step: image [B, 1, H, W] in [0, 1], truth [B, T], case [B].
 
-    Truth is 0 or 1, or NaN where it is not known.
+    Truth is 0 or 1, or NaN if it is not known.
 
-    `image` may hold what the frozen part of a network made of the images instead: [B, ...].
+    `image` may hold cached features, the output of the frozen stages, instead of images: [B, ...].
     """
 
     image: Tensor
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Targets:
-    """What is predicted: one column of truth, logit and probability a name.
+    """The targets to predict: each name has one column of truth, logit and probability.
 
     Attributes:
         kind: `binary` (one column), `multiclass` (one-hot columns) or `multilabel`.
@@ -49,7 +49,7 @@ class Source(Protocol):
 
     Attributes:
         device: Where images are kept.
-        names: What each image is called; `None`: by its index.
+        names: Name of each image; `None`: the index is the name.
     """
 
     @property
@@ -63,27 +63,27 @@ class Source(Protocol):
         ...
 
     def truth(self, indices: Tensor) -> Tensor:
-        """Return truth [B, T], 0 or 1; NaN where it is not known."""
+        """Return truth [B, T], 0 or 1; NaN if it is not known."""
         ...
 
     def mixed(self, size: int) -> list[int]:
-        """Return the indices of a split of `size` images in a fixed order that follows from the images alone.
+        """Return the indices of a split of `size` images in a fixed order that depends only on the images.
 
-        It mixes classes, whatever order the images have on disk, and the same images come in the same order.
+        It mixes classes, whatever the order of the images on disk; the same images have the same order.
         """
         ...
 
     def identity(self) -> dict[str, Any]:
-        """Return all that changes an image or a truth, as plain values for a hash."""
+        """Return everything that changes an image or a truth, as plain values for a hash."""
         ...
 
 
 class KeptSplit(Dataset[Batch]):
-    """A split that lies in memory: on the device that trains, where there is room for it.
+    """A split kept in memory: on the training device, if it has enough free memory.
 
     Args:
-        source: Gives the truth.
-        image: Images [N, 1, H, W], or what stands for them [N, ...].
+        source: Source of the truth.
+        image: Images [N, 1, H, W], or their cached features [N, ...].
     """
 
     def __init__(self, source: Source, image: Tensor) -> None:
@@ -96,18 +96,18 @@ class KeptSplit(Dataset[Batch]):
         return len(self.batch.case)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Pick a batch."""
+        """Return a batch."""
         rows, home = torch.as_tensor(indices), self.batch.case.device
-        if home.type == "cuda":  # from pinned memory the host need not wait until the copy is done
+        if home.type == "cuda":  # from pinned memory the copy runs asynchronously
             rows = rows.pin_memory()
         rows = rows.to(home, non_blocking=True)
         return Batch(*(column[rows] for column in self.batch))
 
 
 def residence(device: torch.device, size: int) -> torch.device:
-    """Choose where `size` bytes lie: on the device, or on the host if they took half its free memory.
+    """Return where to keep `size` bytes: on the device, or on the host if they exceed half its free memory.
 
-    Without a copy from the host in each step an accelerator never waits for images.
+    If the images are on the device, it never waits for a copy from the host.
     """
     if device.type != "cuda":
         return device
@@ -116,7 +116,7 @@ def residence(device: torch.device, size: int) -> torch.device:
 
 
 class OnDemandSplit(Dataset[Batch]):
-    """A split too large to keep: every batch is rendered, or decoded, when it is asked for."""
+    """A split too large to keep in memory: each batch is rendered or decoded when it is needed."""
 
     def __init__(self, source: Source, size: int) -> None:
         self.source, self.size = source, size
@@ -126,16 +126,16 @@ class OnDemandSplit(Dataset[Batch]):
         return self.size
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Render or decode a batch."""
+        """Return a batch, rendered or decoded now."""
         index = torch.as_tensor(indices, dtype=torch.int64)
         return Batch(self.source.images(index), self.source.truth(index), index)
 
 
 class Current(Dataset[Batch]):
-    """Whatever stands for a split at the moment: its images, or what a network's frozen part makes of them.
+    """The present content of a split: its images, or their cached features.
 
     Args:
-        look_up: Returns it.
+        look_up: Returns the present content.
     """
 
     def __init__(self, look_up: Callable[[], KeptSplit | OnDemandSplit]) -> None:
@@ -146,21 +146,21 @@ class Current(Dataset[Batch]):
         return len(self.look_up())
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Pick or render a batch."""
+        """Return a batch of the present content."""
         return self.look_up().__getitems__(indices)
 
 
 def balanced_chances(truth: Tensor, targets: Targets) -> Tensor:
-    """Return each image's chance [N] of being drawn, so that every class is drawn equally often.
+    """Return each image's relative probability [N] of being drawn that draws all classes equally often.
 
-    An image whose truth is not known is never drawn. In double precision: a million of them are added up.
+    An image whose truth is not known is never drawn. In double precision, since up to a million are added.
 
     Args:
         truth: Truth [N, T].
-        targets: What is predicted.
+        targets: The targets of the data set.
 
     Raises:
-        InputError: An image has several labels: no chance balances them all.
+        InputError: The targets are multi-label: no probabilities balance all labels.
     """
     if targets.kind == "multilabel":
         raise InputError(
@@ -172,20 +172,20 @@ def balanced_chances(truth: Tensor, targets: Targets) -> Tensor:
 
 
 class EpochOrder(Sampler[int]):
-    """A new order each epoch, drawn from (seed, epoch) alone, so that a resumed run sees the same one.
+    """A new order in each epoch that depends only on (seed, epoch): a resumed run has the same order.
 
     Args:
-        size: Images, and draws of an epoch.
+        size: Number of images, and of draws per epoch.
         seed: The training seed.
         epoch: The epoch.
-        chances: Each image's chance [size], drawn with replacement; `None`: every image once.
+        chances: Each image's probability [size] of a draw, with replacement; `None`: every image once.
     """
 
     def __init__(self, size: int, seed: int, epoch: int = 0, chances: Tensor | None = None) -> None:
         self.size, self.seed, self.epoch, self.chances = size, seed, epoch, chances
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this at the start of each."""
+        """Set the epoch; Lightning calls this at the start of each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -193,7 +193,7 @@ class EpochOrder(Sampler[int]):
         return self.size
 
     def __iter__(self) -> Iterator[int]:
-        """Yield every index once, or as chances have it."""
+        """Yield every index once, or draw indices by their probabilities."""
         generator = torch.Generator().manual_seed(stream_seed("order", self.seed, self.epoch))
         if self.chances is not None:
             return iter(torch.multinomial(self.chances, self.size, True, generator=generator).tolist())
@@ -201,7 +201,7 @@ class EpochOrder(Sampler[int]):
 
 
 class EvenBatches(Sampler[list[int]]):
-    """The fewest batches of at most `batch_size`, their sizes differing by one at most.
+    """The smallest number of batches of at most `batch_size`, whose sizes differ by at most one.
 
     A last batch of one image would break BatchNorm in training.
     """
@@ -222,5 +222,5 @@ class EvenBatches(Sampler[list[int]]):
 
 
 def as_is(batch: T) -> T:
-    """Hand on a batch that came whole."""
+    """Return a batch unchanged: the data set returns whole batches."""
     return batch

@@ -1,7 +1,8 @@
-"""Is a difference real? Pure functions on arrays and long tables: metrics, estimates, verdicts.
+"""Statistics: metrics, estimates and verdicts, as pure functions on arrays and long tables of scores.
 
-`readings` lays a study out, `mrmc` estimates, `verdict` judges, `comparison` does all of it for one table,
-`bounds` and `floors` say what is possible at best and without learning. No folder of a run is read here.
+`readings` holds a study's scores, `mrmc` estimates differences, `verdict` decides whether they are real,
+`comparison` does all of this for one table. `bounds` gives the best possible result, `floors` the result
+without learned features. Run folders are not read here.
 
 Imports: store.
 Never imports: torch.

@@ -1,6 +1,7 @@
-"""Two-way bootstrap: readers and cases drawn again together; for metrics that no formula covers. No torch.
+"""Two-way bootstrap, which resamples readers and cases, for metrics without a formula for the variance.
 
-It errs on the wide side: the variance that cases cause within a reader is counted in both resamplings.
+Its intervals are too wide rather than too narrow: both resamplings contain the variance that cases cause
+within a reader.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ Array = NDArray[np.float64]
 
 RESAMPLES = 1000
 TRIES = 50
-"""How often, at most, a draw is made again that lacks a class in a target or fold."""
+"""Largest number of tries to get a draw that has both classes in every target and fold."""
 NO_DRAW = "No bootstrap: too few patients have or lack a target for draws that have both classes of each."
 
 
 class TwoWayBootstrap:
-    """Resampled metrics of a study: cases, or patients with all their cases, and readers each by each.
+    """Bootstrap of a study's metric over readers and over cases (or patients with all their cases).
 
-    Where there is one target, patients are drawn within the fold and the classes that they have (positive
-    cases alone, negative ones, both), so that no draw lacks a class; one who is alone in that is drawn with
-    the smallest other of these groups. Of several targets no grouping fits all: there patients are drawn
-    within the fold, whatever their classes, and a draw that lacks a class of a target is made again. Every
+    With one target, patients are drawn within groups of the same fold and the same classes (only positive
+    cases, only negative cases, or both), and no draw lacks a class. A group of one patient is joined with the
+    smallest other group. With several targets no such grouping fits all of them: patients are drawn within
+    the fold, whatever their classes, and a draw that lacks a class of a target is repeated. The metric of a
     draw is averaged over targets and folds.
 
     Args:
         readings: The study.
-        metric: What is resampled.
-        seed: Draws the resamples.
-        resamples: How many.
+        metric: The metric that is resampled.
+        seed: Seed of the resamples.
+        resamples: Number of resamples.
 
     Attributes:
-        possible: Whether draws have every class of every target; else there are no intervals.
+        possible: Whether draws with both classes of every target were found; if not, there are no intervals.
     """
 
     def __init__(self, readings: Readings, metric: Metric, seed: int, resamples: int = RESAMPLES) -> None:
@@ -68,11 +69,11 @@ class TwoWayBootstrap:
         self._drawn = generator.random((resamples, count))
 
     def contrast(self, weights: Mapping[str, float], level: float = LEVEL) -> tuple[float, float, float]:
-        """Return a contrast's value and its interval, over readers who used all its treatments.
+        """Return a contrast's value and confidence interval, over readers who used all its treatments.
 
-        The interval is the basic one (Davison & Hinkley, Bootstrap Methods, 1997, eq. 5.6), which takes off
-        what resampling adds: of calibration errors more than there is. It ends where the metric does, and is
-        NaN where no draw has every class.
+        The interval is the basic one (Davison & Hinkley, Bootstrap Methods, 1997, eq. 5.6), which corrects
+        the bias of resampling: resampled calibration errors are too large. It is clipped to the metric's
+        range, and is NaN if draws with both classes of every target were not found.
 
         Raises:
             InputError: No reader used all of them.
@@ -96,11 +97,11 @@ class TwoWayBootstrap:
 
 
 class _Draws:
-    """Draws of a study's cases, as places in it.
+    """Random draws of a study's cases, as indices into its arrays.
 
     Args:
         readings: The study.
-        generator: Draws them.
+        generator: Source of the random numbers.
     """
 
     def __init__(self, readings: Readings, generator: np.random.Generator) -> None:
@@ -114,7 +115,7 @@ class _Draws:
         self._groups = _groups(unit, stratum, truth)
 
     def one(self) -> Rows | None:
-        """Draw once; `None` where no draw is found that has every class of every stratum."""
+        """Return one draw with both classes of every stratum, or `None` if none is found in `TRIES` tries."""
         for _ in range(TRIES):
             chosen = np.concatenate(
                 [group[self._generator.integers(0, len(group), len(group))] for group in self._groups]
@@ -129,10 +130,10 @@ class _Draws:
 
 
 def _groups(unit: Rows, stratum: Rows, truth: Truth) -> list[Rows]:
-    """Return the units that are drawn among each other."""
+    """Return groups of units (patients or cases); each unit is resampled within its group."""
     lies = np.zeros((int(unit.max()) + 1, int(stratum.max()) + 1), dtype=bool)
     lies[unit, stratum] = True
-    # Strata that have a unit in common are targets of one fold.
+    # Strata that share a unit are targets of the same fold.
     fold = connected_components(lies.T.astype(np.int64) @ lies)[1][lies.argmax(1)]
     has = np.zeros((len(lies), 2), dtype=bool)
     has[unit, truth.astype(np.int64)] = True
@@ -149,7 +150,7 @@ def _groups(unit: Rows, stratum: Rows, truth: Truth) -> list[Rows]:
 
 
 def _large_enough(groups: list[Rows]) -> list[Rows]:
-    """Join a group of one, which would never vary, with the smallest other."""
+    """Join each group of one unit, which would never vary, with the smallest other group."""
     while len(groups) > 1 and min(map(len, groups)) == 1:
         first, second, *others = sorted(groups, key=len)
         groups = [np.concatenate((first, second)), *others]

@@ -1,7 +1,7 @@
-"""The best possible result on a set of images, from the ideal observer's scores; no torch.
+"""The best possible result on a set of images, from the ideal observer's scores.
 
 `logit` is the ideal observer's log-odds of the observed label [N]: the posterior probability of the label is
-its sigmoid. Scores of a classifier are set against it on the same images.
+its sigmoid. A classifier's scores are compared with it on the same images.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ _CELLS = 4_000_000  # weights held in one go: resamples x images
 
 
 def weighted_auroc(positive: Array, score: Array) -> tuple[float, float]:
-    """Return the area under the ROC curve, and its standard error, where truth may be a probability.
+    """Return the AUROC and its standard error, where the truth may be a probability.
 
-    Every pair (i, j) of different images counts by positive_i (1 - positive_j). With labels 0 and 1 this is
-    the empirical AUROC, and the standard error DeLong's but for (m - 1) / m; with the ideal observer's
-    posterior it is the soft AUROC, which has the same expectation and a smaller error.
+    Every pair (i, j) of different images has the weight positive_i (1 - positive_j). With labels 0 and 1 this
+    is the empirical AUROC, and the squared standard error is DeLong's except for a factor (m - 1) / m in the
+    term of each class; with the ideal observer's posterior it is the soft AUROC, which has the same
+    expectation and a smaller error.
 
     Args:
         positive: Probability that the image is positive [N], in [0, 1].
@@ -42,7 +43,7 @@ def weighted_auroc(positive: Array, score: Array) -> tuple[float, float]:
 
 
 def bounds(logit: Array) -> dict[str, float]:
-    """Return what no classifier can beat in the long run, estimated on these images.
+    """Return the best expected metrics that any classifier can reach, estimated on these images.
 
     `auroc` is the soft AUROC with its standard error, `accuracy` the Bayes accuracy, `nll` (nats) and `brier`
     the floors of negative log-likelihood and Brier score; their standard errors are those of a mean.
@@ -61,7 +62,7 @@ def bounds(logit: Array) -> dict[str, float]:
 
 
 def format_bounds(best: dict[str, float]) -> str:
-    """Format `bounds` for a terminal: one a line, with its standard error."""
+    """Format the result of `bounds` for a terminal: one metric per line, with its standard error."""
     names = {
         "auroc": "AUROC at most",
         "accuracy": "accuracy at most",
@@ -74,23 +75,24 @@ def format_bounds(best: dict[str, float]) -> str:
 
 
 def detectability(auroc: Array) -> Array:
-    """Return d_A = sqrt(2) Phi^-1(AUROC), the detectability that a normal model gives an area."""
+    """Return the detectability d_A = sqrt(2) Phi^-1(AUROC), by the binormal model."""
     return np.sqrt(2) * ndtri(auroc)
 
 
 def against_ceiling(truth: Array, score: Array, logit: Array, seed: int) -> dict[str, Any]:
-    """Set a classifier against the ideal observer on the same images.
+    """Compare a classifier with the ideal observer on the same images.
 
-    `efficiency` is (d_A,model / d_A,ideal)^2 (Tanner & Birdsall 1958), signed, so that a model below chance
-    is below 0; the ideal's d_A is that of its soft AUROC. `excess` is the model's AUROC minus the ideal's,
-    both on the observed labels; intervals are percentiles of a bootstrap over images, paired, at 95 %. Above
-    the ceiling is an `excess` whose whole interval lies above 0: a defect of the experiment.
+    `efficiency` is (d_A,model / d_A,ideal)^2 (Tanner & Birdsall 1958) with a sign: negative for a model below
+    chance; the ideal observer's d_A is that of its soft AUROC. `excess` is the model's AUROC minus the ideal
+    observer's, both on the observed labels. Intervals are 95 % percentile intervals of a paired bootstrap
+    over images. `above_ceiling` is true if the whole interval of `excess` lies above 0, which shows a defect
+    of the experiment.
 
     Args:
         truth: Observed label [N] in {0, 1}.
         score: The classifier's score [N].
         logit: The ideal observer's log-odds of the observed label [N].
-        seed: Draws the resamples.
+        seed: Seed of the resamples.
     """
     truth, logit = np.asarray(truth, np.float64), np.asarray(logit, np.float64)
     posterior = expit(logit)
@@ -114,8 +116,8 @@ def against_ceiling(truth: Array, score: Array, logit: Array, seed: int) -> dict
 def _efficiency(model: Array, ideal: Array, images: int) -> Array:
     """Return the signed squared ratio of detectabilities.
 
-    An area of 1 has no finite detectability: areas are held half a pair away from 0 and 1, a pair being one
-    of (images / 2)^2. Where the ideal observer does no better than chance there is no ratio: NaN.
+    An AUROC of 1 has no finite detectability: AUROCs are clipped to stay half a pair away from 0 and 1, for
+    (images / 2)^2 pairs. The result is NaN if the ideal observer is not better than chance.
     """
     edge = 2 / images**2
     d_model, d_ideal = (detectability(np.clip(area, edge, 1 - edge)) for area in (model, ideal))
@@ -141,7 +143,7 @@ def _ideal_areas(truth: bytes, logit: bytes, seed: int) -> tuple[Array, Array]:
 
 
 def _resamples(images: int, seed: int) -> list[Array]:
-    """Return how often each image is drawn: [resamples, N] in parts."""
+    """Return how often each image is drawn in each resample: arrays [r, N] with `RESAMPLES` rows in total."""
     generator = np.random.default_rng(seed)
     step = max(1, _CELLS // images)
     sizes = [min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step)]
@@ -152,7 +154,7 @@ def _resamples(images: int, seed: int) -> list[Array]:
 
 
 def _resampled(weight: Array, positive: Array, score: Array) -> Array:
-    """Return the area in each resample [R]; an image's copies are not compared with each other."""
+    """Return the AUROC in each resample [R]; copies of one image are not compared with each other."""
     p, n = weight * positive, weight * (1 - positive)
     wins, pairs = (p * _below(n, score)).sum(1), (p * (n.sum(1, keepdims=True) - n)).sum(1)
     with np.errstate(invalid="ignore"):
@@ -160,7 +162,7 @@ def _resampled(weight: Array, positive: Array, score: Array) -> Array:
 
 
 def _below(weight: Array, score: Array) -> Array:
-    """Return, an image, the weight of the others that score lower [R, N]; ties count half."""
+    """Return, for each image, the weight of the other images with lower scores [R, N]; ties count half."""
     order = np.argsort(score, kind="stable")
     ranked = score[order]
     first = np.searchsorted(ranked, ranked, side="left")

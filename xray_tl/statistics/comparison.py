@@ -1,4 +1,4 @@
-"""The whole analysis of a long table of scores: estimates, verdicts, and their JSON; no torch."""
+"""Complete analysis of a long table of scores: estimates, verdicts, and their JSON."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Comparison:
-    """An analysed study.
+    """Result of the analysis of a study.
 
     Attributes:
-        computed: What was analysed: the metric of every reader and treatment.
-        metric: What was compared.
+        computed: Values of the metric for every reader and treatment, from which the rest was computed.
+        metric: The metric that was compared.
         analysis: Estimates.
-        verdicts: By pair.
+        verdicts: Verdict of each pair.
         components: Mean squares and error covariances of each pair, in the terms of Obuchowski & Rockette.
         margin: Largest difference that still counts as equivalent.
-        level: Of the intervals.
-        resampled: Intervals of treatments and pairs by the two-way bootstrap, beside the jackknife's; none of
-            AUROC, nor where readers or cases are fixed.
-        notes: What could not be had, and why.
+        level: Level of the intervals.
+        resampled: Intervals of treatments and pairs by the two-way bootstrap, in addition to the jackknife's;
+            empty for AUROC, and if readers or cases are fixed.
+        notes: What could not be computed, and why.
     """
 
     computed: Cells
@@ -53,25 +53,25 @@ class Comparison:
 
     @property
     def readings(self) -> Readings:
-        """Return the study."""
+        """Return the study's scores."""
         return self.computed.readings
 
     @property
     def too_narrow(self) -> bool:
-        """Tell whether any interval is over so few readers that it is narrower than it claims."""
+        """Tell whether any interval is narrower than its level requires, because it has too few readers."""
         found = (*self.analysis.arms.values(), *self.analysis.pairs.values())
         return any(estimate.too_narrow for estimate in found)
 
     def _named(self, terms: Terms) -> Terms:
-        """Name what was sampled: patients, where cases are of fewer."""
+        """Return the terms with "patient" for a case, if there are fewer patients than cases."""
         return replace(terms, case="patient") if self.readings.patients < self.readings.cases else terms
 
     def scopes(self, terms: Terms) -> dict[Pair, str]:
-        """Say what each difference holds for: those without a common reader more hold for fewer."""
+        """Return, for each pair, a text on the readers and cases to which its difference generalises."""
         return {pair: scope_text(found, self._named(terms)) for pair, found in self.analysis.pairs.items()}
 
     def as_json(self) -> dict[str, Any]:
-        """Return every number, at full precision; what is not finite is None."""
+        """Return all numbers at full precision, as JSON values; numbers that are not finite are None."""
         scopes = self.scopes(Terms())
         pairs = [
             {
@@ -128,8 +128,8 @@ def compare(
     """Analyse a study and judge every pair of treatments.
 
     Raises:
-        InputError: The metric has no covariance, or nothing is random; a proportion decides at 0, and all
-            ratings lie on one side of it.
+        InputError: The metric has no covariance; neither readers nor cases are random; or the metric is a
+            proportion, which decides at 0, and all ratings lie on one side of 0.
     """
     if metric.hits is not None:
         positive = readings.rating[readings.read] >= 0
@@ -159,10 +159,10 @@ def compare(
 
 
 def read_scores(path: Path) -> Readings:
-    """Read a long table of scores from a CSV file; spaces around names are none of them.
+    """Read a long table of scores from a CSV file; spaces around names are removed.
 
     Raises:
-        InputError: It cannot be read, or is not such a table.
+        InputError: The file cannot be read, or is not such a table.
     """
     if not path.is_file():
         raise InputError(f"scores={path} is not a file")
@@ -176,7 +176,7 @@ def read_scores(path: Path) -> Readings:
 
 
 def _warn_of_spelling(names: pd.Series, path: Path) -> None:
-    """Warn of names that differ in capitals alone, and so are probably meant as one."""
+    """Warn of names that differ only in capitals, and so probably mean the same."""
     spellings: dict[str, str] = {}
     for name in names.unique():
         first = spellings.setdefault(name.casefold(), name)
@@ -185,10 +185,10 @@ def _warn_of_spelling(names: pd.Series, path: Path) -> None:
 
 
 def metric_named(name: str) -> Metric:
-    """Return a metric that has a covariance.
+    """Return the metric of this name, which must have a covariance.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: There is no such metric.
     """
     known = [key for key, metric in METRICS.items() if metric.influence is not None]
     if name not in known:

@@ -1,4 +1,4 @@
-"""A comparison as the terminal prints it: tables, verdicts, and what they hold for; no torch."""
+"""Text of a comparison for the terminal: tables, verdicts, and to whom they generalise."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _pairs(done: Comparison, terms: Terms) -> str:
 def _columns(
     done: Comparison, contrast: tuple[str, ...], estimate: Estimate, terms: Terms, sign: str
 ) -> dict[str, str | int]:
-    """Return the columns of arms and differences: the bootstrap's interval among them, where there is one."""
+    """Return one row's columns, the same for arms and differences; with the bootstrap's interval, if any."""
     found = done.resampled.get(contrast)
     other = {} if found is None else {"bootstrap": marked(interval_text(*found, terms.digits), estimate)}
     return {
@@ -83,7 +83,7 @@ def _columns(
 
 
 def _notes(done: Comparison, terms: Terms) -> list[str]:
-    """Return what has to be known of the intervals."""
+    """Return the notes that a reader needs to understand the intervals."""
     found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
     lines = list(done.notes)
     if any(estimate.se == 0 and estimate.judged_by == "t" for estimate in found):
@@ -98,14 +98,14 @@ def _notes(done: Comparison, terms: Terms) -> list[str]:
 
 
 def _holds_for(scopes: dict[Pair, str]) -> list[str]:
-    """Say what the differences hold for: once where all hold for the same."""
+    """Return text on what the differences generalise to: one line if it is the same for all."""
     if len(set(scopes.values())) == 1:
         return [f"Holds for {next(iter(scopes.values()))}."]
     return [f"{first} - {second} holds for {scope}." for (first, second), scope in scopes.items()]
 
 
 def _of_whom(study: Readings) -> str:
-    """Say how many cases are positive, and whose they are."""
+    """Return text on the number of patients, of positive cases, and of targets or folds."""
     of = f" of {study.patients} patients" if study.patients < study.cases else ""
     if len(study.strata) == 1:
         return f"{of} ({int(study.truth.sum())} positive)"

@@ -1,12 +1,12 @@
-"""A metric of several score vectors on the same cases, and how its values vary together; no torch.
+"""Metrics of several score vectors on the same cases, and the covariance of their values.
 
-How much a metric's values vary over new samples of cases follows from how each case moves them, its
-influence: the products of influences, summed over independent cases, are the covariance. Cases that are not
-independent, such as two images of one patient, have their influences added up first (Obuchowski 1997).
+The influence of a case is how much it changes the metric's values. The products of influences, summed over
+independent cases, are the covariance of the values over new samples of cases. If cases are not independent,
+such as two images of one patient, their influences are added up first (Obuchowski 1997).
 
-`truth` is boolean [N], `rating` [K, N] one row a run. What a rating is depends on the metric: ranking metrics
-take any score, `brier`, `nll` and `ece` a probability, deciding ones (`accuracy`, `sensitivity`,
-`specificity`) a score whose sign decides, 0 as positive.
+`truth` is boolean [N], `rating` [K, N] has one row per run. The meaning of a rating depends on the metric:
+ranking metrics take any score; `brier`, `nll` and `ece` take a probability; `accuracy`, `sensitivity` and
+`specificity` take a score whose sign decides (0 counts as positive).
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ PROBABILITY_FLOOR = 1e-12
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of merit.
+    """A metric (figure of merit) and its functions.
 
     Attributes:
         name: Its name.
         value: (truth [N], rating [K, N]) -> values [K].
-        influence: (truth, rating) -> influence of each case on each value [K, N]; `None` where leaving one
-            case out does not give it, so that only a bootstrap does.
+        influence: (truth, rating) -> influence of each case on each value [K, N]; `None` if the jackknife
+            does not give the variance, and a bootstrap is needed.
         higher_is_better: Whether a larger value is the better one.
         of_probabilities: Whether ratings must be probabilities.
-        largest: The largest value there is; the smallest is 0.
-        hits: (truth, rating) -> whether each case that counts is a hit [K, M]; `None` if it is no proportion.
+        largest: The largest possible value; the smallest is 0.
+        hits: (truth, rating) -> whether each case that counts is a hit [K, M]; `None` if the metric is not a
+            proportion.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Metric:
     hits: Callable[[Truth, Array], Truth] | None = None
 
     def bounds(self, factor: Array) -> tuple[float, float]:
-        """Return the smallest and the largest value of a contrast with these factors [K]."""
+        """Return the smallest and the largest possible value of a contrast with these factors [K]."""
         return self.largest * float(factor.clip(max=0).sum()), self.largest * float(factor.clip(min=0).sum())
 
 
@@ -67,9 +68,9 @@ def delong(truth: Truth, rating: Array) -> Array:
 
 
 def delong_influence(truth: Truth, rating: Array) -> Array:
-    """Return how each case moves the empirical areas [K, N]: the products add up to DeLong's covariance.
+    """Return the influence of each case on the AUROCs [K, N]; its products sum to DeLong's covariance.
 
-    Computed from ranks (Sun & Xu 2014), so that time and memory grow with N log N and N.
+    Computed from ranks (Sun & Xu 2014): time grows with N log N, memory with N.
     """
     influence = np.empty(rating.shape)
     for cases, share in zip((truth, ~truth), _placements(truth, rating), strict=True):
@@ -79,7 +80,7 @@ def delong_influence(truth: Truth, rating: Array) -> Array:
 
 
 def mean_value(metric: Metric, truth: Truth, rating: Array, strata: Sequence[Rows]) -> Array:
-    """Return a metric's values [K], averaged over strata, within which alone cases are compared."""
+    """Return a metric's values [K], averaged over strata; cases are compared only within a stratum."""
     return np.asarray(np.mean([metric.value(truth[rows], rating[:, rows]) for rows in strata], axis=0))
 
 
@@ -90,19 +91,19 @@ def mean_covariance(
     strata: Sequence[Rows],
     unit: Rows,
 ) -> Array:
-    """Return the covariance of such means over new samples of units [K, K].
+    """Return the covariance [K, K] of the values of `mean_value` over new samples of units.
 
     Args:
-        influence: That of the metric.
+        influence: The metric's `influence`.
         truth: [N].
         rating: [K, N].
-        strata: The rows of each.
-        unit: What each row was sampled with [N], from 0: rows of one unit vary together.
+        strata: The rows of each stratum.
+        unit: The sampling unit of each row [N], such as its patient, from 0: rows of one unit vary together.
     """
     moved = np.zeros((int(unit.max()) + 1, len(rating)))
     for rows in strata:
         own = influence(truth[rows], rating[:, rows])
-        for cases in (truth[rows], ~truth[rows]):  # n - 1 of n cases: of patients, where they are fewer
+        for cases in (truth[rows], ~truth[rows]):  # n / (n - 1): of patients if they are fewer
             count, units = int(cases.sum()), len(np.unique(unit[rows][cases]))
             if units < count:
                 own[:, cases] *= np.sqrt((count - 1) / count * units / (units - 1))
@@ -111,7 +112,7 @@ def mean_covariance(
 
 
 def _placements(truth: Truth, rating: Array) -> tuple[Array, Array]:
-    """Return each positive's share of negatives below it [K, P], each negative's of positives above it."""
+    """Return each positive's share of negatives below it [K, P], and each negative's of positives above."""
     positive, negative = rating[:, truth], rating[:, ~truth]
     ranks = rankdata(np.concatenate((positive, negative), axis=1), axis=1)
     count = positive.shape[1]
@@ -154,10 +155,10 @@ def _mean(
     loss: bool = False,
     largest: float = 1.0,
 ) -> Metric:
-    """Make a metric that is the mean over some cases of what is computed for each: a loss, or a proportion.
+    """Return a metric that is the mean over some cases of a value per case: a loss or a proportion.
 
-    Its influences give the covariance of the jackknife (Efron 1982): leaving out one of n of N cases moves a
-    mean by its distance to it over n - 1.
+    Its influences give the jackknife's covariance (Efron 1982): leaving out one of the n (of all N) cases
+    changes the mean by the case's distance from the mean, divided by n - 1.
     """
 
     def value(truth: Truth, rating: Array) -> Array:

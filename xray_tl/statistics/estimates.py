@@ -1,6 +1,6 @@
-"""Estimates over readers and cases: standard errors, degrees of freedom, intervals; no torch.
+"""Estimates over readers and cases: standard errors, degrees of freedom, confidence intervals.
 
-The formulas stand in `mrmc`.
+`mrmc` states the formulas.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Array = NDArray[np.float64]
 
 LEVEL = 0.95
 LEAST_READERS = 5
-"""Fewer never make a verdict, and their intervals are narrower than they claim."""
+"""With fewer readers there is no verdict, and intervals are narrower than their level requires."""
 
 ROUNDING = 1e-9
-"""What computing with 64 bits leaves of a standard error of 0, at most; no true one is as small."""
+"""Largest value that rounding (64 bits) gives to a standard error of 0; every true one is larger."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Components:
     """Variance components of a contrast.
 
     Attributes:
-        readers: S^2, mean square between readers; NaN of one reader.
+        readers: S^2, mean square between readers; NaN with one reader.
         error: v, variance of one reader's value over new cases.
-        shared: k, covariance over new cases of two readers' values; 0 of one reader.
+        shared: k, covariance over new cases of two readers' values; 0 with one reader.
     """
 
     readers: float
@@ -40,7 +40,7 @@ class Components:
 
     @property
     def own(self) -> float:
-        """Return the variance between readers that the sampling of cases does not explain (at least 0)."""
+        """Return the variance between readers that is not due to the sampling of cases (at least 0)."""
         return max(0.0, self.readers - self.error + self.shared)
 
 
@@ -51,16 +51,16 @@ class Estimate:
     Attributes:
         value: The estimate.
         se: Its standard error.
-        df: Degrees of freedom; infinite where no reader variance enters.
+        df: Degrees of freedom; infinite if no variance between readers enters.
         lower: Lower end of its confidence interval.
         upper: Upper end.
-        p: Two-sided, of no difference; of one treatment: NaN.
-        readers: Readers that entered.
-        cases: Cases that entered.
+        p: Two-sided p value of no difference; NaN for a single treatment.
+        readers: Number of readers.
+        cases: Number of cases.
         components: Variance components.
-        random_readers: Whether it holds for new readers; with one reader it never does.
-        random_cases: Whether it holds for new cases.
-        judged_by: What gives the interval or, of a difference, p.
+        random_readers: Whether it generalises to new readers; with one reader it never does.
+        random_cases: Whether it generalises to new cases.
+        judged_by: Method that gives the interval or, for a difference, p.
     """
 
     value: float
@@ -78,15 +78,16 @@ class Estimate:
 
     @property
     def too_narrow(self) -> bool:
-        """Tell whether its interval, being over so few random readers, is narrower than it claims.
+        """Tell whether its interval is narrower than its level requires, because it has too few readers.
 
-        Of two to four, the degrees of freedom are estimated from as few numbers, and come out too many as
-        often as the variance between readers comes out too small (`benchmarks/coverage.py` measures it).
+        With two to four readers the degrees of freedom are estimated from as few values: whenever the
+        variance between readers is estimated too small, they are estimated too large
+        (`benchmarks/coverage.py` measures the effect).
         """
         return self.random_readers and self.readers < LEAST_READERS
 
     def within(self, low: float, high: float) -> Estimate:
-        """Return it with an interval that ends where the metric does."""
+        """Return the estimate with its interval clipped to [low, high], the range of the metric."""
         return replace(self, lower=max(self.lower, low), upper=min(self.upper, high))
 
     def interval(self, level: float) -> tuple[float, float]:
@@ -112,15 +113,15 @@ def estimate(
     level: float = LEVEL,
     is_difference: bool = True,
 ) -> Estimate:
-    """Average readers' values of a contrast, and say how sure that is.
+    """Average the readers' values of a contrast, with standard error, confidence interval and p value.
 
     Args:
-        value: c_j [R].
+        value: Value of the contrast for each reader, c_j [R].
         over_cases: Their covariance over new cases [R, R].
-        cases: How many cases entered.
+        cases: Number of cases.
         random: Whether the readers, and whether the cases, are a sample.
-        level: Of the confidence interval.
-        is_difference: Whether 0 means no difference, so that there is a p value.
+        level: Level of the confidence interval.
+        is_difference: Whether 0 means no difference; only then there is a p value.
 
     Raises:
         InputError: Neither readers nor cases are a sample.
@@ -134,17 +135,17 @@ def estimate(
     half = float(student_t.ppf((1 + level) / 2, df)) * se
     p = float("nan")
     if is_difference:
-        p = float(2 * student_t.sf(abs(mean) / se, df)) if se > 0 else 1.0  # nothing varies, nothing is told
+        p = float(2 * student_t.sf(abs(mean) / se, df)) if se > 0 else 1.0  # no variance, no evidence
     return Estimate(
         mean, se, df, mean - half, mean + half, p, readers, cases, components, random_readers, random_cases
     )
 
 
 def projected(now: Estimate, readers: int, cases: int) -> tuple[float, float]:
-    """Return the standard error, and its degrees of freedom, with other numbers of readers and cases.
+    """Return the standard error and degrees of freedom expected with other numbers of readers and cases.
 
-    What cases cause shrinks with their number, the readers' own variance does not (Hillis, Obuchowski &
-    Berbaum 2011).
+    The variance due to cases shrinks with their number, the readers' own variance does not (Hillis,
+    Obuchowski & Berbaum 2011).
     """
     shrink = now.cases / cases
     parts = now.components

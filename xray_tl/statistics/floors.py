@@ -1,8 +1,8 @@
-"""Floors: what no learned feature is needed for, so that a result has a bottom as it has a ceiling; no torch.
+"""Floors: results that need no learned features, as a lower reference, as the ceiling is the upper one.
 
 - `majority`: every image gets the training images' share of positives.
-- `image_statistics`: logistic regression on an image's histogram and moments, all that survives when its
-  pixels are shuffled.
+- `image_statistics`: logistic regression on an image's histogram and moments, which shuffling its pixels
+  does not change.
 - `pooled_pixels`: logistic regression on a thumbnail of 16 x 16 means, a linear template of the image.
 
 A network that does not beat them has learned nothing that needs a network.
@@ -25,16 +25,16 @@ Array = NDArray[np.float64]
 
 FLOORS = ("majority", "image_statistics", "pooled_pixels")
 VERSION = 2
-"""Raise it whenever a change moves a floor's scores."""
+"""Increase it whenever a change alters a floor's scores."""
 
 BINS = 24
 POOLED = 16
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Inverse strengths of the L2 penalty; validation chooses."""
+"""Inverse strengths of the L2 penalty; the validation split decides which is used."""
 
 
 def image_features(image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Return the features of each floor that looks at images.
+    """Return the features of the floors that use images: `image_statistics` and `pooled_pixels`.
 
     Args:
         image: Grey images [B, H, W] in [0, 1]; H and W multiples of 16.
@@ -65,9 +65,10 @@ def majority(truth: Mapping[str, Array]) -> dict[str, Array]:
 def logistic_regression(
     features: Mapping[str, NDArray[np.float32]], truth: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Fit standardised features [N, F] to truth [N, T] in the training split and score all splits [N, T].
+    """Fit a logistic regression of truth [N, T] on features [N, F] in training, and score all splits [N, T].
 
-    The penalty of each target is the one with the best validation AUROC, the strongest of equal ones.
+    Features are standardised. The penalty of each target is the one with the best validation AUROC; among
+    equal ones, the strongest.
     """
     columns = [_fit_column(features, truth, column) for column in range(truth["train"].shape[1])]
     return {split: np.stack([column[split] for column in columns], axis=1) for split in truth}
@@ -78,7 +79,7 @@ def _fit_column(
 ) -> dict[str, Array]:
     known = np.isfinite(truth["train"][:, column])
     x, y = features["train"][known], truth["train"][known, column]
-    if len(set(y)) < 2:  # of this label there is nothing to learn
+    if len(set(y)) < 2:  # one class only: there is nothing to learn
         return {split: np.zeros(len(rows)) for split, rows in features.items()}
     fits = [
         make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=5000)).fit(x, y)
@@ -86,6 +87,6 @@ def _fit_column(
     ]
     scores = [{split: fit.decision_function(x) for split, x in features.items()} for fit in fits]
     val = truth["val"][:, [column]]
-    if len(set(val[np.isfinite(val)])) < 2:  # nothing to choose by: the strongest penalty
+    if len(set(val[np.isfinite(val)])) < 2:  # no validation AUROC: use the strongest penalty
         return scores[0]
     return max(scores, key=lambda score: auroc(val, score["val"][:, None]))

@@ -1,8 +1,8 @@
-"""Metrics of predictions: plain functions on arrays, no torch.
+"""Metrics of predictions, as plain functions on arrays.
 
 Arrays are truth [N, T], logit [N, T] and probability [N, T] in [0, 1]; T is 1 for a binary task. Truth is 0,
-1 or, of several labels, NaN where it is not known: such an entry counts nowhere. Each metric is computed for
-each column and averaged over the columns that have both classes.
+1 or, with several labels, NaN if it is not known; such entries are ignored. Each metric is computed for each
+column and averaged over the columns that have both classes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def choose_thresholds(truth: Array, probability: Array) -> list[float]:
 
 
 def negative_log_likelihood(truth: Array, probability: Array, *, multiclass: bool = False) -> float:
-    """Return the mean negative log-likelihood in nats an image and target (multi-class: an image)."""
+    """Return the mean negative log-likelihood in nats per image and target (multi-class: per image)."""
     safe = np.clip(probability, 1e-12, 1 - 1e-12)
     if multiclass:
         return float(-(truth * np.log(safe)).sum(1).mean())
@@ -72,7 +72,7 @@ def calibration_error(truth: Array, probability: Array, bins: int = ECE_BINS) ->
 
 
 def reliability(truth: Array, probability: Array, bins: int = ECE_BINS) -> list[tuple[float, float, float]]:
-    """Bin one column [N]: (mean probability, observed rate, share of images) of each bin that has images."""
+    """Return (mean probability, observed rate, share of images) of each non-empty bin of one column [N]."""
     place = np.minimum((probability * bins).astype(int), bins - 1)
     return [
         (float(probability[place == b].mean()), float(truth[place == b].mean()), float((place == b).mean()))

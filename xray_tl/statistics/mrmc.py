@@ -1,4 +1,4 @@
-"""Multi-reader multi-case analysis: is a difference more than chance among readers and cases? No torch.
+"""Multi-reader multi-case analysis: test whether a difference exceeds chance among readers and cases.
 
 The Obuchowski-Rockette model (1995) with the degrees of freedom of Hillis (2007), for any contrast of
 treatments. A reader's value of the contrast is c_j = sum_i l_i theta_ij, theta_ij being the metric of
@@ -11,7 +11,7 @@ reader j with treatment i. Over r readers
 and the mean over readers has the squared standard error (S^2 + r max(k, 0)) / r with
 (S^2 + r max(k, 0))^2 / (S^4 / (r - 1)) degrees of freedom. For one treatment (l = 1) and for two (l = 1, -1)
 these are the published formulas, with S^2 = 2 MS(T*R) and k = 2 (Cov2 - Cov3) for two. Only the treatments of
-the contrast enter: no variance is pooled over other arms, and only readers who used all of them.
+the contrast enter, and only readers who used all of them; no variance is pooled over other arms.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Sampling = Literal["random", "fixed"]
 
 @dataclass(frozen=True)
 class Cells:
-    """The metric of every reader and treatment.
+    """Values of a metric for every reader and treatment, with their covariance over cases.
 
     Attributes:
         readings: The study.
         value: theta [T, R]; NaN where a reader did not use a treatment.
-        covariance: Over new cases [T, R, T, R].
-        metric: Which.
+        covariance: Covariance over new cases [T, R, T, R].
+        metric: The metric.
     """
 
     readings: Readings
@@ -57,18 +57,19 @@ class Cells:
         cases: Sampling = "random",
         level: float = LEVEL,
     ) -> Estimate:
-        """Estimate sum_i l_i theta_i over the readers who used every treatment i.
+        """Estimate a contrast of treatments, sum_i l_i theta_i, over the readers who used all of them.
 
-        Its interval ends where the metric does.
+        The interval is clipped to the metric's range.
 
         Args:
             weights: Treatment -> l.
             readers: Whether the readers are a sample; one reader never is.
             cases: Whether the cases are a sample.
-            level: Of the confidence interval.
+            level: Level of the confidence interval.
 
         Raises:
-            InputError: A treatment is unknown, no reader used all of them, or nothing is random.
+            InputError: A treatment is unknown, no reader used all of them, or readers and cases are both
+                fixed.
         """
         names = self.readings.treatments
         unknown = [name for name in weights if name not in names]
@@ -92,12 +93,12 @@ class Cells:
     def analyse(
         self, readers: Sampling = "random", cases: Sampling = "random", level: float = LEVEL
     ) -> Analysis:
-        """Estimate every treatment and every pair; pairs that no reader has in common are left out.
+        """Estimate every treatment and every pair of treatments that has a reader in common.
 
         Args:
             readers: Whether readers are a sample of readers (`random`) or all that matter (`fixed`).
             cases: Whether cases are a sample of cases.
-            level: Of the confidence intervals.
+            level: Level of the confidence intervals.
         """
         names, read = self.readings.treatments, self.readings.read
         return Analysis(
@@ -119,9 +120,10 @@ class Analysis:
 
 
 def cells(readings: Readings, metric: Metric = AUROC) -> Cells:
-    """Compute a metric of every reader and treatment with its covariances over cases.
+    """Compute a metric for every reader and treatment, with its covariances over cases.
 
-    Of several targets, or folds, it is the mean over them, each on its own; cases of one patient are one.
+    With several targets or folds it is computed within each and averaged; the cases of a patient are one
+    sampling unit.
 
     Raises:
         InputError: The metric has no covariance (ECE: use the bootstrap), or needs probabilities.
@@ -149,18 +151,18 @@ def mrmc(
     cases: Sampling = "random",
     level: float = LEVEL,
 ) -> Analysis:
-    """Analyse a study: per-treatment and per-pair estimates; see `Cells.analyse`.
+    """Analyse a study: estimates of every treatment and every pair; see `Cells.analyse`.
 
-    With one reader there is the variance over cases alone: of AUROC that is DeLong's test; proportions are
-    judged by methods of their own (`two_runs`).
+    With one reader only the variance over cases is used: for AUROC this is DeLong's test; proportions have
+    their own methods (`two_runs`).
     """
     return cells(readings, metric).analyse(readers, cases, level)
 
 
 def two_treatment_table(computed: Cells, first: str, second: str) -> dict[str, float]:
-    """Return the mean squares and error (co)variances of a pair in the terms of Obuchowski & Rockette.
+    """Return the mean squares and error (co)variances of a pair, in the terms of Obuchowski & Rockette.
 
-    `cov1`: same reader, other treatment; `cov2`: other reader, same treatment; `cov3`: both other.
+    `cov1`: same reader, other treatment; `cov2`: other reader, same treatment; `cov3`: both differ.
     """
     names = computed.readings.treatments
     rows = np.array([names.index(first), names.index(second)])

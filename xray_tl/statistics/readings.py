@@ -1,10 +1,10 @@
-"""A multi-reader multi-case study as arrays: who (reader) scored what (case) by which means (treatment).
+"""Scores of a multi-reader multi-case study as arrays: treatments x readers x cases.
 
-Of a sweep the readers are its seeds, the treatments its arms, the cases its test images; any other long table
-with the columns `reader, treatment, case, truth, rating` is read the same way. Where it has a column `target`
-(several findings a case) or `fold` (cross-validation), scores are compared within a target and fold alone,
-since those of two networks, or for two findings, have no common scale. Where it has a column `patient`, cases
-of one patient are not independent. No torch.
+In a sweep the readers are the seeds, the treatments are the arms, and the cases are the test images. Any
+other long table with the columns `reader, treatment, case, truth, rating` is read in the same way. If it has
+a column `target` (several findings per case) or `fold` (cross-validation), scores are compared only within a
+target and fold, since the scores of two networks, or for two findings, have no common scale. If it has a
+column `patient`, the cases of one patient are treated as dependent.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Rows = NDArray[np.int64]
 
 COLUMNS = ("reader", "treatment", "case", "truth", "rating")
 STRATA = ("target", "fold")
-"""Columns that a table may have: scores are compared within each value."""
+"""Optional columns: scores are compared only within each of their values."""
 PATIENT = "patient"
-"""Column that a table may have: whose case it is; empty where that is not known."""
+"""Optional column: the patient of the case; empty if not known."""
 NO_READER = "-"
-"""Reader of a treatment that has none, such as a rule: it scores alike whoever uses it."""
+"""Reader of a treatment that needs none, such as a fixed rule: its scores are the same for all readers."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Readings:
     Attributes:
         treatments: Names [T].
         readers: Names [R].
-        truth: Whether a case is positive [N]; a case stands once for each of its targets.
-        rating: Scores [T, R, N], higher for positive; NaN throughout where a reader did not use a treatment.
-        readerless: The treatments that have no reader: one row of scores stands for every reader.
-        stratum: Which target and fold it is [N], from 0; `None`: all are one.
-        case: Which case it is [N], from 0; `None`: each is its own.
-        unit: Which cases were sampled together [N], from 0, such as one patient's; `None`: each on its own.
+        truth: Whether a case is positive [N]; a case has one entry for each of its targets.
+        rating: Scores [T, R, N], higher for positive; all NaN if a reader did not use a treatment.
+        readerless: The treatments without readers: one row of scores is used for every reader.
+        stratum: Target and fold of each entry [N], numbered from 0; `None`: there is one stratum.
+        case: Case of each entry [N], numbered from 0; `None`: each entry is its own case.
+        unit: Sampling unit of each entry [N], such as its patient, from 0; `None`: each entry is its own.
     """
 
     treatments: tuple[str, ...]
@@ -56,7 +56,7 @@ class Readings:
 
     @property
     def strata(self) -> list[Rows]:
-        """Return the places of each stratum."""
+        """Return the indices of the entries of each stratum."""
         everywhere = np.arange(len(self.truth))
         if self.stratum is None:
             return [everywhere]
@@ -64,7 +64,7 @@ class Readings:
 
     @property
     def units(self) -> Rows:
-        """Return what each was sampled with [N]."""
+        """Return the sampling unit (patient or case) of each entry [N]."""
         return np.arange(len(self.truth)) if self.unit is None else self.unit
 
     @property
@@ -74,7 +74,7 @@ class Readings:
 
     @property
     def patients(self) -> int:
-        """Count what was sampled: patients where they are known, else cases."""
+        """Count the sampling units: patients if they are known, else cases."""
         return int(self.units.max()) + 1
 
     @property
@@ -84,11 +84,11 @@ class Readings:
 
     @classmethod
     def of_table(cls, table: pd.DataFrame, name: str = "the table") -> Readings:
-        """Lay out a long table, one row a score; other columns are ignored.
+        """Build the arrays from a long table with one row per score; other columns are ignored.
 
         Args:
             table: `reader`, `treatment`, `case`, `truth` (0 or 1) and `rating` (a number).
-            name: What messages call it.
+            name: Name of the table in messages.
 
         Raises:
             InputError: A column is missing, a score is not a number, a case has two truths or two scores by
@@ -124,7 +124,7 @@ class Readings:
 
 
 def natural(names: Iterable[object]) -> list[object]:
-    """Sort names, numbers by value."""
+    """Sort names; numbers come first, by value."""
     return sorted(names, key=lambda name: (0, float(str(name))) if _is_number(name) else (1, str(name)))
 
 
@@ -171,7 +171,7 @@ def _laid_out(rows: pd.DataFrame, strata: list[str], name: str) -> Readings:
 
 
 def _check_classes(first: pd.DataFrame, strata: list[str], name: str) -> None:
-    """Refuse a target or fold that has no AUROC, or no error of it."""
+    """Raise an error if a target or fold has too few cases for an AUROC and its standard error."""
     for values, rows in first.groupby(strata, sort=False) if strata else [((), first)]:
         of = "".join(f", {column} {value}" for column, value in zip(strata, values, strict=True))
         for kind, positive in (("positive", True), ("negative", False)):
@@ -187,7 +187,7 @@ def _check_classes(first: pd.DataFrame, strata: list[str], name: str) -> None:
 
 
 def _units(rows: pd.DataFrame, cases: pd.Series, name: str) -> Rows:
-    """Return what each case was sampled with: its patient where that is known, else itself."""
+    """Return the sampling unit of each case: its patient if known, else the case itself."""
     unit = "case " + cases
     if PATIENT in rows:
         known = rows[rows[PATIENT].notna() & (rows[PATIENT].astype(str) != "")]

@@ -1,4 +1,4 @@
-"""Why nothing is left to judge a difference by: neither readers nor cases make it vary; no torch."""
+"""Reasons why a difference does not vary over readers and cases, and so cannot be tested."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from xray_tl.statistics.mrmc import Cells
 Sameness = Literal["perfect", "constant", "alike", "no variance"]
 """Why a difference has no variance.
 
-- `perfect`: both treatments score every case as well as the metric can tell.
-- `constant`: both give every case one and the same score.
-- `alike`: both score the cases alike, as far as the metric can tell: in the same order, of an AUROC.
-- `no variance`: the difference is the same for every reader, and what cases vary cancels out.
+- `perfect`: both treatments reach the best possible value of the metric.
+- `constant`: both give all cases the same score.
+- `alike`: the metric cannot tell their scores apart; for AUROC: both put the cases in the same order.
+- `no variance`: the difference is the same for every reader, and the variation over cases cancels out.
 """
 
 NOTHING_VARIES: tuple[Sameness, ...] = get_args(Sameness)
 
 
 def why_the_same(computed: Cells, first: str, second: str) -> Sameness:
-    """Find out why the difference of two treatments has no variance, over the readers of both."""
+    """Return why the difference of two treatments has no variance, over the readers who used both."""
     study, metric = computed.readings, computed.metric
     rows = np.array([study.treatments.index(first), study.treatments.index(second)])
     common = np.flatnonzero(study.read[rows].all(0))

@@ -1,6 +1,6 @@
-"""Simulated multi-reader multi-case studies whose truth is known (Roe & Metz 1997). No torch.
+"""Simulated multi-reader multi-case studies whose true AUROCs are known (Roe & Metz 1997).
 
-The score of case k by reader j with treatment i is, for positive and negative cases apart,
+The score of case k by reader j with treatment i is, drawn separately for positive and negative cases,
 
     mu_i [positive] + R_j + C_k + (TR)_ij + (TC)_ik + (RC)_jk + E_ijk
 
@@ -45,11 +45,11 @@ STRUCTURES = {
     "HH": Structure(0.03, 0.3, 0.3, 0.2, 0.2),
     "LH": Structure(0.03, 0.1, 0.1, 0.2, 0.6),
 }
-"""After Roe & Metz 1997: correlation through cases high or low, variance between readers high or low."""
+"""From Roe & Metz 1997; first letter: high or low correlation by cases; second: variance between readers."""
 
 
 def separation(auroc: float, structure: Structure) -> float:
-    """Return mu at which the AUROC, averaged over readers, is `auroc`."""
+    """Return the mu that gives the AUROC `auroc`, averaged over readers."""
     return float(norm.ppf(auroc) * np.sqrt(2 + 4 * structure.reader))
 
 
@@ -65,11 +65,11 @@ def simulate(
 
     Args:
         aurocs: The true AUROC of each treatment, averaged over readers [T].
-        structure: Variances.
-        readers: How many.
-        positive: Positive cases.
-        negative: Negative cases.
-        generator: Draws the terms.
+        structure: Variances of the terms.
+        readers: Number of readers.
+        positive: Number of positive cases.
+        negative: Number of negative cases.
+        generator: Source of the random numbers.
     """
     treatments = len(aurocs)
     parts = []

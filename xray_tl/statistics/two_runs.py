@@ -1,6 +1,6 @@
-"""One trained run, or one against another on the same cases; nothing about training either again. No torch.
+"""Tests for one run, or two runs on the same cases; they do not generalise to new training seeds.
 
-Of AUROC the analysis of one reader is DeLong's test; proportions have methods of their own.
+For AUROC the analysis of one reader is DeLong's test; proportions have their own methods.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def mcnemar_test(first_right: Flags, second_right: Flags) -> float:
 
 
 def wilson(hits: int, of: int, level: float = LEVEL) -> tuple[float, float]:
-    """Return the score interval of a proportion (Wilson 1927)."""
+    """Return the confidence interval of a proportion by Wilson's score method (Wilson 1927)."""
     interval = binomtest(hits, of).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -51,17 +51,17 @@ def wilson(hits: int, of: int, level: float = LEVEL) -> tuple[float, float]:
 def as_proportion(
     estimate: Estimate, readings: Readings, metric: Metric, weights: Mapping[str, float], level: float
 ) -> Estimate:
-    """Return an estimate with Wilson's interval, or McNemar's p, where it is of one reader's proportions.
+    """Return an estimate with Wilson's interval, or McNemar's p, if it is of one reader's proportions.
 
-    The interval of a difference stays the jackknife's: near the ends it and p may disagree. Cases that are
-    not independent, or are averaged over targets or folds, keep their interval and p.
+    The interval of a difference stays that of the jackknife; near 0 and 1 it may disagree with p. Estimates
+    over dependent cases, or averaged over targets or folds, are returned unchanged.
 
     Args:
         estimate: A contrast.
         readings: The study.
-        metric: What was estimated.
+        metric: The metric that was estimated.
         weights: Treatment -> factor.
-        level: Of the interval.
+        level: Level of the interval.
     """
     independent = len(readings.strata) == 1 and readings.patients == len(readings.truth)
     known = list(weights.values()) in ([1], [1, -1])

@@ -1,4 +1,4 @@
-"""Verdicts on differences: better, equivalent or undecided, and what would decide; no torch."""
+"""Verdicts on differences (better, equivalent or undecided), and the sample size that would decide."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ MOST_CASES = 1_000_000
 
 @dataclass(frozen=True)
 class Need:
-    """What would probably (80 %) decide, if the difference is truly what it looks like.
+    """Sample sizes that would decide with a power of 80 %, if the true difference is the observed one.
 
     Attributes:
-        readers: Readers in all, at the cases at hand; `None`: no number of them would.
-        cases: Cases in all, at the readers at hand; `None`: no number of them would.
+        readers: Total number of readers needed, with the present cases; `None`: no number is enough.
+        cases: Total number of cases needed, with the present readers; `None`: no number is enough.
     """
 
     readers: int | None
@@ -40,17 +40,17 @@ class Need:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a pair's difference supports.
+    """Verdict on the difference of a pair of treatments.
 
     Attributes:
         kind: `better`, `equivalent` or `undecided`.
-        better: Which treatment, where `kind` is `better`.
-        p: Of no difference, adjusted for the number of pairs (Holm).
-        p_equivalent: Of a difference beyond the margin (two one-sided tests).
-        need: Where `kind` is `undecided`.
-        reason: Why it is undecided whatever the interval says: `no variance`, or which kind of that
-            (`sameness`); `few readers`; `fixed readers`, which stand for no others; or `many pairs` among
-            which the difference does not stand; else empty.
+        better: The better treatment, if `kind` is `better`.
+        p: p value of no difference, adjusted for the number of pairs (Holm).
+        p_equivalent: p value of a difference beyond the margin (two one-sided tests).
+        need: Sample sizes that would decide, if `kind` is `undecided`.
+        reason: Why it is undecided whatever the interval says: `no variance`, or a more exact reason of this
+            kind (`sameness`); `few readers`; `fixed readers`, who do not represent others; `many pairs`, for
+            which the adjusted p value is too large; else empty.
     """
 
     kind: Kind
@@ -68,15 +68,15 @@ def verdicts(
     *,
     higher_is_better: bool = True,
 ) -> dict[Pair, Verdict]:
-    """Judge every pair; with one pair, `better` is an interval that excludes 0.
+    """Return the verdict on every pair; with one pair, `better` means that the interval excludes 0.
 
-    Fewer than `LEAST_READERS`, or readers that stand for no others, make no verdict, of either kind.
+    With fewer than `LEAST_READERS` readers, or with fixed readers, every pair is `undecided`.
 
     Args:
         pairs: Differences, first minus second.
         margin: Largest difference that still counts as equivalent.
-        alpha: Error rate, over all pairs together for `better` (Holm 1979), a pair for `equivalent`
-            (two one-sided tests, Schuirmann 1987).
+        alpha: Error rate: over all pairs together for `better` (Holm 1979), per pair for `equivalent` (two
+            one-sided tests, Schuirmann 1987).
         higher_is_better: Whether a larger metric is the better one.
     """
     adjusted = holm([estimate.p for estimate in pairs.values()])
@@ -87,7 +87,7 @@ def verdicts(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number (Holm 1979)."""
+    """Return p values adjusted for multiple comparisons (Holm 1979)."""
     order = np.argsort(p)
     stepped = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty(len(p))
@@ -98,7 +98,7 @@ def holm(p: Sequence[float]) -> list[float]:
 def equivalence(estimate: Estimate, margin: float) -> float:
     """Return the p value of two one-sided tests: small where the difference lies within ± margin.
 
-    It is 1 where nothing varies: arms without an error on a few easy cases are not shown to be alike.
+    It is 1 if the standard error is 0: arms without errors on a few easy cases are not shown to be alike.
     """
     distance = margin - abs(estimate.value)
     if estimate.se == 0:
@@ -109,13 +109,13 @@ def equivalence(estimate: Estimate, margin: float) -> float:
 def need(
     estimate: Estimate, margin: float = MARGIN, alpha: float = ALPHA, power: float = POWER, pairs: int = 1
 ) -> Need:
-    """Return the readers, or the cases, at which the difference would be told, or equivalence shown.
+    """Return the number of readers, or of cases, that would show a difference or equivalence.
 
-    Projected from the variance components (Hillis, Obuchowski & Berbaum 2011): what cases cause shrinks with
-    their number, the readers' own variance does not; the difference is taken for the true one, so that this
-    is a guide to scale and no promise. Among several pairs a difference has to be told at alpha / pairs. No
-    number of cases makes up for readers that are too few, or that stand for no others; cases that are taken
-    as fixed are all there are.
+    Projected from the variance components (Hillis, Obuchowski & Berbaum 2011): the variance due to cases
+    shrinks with their number, the readers' own variance does not. The observed difference is taken as the
+    true one, so the result is only a guide to the size of a study. With several pairs a difference must be
+    significant at alpha / pairs. No number of cases can replace missing readers or fixed readers; fixed cases
+    cannot be increased.
     """
     if estimate.se == 0:
         return Need(None, None)
@@ -181,12 +181,12 @@ def _decides(
 
 
 def _quantile(p: float, df: float) -> float:
-    """Return a quantile of Student's t; ufuncs, since the search asks for thousands."""
+    """Return a quantile of Student's t; uses fast ufuncs, since the search calls it thousands of times."""
     return float(ndtri(p) if np.isinf(df) else stdtrit(df, p))
 
 
 def _probability(t: float, df: float) -> float:
-    """Return the distribution function of Student's t."""
+    """Return the cumulative distribution function of Student's t."""
     return float(ndtr(t) if np.isinf(df) else stdtr(df, t))
 
 

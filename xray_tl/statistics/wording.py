@@ -1,4 +1,4 @@
-"""Sentences for estimates and verdicts, as the terminal and the report print them; no torch."""
+"""Sentences on estimates and verdicts, as the terminal and the report print them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NARROW = "*"
 
 @dataclass(frozen=True)
 class Terms:
-    """What a study calls its parts.
+    """Words that a study uses for its readers, cases and metric.
 
     Attributes:
-        reader: One reader, such as `seed`.
-        case: One case, such as `image`.
-        metric: The figure of merit.
-        digits: Decimals of it.
-        level: Of the intervals.
+        reader: Word for a reader, such as `seed`.
+        case: Word for a case, such as `image`.
+        metric: Name of the metric.
+        digits: Decimals of the metric.
+        level: Level of the intervals.
     """
 
     reader: str = "reader"
@@ -32,7 +32,7 @@ class Terms:
 
     @property
     def interval(self) -> str:
-        """Return what its intervals are called, such as `95 % CI`."""
+        """Return the name of the intervals, such as `95 % CI`."""
         return f"{100 * self.level:g} % CI"
 
 
@@ -44,24 +44,24 @@ def p_text(p: float) -> str:
 
 
 def interval_text(lower: float, upper: float, digits: int = 3) -> str:
-    """Format an interval; a dash where there is none."""
+    """Format an interval; a dash if it is NaN."""
     if math.isnan(lower) or math.isnan(upper):
         return "-"
     return f"{_plain(lower, digits)} to {_plain(upper, digits)}"
 
 
 def marked(span: str, estimate: Estimate) -> str:
-    """Mark an interval in a table that is narrower than it claims; `narrow_text` explains the mark."""
+    """Mark a table's interval if it is too narrow for its level; `narrow_text` explains the mark."""
     return f"{span}{NARROW}" if estimate.too_narrow else span
 
 
 def with_width(span: str, estimate: Estimate, terms: Terms) -> str:
-    """Say in a sentence of an interval that it is narrower than it claims, where it is."""
+    """Add to an interval's text that it is too narrow for its level, if it is."""
     return f"{span}, too narrow with {estimate.readers} {terms.reader}s" if estimate.too_narrow else span
 
 
 def narrow_text(terms: Terms) -> str:
-    """Explain the mark of intervals over two to four readers; the shares are `benchmarks/coverage.py`'s."""
+    """Return the explanation of the mark; its coverage rates were measured by `benchmarks/coverage.py`."""
     return (
         f"{NARROW} of two to four {terms.reader}s, and so narrower than it claims: in simulations 95 % "
         "intervals of two held the truth in 87 to 90 %, of three in 92 to 94 %, of four in 94 %."
@@ -82,7 +82,7 @@ def difference_text(estimate: Estimate, terms: Terms) -> str:
 def verdict_text(
     pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms, margin: float = MARGIN
 ) -> str:
-    """Say in one sentence, or two, what a difference supports."""
+    """Return one or two sentences on the verdict of a pair."""
     first, second = pair
     if verdict.kind == "better":
         if verdict.better == second:
@@ -105,7 +105,7 @@ def verdict_text(
 
 
 def reason_text(estimate: Estimate, verdict: Verdict, terms: Terms) -> str:
-    """Say why a pair is undecided whatever its interval says; nothing where that is not so."""
+    """Return why a pair is undecided whatever its interval says; empty if there is no such reason."""
     alike = f"score the {terms.case}s alike, as far as {terms.metric} can tell,"
     if terms.metric == "AUROC":
         alike = f"put the {terms.case}s in the same order"
@@ -124,7 +124,7 @@ def reason_text(estimate: Estimate, verdict: Verdict, terms: Terms) -> str:
 
 
 def need_text(verdict: Verdict, terms: Terms) -> str:
-    """Say what would decide; nothing where that cannot be projected."""
+    """Return a sentence on the sample size that would decide; empty if it cannot be projected."""
     if verdict.need is None or verdict.reason in ("fixed readers", *NOTHING_VARIES):
         return ""
     ways = [
@@ -140,7 +140,7 @@ def need_text(verdict: Verdict, terms: Terms) -> str:
 
 
 def second_look_text(terms: Terms) -> str:
-    """Say what adding readers after a look does; the shares are `benchmarks/coverage.py`'s."""
+    """Return a warning about adding readers after a look; `benchmarks/coverage.py` measured the errors."""
     return (
         f"Adding {terms.reader}s or {terms.case}s after a look is a second look, and raises the error above "
         f"5 %: five {terms.reader}s, then ten, to 7 to 9 %."
@@ -148,14 +148,14 @@ def second_look_text(terms: Terms) -> str:
 
 
 def invites_look(verdict: Verdict, terms: Terms) -> bool:
-    """Tell whether what is said of a pair names a number, and so invites a second look."""
+    """Tell whether the text on a pair names a sample size, and so invites a second look."""
     need = verdict.need
     named = need is not None and (need.readers is not None or need.cases is not None)
     return named and bool(need_text(verdict, terms))
 
 
 def scope_text(estimate: Estimate, terms: Terms, varies: str = "") -> str:
-    """Say what an estimate holds for."""
+    """Return text on the readers and cases to which an estimate generalises."""
     readers = f"new {terms.reader}s{varies}" if estimate.random_readers else f"these {terms.reader}s alone"
     cases = f"new {terms.case}s" if estimate.random_cases else f"these {terms.case}s alone"
     return f"{readers} and {cases}"

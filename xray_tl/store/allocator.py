@@ -1,4 +1,4 @@
-"""glibc's allocator, told to keep the large blocks that rendering frees and asks for again."""
+"""Setting of glibc's memory allocator that makes rendering faster."""
 
 from __future__ import annotations
 

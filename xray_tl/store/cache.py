@@ -1,7 +1,8 @@
-"""Results that are made once and kept: arrays under a key, hash-checked, safe under parallel jobs; no torch.
+"""Cache of computed arrays on disk: each has a key, is checked by its hash, and may be shared by jobs.
 
-The folder is `XRAY_TL_CACHE`, by default `xray_tl` in the user's cache folder, held to `XRAY_TL_CACHE_GB`.
-Whatever is in it can be made again: a cache that cannot be used costs time and a warning, never a run.
+The folder is `XRAY_TL_CACHE`, by default `xray_tl` in the user's cache folder; `XRAY_TL_CACHE_GB` limits its
+size. Everything in it can be computed again: if the cache cannot be used, a run warns and takes longer, but
+does not fail.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from xray_tl.store.files import atomic_path, partials
 log = logging.getLogger(__name__)
 
 LIMIT_GB = 20.0
-"""Size that the cache is held to, GB."""
+"""Default limit of the cache's size, GB."""
 
 KINDS = (
     "audit",
@@ -44,7 +45,7 @@ KINDS = (
     "rates",
     "source",
 )
-"""Folders in the cache. Others beside them are not its own and stay as they are."""
+"""Subfolders of the cache. Other folders next to them do not belong to it and are left alone."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -52,23 +53,23 @@ _KEY = "[0-9a-f]" * 64
 """Pattern of an entry's name."""
 
 _LEFT_S = 3600.0
-"""What is half-written for longer than this was left by a process that was killed."""
+"""Age, seconds, from which a half-written file counts as left behind by a killed process."""
 
 _checked: dict[Path, tuple[int, int, int]] = {}
-"""Entries whose hash this process has checked, and their files' state: large ones take seconds to hash."""
+"""Entries whose hash this process has checked, with the state of their file; hashing can take seconds."""
 
 _unusable: set[Path] = set()
-"""Folders that were said to be so."""
+"""Cache folders for which this process has given a warning."""
 
 _too_large: set[Path] = set()
-"""Kinds, as folders, of which an entry was said to be so."""
+"""Subfolders for which this process has warned of an entry larger than the limit."""
 
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "?"}
-"""safetensors' names of the types that are kept."""
+"""safetensors' names of the data types that are stored."""
 
 
 def cache_folder() -> Path:
-    """Return the folder of everything that is kept between runs."""
+    """Return the cache folder, which holds everything that is kept between runs."""
     chosen = os.environ.get("XRAY_TL_CACHE")
     if chosen:
         return Path(chosen)
@@ -81,26 +82,26 @@ def remember(
     make: Callable[[], Arrays],
     worth_keeping: Callable[[Arrays], bool] = lambda _: True,
 ) -> Arrays:
-    """Return the arrays that `make` makes, from the cache if they were made before.
+    """Return the arrays that `make` computes, from the cache if they were computed before.
 
-    While one process makes them, others that ask for the same wait for it.
+    While one process computes an entry, other processes that need the same entry wait.
 
     Args:
-        kind: What they are, one of `KINDS`.
-        identity: All that they follow from, as JSON values; its hash is the key.
-        make: Makes them.
-        worth_keeping: Whether what was made holds for longer than now.
+        kind: Kind of the arrays, one of `KINDS`.
+        identity: Everything that the arrays depend on, as JSON values; its hash is the key.
+        make: Computes the arrays.
+        worth_keeping: Tells whether computed arrays stay valid, and so are stored.
 
     Raises:
-        InputError: `XRAY_TL_CACHE_GB` is no size.
+        InputError: `XRAY_TL_CACHE_GB` is not a valid size.
     """
-    limit()  # a wrong one is said before anything is computed
+    limit()  # raises on a wrong value before anything is computed
     path = _entry(kind, identity)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = acquire(path.with_suffix(".lock"), path)
     except OSError as error:
-        kept = _read(path)  # a folder that can only be read
+        kept = _read(path)  # the folder may be read-only
         if kept is None:
             _warn("written to", error)
         return make() if kept is None else kept
@@ -115,7 +116,7 @@ def remember(
         try:
             _write(path, made)
             _trim(path)
-            return _map(path)[0]  # what was made need not stay in memory
+            return _map(path)[0]  # memory-mapped: frees the computed arrays
         except (OSError, RunError, SafetensorError) as error:
             _warn("written to", error)
         return made
@@ -124,7 +125,7 @@ def remember(
 
 
 def refresh(kind: str, identities: Iterable[Mapping[str, Any]]) -> None:
-    """Note that entries are about to be used, so that making one of them does not remove another."""
+    """Mark entries as just used: storing one of them then does not remove another."""
     for identity in identities:
         _touch(_entry(kind, identity))
 
@@ -137,25 +138,25 @@ def _entry(kind: str, identity: Mapping[str, Any]) -> Path:
 
 
 def _touch(path: Path) -> None:
-    """Note on its lock that an entry is used: a change of the entry itself would have it hashed again."""
-    with contextlib.suppress(OSError):  # there is none, or a folder that can only be read
+    """Record the use of an entry on its lock file; touching the entry itself would make it hashed again."""
+    with contextlib.suppress(OSError):  # no lock file, or a read-only folder
         os.utime(path.with_suffix(".lock"))
 
 
 def _used(path: Path) -> float:
-    """Return when an entry was used, seconds; one without a lock: when it was made."""
+    """Return the time of an entry's last use, seconds; without a lock file, the time it was written."""
     lock = path.with_suffix(".lock")
     return (lock if lock.exists() else path).stat().st_mtime
 
 
 def _state(path: Path) -> tuple[int, int, int]:
-    """Return what changes with a file's content."""
+    """Return inode, size and modification time, which change with a file's content."""
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def acquire(lock: Path, entry: Path) -> FileLock:
-    """Hold an entry of the cache by its lock file, waiting for a process that makes it."""
+    """Return the acquired lock of a cache entry; wait while another process computes the entry."""
     held = FileLock(lock, timeout=0)
     try:
         held.acquire()
@@ -166,7 +167,7 @@ def acquire(lock: Path, entry: Path) -> FileLock:
 
 
 def _warn(used: str, error: Exception) -> None:
-    """Say, once a process, that the cache cannot be read or written to."""
+    """Warn, once per process, that the cache cannot be read or written to."""
     folder = cache_folder()
     if folder not in _unusable:
         _unusable.add(folder)
@@ -174,7 +175,7 @@ def _warn(used: str, error: Exception) -> None:
 
 
 def _exceeds_limit(path: Path, arrays: Arrays) -> bool:
-    """Tell whether an entry alone is larger than the cache may be; say so once a process and kind."""
+    """Tell whether an entry alone exceeds the limit of the cache; warn once per process and kind."""
     size, most = sum(array.nbytes for array in arrays.values()), limit()
     if size > most and path.parent not in _too_large:
         _too_large.add(path.parent)
@@ -188,9 +189,9 @@ def _exceeds_limit(path: Path, arrays: Arrays) -> bool:
 
 
 def _read(path: Path) -> Arrays | None:
-    """Map a file of arrays into memory; `None` where there is none, or a corrupt one, which is mentioned.
+    """Map a file of arrays into memory; `None` if it is missing, or is corrupt, which is logged.
 
-    Processes that read the same file share its pages, and what is written to an array stays in its process.
+    Processes that read the same file share its memory pages; changes to an array stay in their process.
     """
     try:
         state = _state(path)
@@ -232,9 +233,9 @@ def _write(path: Path, arrays: Arrays) -> None:
 
 
 def _trim(newest: Path) -> None:
-    """Remove the entries that were not used for longest, until the cache is within its limit.
+    """Remove the least recently used entries until the cache is within its limit.
 
-    Source weights do not count: they take minutes to make.
+    Source weights are not counted and not removed: they take minutes to train.
     """
     most = limit()
     folders = [cache_folder() / kind for kind in KINDS]
@@ -257,10 +258,10 @@ def _trim(newest: Path) -> None:
 
 
 def limit() -> float:
-    """Return the size that the cache is held to, bytes.
+    """Return the size limit of the cache, bytes.
 
     Raises:
-        InputError: `XRAY_TL_CACHE_GB` is no size.
+        InputError: `XRAY_TL_CACHE_GB` is not a valid size.
     """
     text = os.environ.get("XRAY_TL_CACHE_GB") or str(LIMIT_GB)
     try:

@@ -1,4 +1,4 @@
-"""A CSV file as a table, without guesses: no name is taken for a missing cell, no row is shifted."""
+"""Strict reading of CSV files: only empty cells count as missing, and malformed rows are errors."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ import pandas as pd
 from xray_tl.errors import InputError
 
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""What xlsx and xls files begin with."""
+"""First bytes of xlsx and xls files."""
 LARGEST_CELL = 2**26
-"""Characters of a cell, at most: masks are written as long runs of numbers."""
+"""Largest number of characters in a cell: masks are written as long lists of numbers."""
 BLANK = 0
-"""Line of a row that holds nothing."""
+"""Line number that stands for an empty row."""
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-"""What separates the cells of files that are not comma-separated."""
+"""Separators, and their names, of files that are not comma-separated."""
 
 
 def read_csv_table(
     path: Path, what: str, names: Iterable[str] | None = None, needed: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Read a CSV file; only an empty cell is missing, and empty rows are passed over.
+    """Read a CSV file; only empty cells count as missing, and empty rows are skipped.
 
-    The index is the line of the file that each row ends on.
+    The index is the line of the file at which each row ends.
 
-    pandas alone takes `None` and `NA` for missing, and the first column for no column of its own where every
-    row has one cell more than the header.
+    By default pandas would read `None` and `NA` as missing, and would use the first column as the index if
+    every row has one cell more than the header.
 
     Args:
-        path: The file, of UTF-8 with or without a mark of its byte order.
-        what: What messages call it.
-        names: Columns that hold text, in which an empty cell is an empty text, the others holding what they
-            look like; `None`: all of them.
-        needed: Columns that it must have.
+        path: The file: UTF-8, with or without a byte order mark.
+        what: Name of the file in messages.
+        names: Columns that hold text, in which an empty cell is an empty string; the types of the others are
+            inferred. `None`: all columns hold text.
+        needed: Columns that the file must have.
 
     Raises:
-        InputError: It cannot be read, is a workbook, no UTF-8, separated by something else than commas, lacks
-            a column or has it twice, or a row that is longer or shorter than the header; names the line.
+        InputError: The file cannot be read, is a spreadsheet, is not UTF-8, is not separated by commas, lacks
+            a column or has it twice, or has a row longer or shorter than the header; names the line.
     """
     text = _decoded(path, what)
     try:
@@ -56,7 +56,7 @@ def read_csv_table(
             keep_default_na=False,
             low_memory=False,
         )
-    except ValueError as error:  # as pandas' own errors are
+    except ValueError as error:  # includes pandas' parser errors
         raise InputError(f"{what} is not a table: {(str(error).splitlines() or [''])[0]}") from error
     if len(table) != len(lines):
         raise InputError(f"{what} is not a table: its quotes do not match")
@@ -89,10 +89,10 @@ def _decoded(path: Path, what: str) -> str:
 
 
 def _checked(text: str, what: str, needed: Sequence[str]) -> tuple[list[str], int, list[int]]:
-    """Return the names of the columns, the line that they end on, and the last line of every row below.
+    """Return the names of the columns, the line at which the header ends, and the last line of every row.
 
-    Rows may leave out cells behind the last column that is needed, or that has a name where none is said to
-    be: spreadsheets cut empty cells off.
+    Rows may lack the cells after the last needed column or, if `needed` is empty, after the last column that
+    has a name: spreadsheets cut off empty cells.
     """
     columns: list[str] = []
     lines: list[int] = []

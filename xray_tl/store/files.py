@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then moved into it."""
+"""Atomic writing of files: each is written next to its final path, then moved there."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from xray_tl.errors import InputError, RunError
 
 _MARK = ".partial-"
-_LEFT = (f"*{_MARK}*", ".tmp*")  # the second is safetensors' own
+_LEFT = (f"*{_MARK}*", ".tmp*")  # safetensors names its partial files in the second way
 _ERRNO_TEXT = tuple(f"os error {code}" for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; move it into place if the block ends well, else remove it.
+    """Yield a temporary path to write to; move the file to `path` if the block succeeds, else remove it.
 
     Raises:
         RunError: No space is left on the device.
@@ -26,7 +26,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}{_MARK}{os.getpid()}")
     try:
         yield partial
-        partial.chmod(0o666 & ~_umask())  # safetensors lets nobody else read what it writes
+        partial.chmod(0o666 & ~_umask())  # safetensors makes files that only their owner can read
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
@@ -42,16 +42,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path, option: str) -> None:
-    """Check that a file can be written, before the work that it is to hold.
+    """Check that a file can be written, before its content is computed.
 
     Raises:
-        InputError: It cannot; names the option.
+        InputError: It cannot be written; names the option.
     """
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         place = path.parent
-        while not place.exists():  # folders on the way are made when there is something to write
+        while not place.exists():  # missing folders are made later, when the file is written
             place = place.parent
         partial = place / f"{_MARK}{os.getpid()}"
         partial.touch()
@@ -61,13 +61,13 @@ def check_writable(path: Path, option: str) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what a killed process left half-written below `folder`."""
+    """Remove half-written files of killed processes below `folder`."""
     for partial in partials(folder):
         partial.unlink(missing_ok=True)
 
 
 def partials(folder: Path) -> list[Path]:
-    """Find what is half-written below `folder`, or was when its process was killed."""
+    """Return the half-written files below `folder`: of running processes, or left by killed ones."""
     return [path for pattern in _LEFT for path in folder.rglob(pattern)]
 
 

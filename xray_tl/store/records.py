@@ -1,4 +1,4 @@
-"""The run record `record.json` (schema 2): what was run, on what, and what came out."""
+"""Run record `record.json` (schema 2): the arm, the data, the environment and the results of a run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from xray_tl.errors import InputError
 from xray_tl.store.files import write_text
 
 SCHEMA = 2
-"""Raised whenever the meaning of a field changes, or how a result is computed. Schema 1 standardised each
-feature without a limit, estimated BatchNorm in the order of files, and computed frozen stages in the run's
-precision."""
+"""Increased whenever the meaning of a field, or the way a result is computed, changes. Schema 1 standardised
+each feature without a limit, estimated BatchNorm in the order of files, and computed frozen stages in the
+run's precision."""
 RECORD = "record.json"
 PREDICTIONS = "predictions.csv"
 SPLIT = "split.csv"
 EVALUATIONS = "evaluations"
-"""Folder, within a run's, of what it was tested on again."""
+"""Subfolder of a run's folder that holds its later tests."""
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -28,10 +28,10 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Read a run's record; `None` where there is none.
+    """Read a run's record; `None` if there is none.
 
     Raises:
-        InputError: The record is not whole, or from a newer schema.
+        InputError: The record is damaged, or has a newer schema.
     """
     path = folder / RECORD
     if not path.is_file():
@@ -46,7 +46,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def check_schema(schema: int, path: Path) -> None:
-    """Refuse what a newer version wrote.
+    """Raise an error if a record was written by a newer version.
 
     Raises:
         InputError: `schema` is newer than this version knows.
@@ -58,10 +58,10 @@ def check_schema(schema: int, path: Path) -> None:
 
 
 def check_exact(record: dict[str, Any], run: Path) -> None:
-    """Refuse a run that this version cannot repeat: one whose frozen stages were computed in bf16.
+    """Raise an error if this version cannot reproduce a run: its frozen stages were computed in bf16.
 
     Raises:
-        InputError: It is such a run.
+        InputError: The run is of this kind.
     """
     in_bf16 = (record.get("environment") or {}).get("precision") == "bf16-mixed"
     if record["schema"] < 2 and in_bf16 and record["arm"]["mode"] not in ("finetune", "discriminative"):
@@ -72,7 +72,7 @@ def check_exact(record: dict[str, Any], run: Path) -> None:
 
 
 def finite(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
-    """Return a JSON value in which numbers that are not finite are None."""
+    """Return a JSON value with None in place of each number that is not finite."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A run's folder: who holds it, whether it is this run's, and what state it is in; no torch."""
+"""Run folders: locking, the check that a folder belongs to a run, and whether the run is complete."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def claim(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any] | None]:
-    """Hold `folder` for this run alone and yield the record of its earlier, complete run, if any.
+    """Lock `folder` for this run, and yield the record if the run is already complete, else `None`.
 
     Raises:
-        InUseError: Another process holds it.
+        InUseError: Another process has locked it.
         FolderError: It cannot be written to, or it belongs to another run.
     """
     lock = FileLock(folder / LOCK, timeout=0)
@@ -47,9 +47,9 @@ def claim(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any] | None]:
 
 
 def begin(folder: Path, cfg: DictConfig) -> None:
-    """Make a claimed folder this run's: write its configuration, remove leftovers of a killed process.
+    """Prepare a claimed folder: write the run's configuration, and remove files left by a killed process.
 
-    Lightning's requeue, which earlier versions let happen under Slurm, left `hpc_ckpt` files.
+    Earlier versions allowed Lightning to requeue jobs under Slurm, which left `hpc_ckpt` files.
     """
     remove_partials(folder)
     for leftover in folder.glob("hpc_ckpt_*.ckpt"):
@@ -58,7 +58,7 @@ def begin(folder: Path, cfg: DictConfig) -> None:
 
 
 def unfinished(folder: Path, shifts: Sequence[str] = ()) -> str | None:
-    """Say in one line why a folder has no complete run, tested on `shifts` too; `None` if it has one."""
+    """Return one line on why a folder has no complete run tested on all `shifts`; `None` if it has one."""
     try:
         record = read_record(folder)
     except InputError as error:
@@ -79,7 +79,7 @@ def unfinished(folder: Path, shifts: Sequence[str] = ()) -> str | None:
 
 
 def of_earlier_version(folder: Path, record: dict[str, Any]) -> str:
-    """Say why a complete run of an earlier schema is not taken for one of this."""
+    """Return why a complete run with an earlier schema is not accepted as a run of this version."""
     return (
         f"{folder} holds a complete run of an earlier version (schema {record['schema']}, now {SCHEMA}), "
         "whose result was computed by other rules (CHANGELOG.md): choose another folder (hydra.run.dir, "
@@ -88,12 +88,12 @@ def of_earlier_version(folder: Path, record: dict[str, Any]) -> str:
 
 
 def shifted(folder: Path, shift: str) -> Path:
-    """Return where a run's test on a named shift lies."""
+    """Return the folder of a run's test on a named shift."""
     return folder / EVALUATIONS / f"shift={shift}"
 
 
 def _is_held(folder: Path) -> bool:
-    """Tell whether a process holds a folder; leave no trace."""
+    """Tell whether a process has locked a folder, without changing the folder."""
     if not (folder / LOCK).exists():
         return False
     try:
@@ -101,7 +101,7 @@ def _is_held(folder: Path) -> bool:
             return False
     except Timeout:
         return True
-    except (OSError, NotImplementedError):  # not ours, or a file system without locks
+    except (OSError, NotImplementedError):  # no permission, or a file system without locks
         return False
 
 
@@ -120,7 +120,7 @@ def load_config(folder: Path) -> DictConfig:
 
 
 def _check_same_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
-    """Return the folder's record, if it is this run's."""
+    """Return the folder's record, after a check that the folder belongs to this run."""
     try:
         record = read_record(folder)
         same = not (folder / CONFIG).is_file() or config_hash(load_config(folder)) == config_hash(cfg)

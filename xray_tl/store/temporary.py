@@ -1,4 +1,4 @@
-"""A folder for what the cache cannot take, as long as a command runs; no torch."""
+"""Temporary folder for files that the cache cannot store; it exists as long as a command runs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import uuid
 from pathlib import Path
 
 _SPARE = "XRAY_TL_SPARE"
-"""Tells the processes that this one starts where the folder is."""
+"""Environment variable that gives the folder's path to child processes."""
 
 
 def has_spare_folder() -> bool:
-    """Tell whether this process, or the one that started it, has a `spare_folder`."""
+    """Tell whether this process, or its parent process, has a `spare_folder`."""
     return _SPARE in os.environ
 
 
 def spare_folder() -> Path:
-    """Return where files go that the cache cannot take: removed when this process ends as it should.
+    """Return the temporary folder for files that the cache cannot store; removed when this process exits.
 
-    Processes that this one starts from now on share it.
+    Child processes that are started from now on share it.
     """
     if not has_spare_folder():
         spare = Path(tempfile.gettempdir(), f"xray_tl-{uuid.uuid4().hex}")

@@ -1,6 +1,6 @@
-"""A sweep's folder, read as a study: its runs as readers, its arms as treatments, its test images as cases.
+"""A sweep's folder, read as a study: seeds are readers, arms are treatments, test images are cases.
 
-`study_folder` opens one, `analysis` computes all that a report says of it, `run_table` and
+`study_folder` loads a sweep, `analysis` computes everything that a report shows, `run_table` and
 `saved_predictions` read records and scores.
 
 Imports: statistics, store.

@@ -1,4 +1,4 @@
-"""Everything that a report says of a study, computed: arms, differences, interactions, gaps; no torch."""
+"""Computation of all results in a report: estimates of arms, differences, interactions and gaps."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ MEASURES: tuple[tuple[str, str, Metric], ...] = (
     ("brier", "probability", BRIER),
     ("nll", "probability", NLL),
 )
-"""Name, what of a run it is computed from, metric; beside the AUROC and the ECE."""
+"""Name, column of `readings` that it is computed from, and metric; AUROC and ECE are computed separately."""
 ECE_RESAMPLES = 300
 N_TRAIN = "data.n_train"
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """Does freezing cost one backbone more than another?
+    """Interaction of backbone and freeze policy: whether freezing costs one backbone more than another.
 
     Attributes:
         first: One backbone.
         second: The other.
-        weights: What all four arms start from.
-        modes: The two modes.
-        estimate: (first in mode 1 - first in mode 2) - (the same of the second).
+        weights: Initial weights of all four arms.
+        modes: The two freeze policies.
+        estimate: (first in mode 1 - first in mode 2) - (the same for the second).
     """
 
     first: str
@@ -67,19 +67,20 @@ class Interaction:
 
 @dataclass(frozen=True)
 class StudyAnalysis:
-    """An analysed study.
+    """Result of the analysis of a sweep.
 
     Attributes:
         study: The study.
-        arms: Those of the main test set, best first.
-        comparison: AUROC: estimates and verdicts.
-        measures: One row an arm and metric: value, lower, upper.
-        interactions: Backbone by mode.
-        overfitting: AUROC on training images minus that on fresh ones, by arm.
+        arms: Arms that were tested on the main test set, best first.
+        comparison: Estimates and verdicts of AUROC.
+        measures: One row per arm and metric: value, lower, upper.
+        interactions: Interactions of backbone and freeze policy.
+        overfitting: AUROC on training images minus that on test images, by arm.
         shifts: AUROC on shifted images minus that on the test images, by arm.
-        by_target: AUROC of each target, one row an arm and target: value, lower, upper; empty of one target.
-        learning: Series of arms that differ in `data.n_train` alone: (images, estimate), fewest first.
-        gains: AUROC of the last arm of each such series minus that of its first.
+        by_target: AUROC of each target, one row per arm and target: value, lower, upper; empty if there is
+            one target.
+        learning: Learning curves: arms that differ only in `data.n_train`, (images, estimate), fewest first.
+        gains: AUROC of the last arm of each learning curve minus that of its first.
         problems: What is missing, and why.
     """
 
@@ -102,10 +103,10 @@ class StudyAnalysis:
 
 
 def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
-    """Analyse a sweep's folder: the arms of the test set that most of its runs share.
+    """Analyse a sweep's folder: those arms that were tested on its most common test set.
 
     Raises:
-        InputError: There is no record, or no run that can be analysed.
+        InputError: There is no run record, or no run that can be analysed.
     """
     study = Study.load(folder)
     if not study.arms:
@@ -164,7 +165,7 @@ def _by_target(arms: list[Arm]) -> pd.DataFrame:
 
 
 def _interactions(arms: list[Arm], computed: Cells, problems: list[str]) -> list[Interaction]:
-    """Find every two backbones that share two modes and weights, each in one arm without options."""
+    """Estimate the interaction of every two backbones that share two modes and weights, without options."""
     places = [tuple(arm.name[key] for key in ARM) for arm in arms if not arm.options]
     plain = [arm for arm in arms if not arm.options and places.count(tuple(arm.name.values())) == 1]
     by_place = {tuple(arm.name[key] for key in ARM): arm.label for arm in plain}
@@ -204,7 +205,7 @@ def _overfitting(arms: list[Arm], test: Readings, problems: list[str]) -> dict[s
 
 
 def _only(study: Readings, label: str) -> Readings:
-    """Return one treatment, and the readers who used it."""
+    """Return the scores of one treatment, with only the readers who used it."""
     row = study.treatments.index(label)
     used = np.flatnonzero(study.read[row])
     names = tuple(study.readers[reader] for reader in used)
@@ -215,7 +216,7 @@ def _only(study: Readings, label: str) -> Readings:
 def _learning(
     arms: list[Arm], comparison: Comparison, problems: list[str]
 ) -> tuple[dict[str, tuple[tuple[int, Estimate], ...]], dict[str, Estimate]]:
-    """Find arms that differ in the number of their training images alone, and what more of them bring."""
+    """Return learning curves of arms that differ only in the number of training images, and their gains."""
     series: dict[tuple[str, ...], list[tuple[int, str]]] = {}
     for arm in arms:
         if N_TRAIN in arm.settings:

@@ -1,4 +1,4 @@
-"""What tells the arms of a study apart, in words; no torch."""
+"""The options that distinguish the arms of a study, and their short names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 UNNAMED = ("seed", "data.seed", "data.train_seed", "data.fold", "shifts", "feature_cache", "logger", "hydra")
-"""Options that never tell arms apart."""
+"""Options that never distinguish arms."""
 
 
 def options_of(folder: Path) -> dict[str, Any]:
@@ -36,9 +36,9 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differing(own: Mapping[str, Any], twins: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the options in which an arm is not like most of its twins, itself among them.
+    """Return the options of an arm that differ from the most common value among its twins (itself included).
 
-    Of a group whose `name` differs, such as `augment`, the name stands for the others.
+    For a group whose `name` differs, such as `augment`, only the name is returned.
     """
     found = {
         key: value for key, value in own.items() if not _is_usual(value, [twin.get(key) for twin in twins])
@@ -52,14 +52,14 @@ def differing(own: Mapping[str, Any], twins: list[dict[str, Any]]) -> dict[str, 
 
 
 def _is_usual(value: object, among: list[object]) -> bool:
-    """Tell whether more of them have this value than any other."""
+    """Tell whether this value is more common than any other."""
     counts = Counter(map(repr, among))
     (usual, most), *others = counts.most_common(2)
     return repr(value) == usual and not (others and others[0][1] == most)
 
 
 def short_name(name: str) -> str:
-    """Name an option by its last part, unless that says too little: then by its group, or whole."""
+    """Return an option's last part as its name or, if that is not clear, its group or its full name."""
     group, _, last = name.rpartition(".")
     if last == "name" and group:
         return group

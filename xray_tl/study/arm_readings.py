@@ -1,4 +1,4 @@
-"""The scores of a study's arms, laid out as readings; no torch."""
+"""Conversion of the scores of a study's arms to readings, the input of the statistics."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from xray_tl.study.study_folder import Arm, Run
 
 
 def readings(arms: Sequence[Arm], split: str = "test", column: str = "logit") -> Readings:
-    """Return the scores of arms on the same images, of each target and fold on its own.
+    """Return the scores of arms on the same images, separately for each target and fold.
 
     Args:
-        arms: Arms of one test set.
-        split: Which images.
-        column: `logit` (ranks), `probability`, or `decision` (probability minus the run's threshold) or
-            `half` (probability minus 0.5; of several classes the largest probability decides), whose signs
-            decide.
+        arms: Arms with the same test set.
+        split: Split of the images: `train`, `val` or `test`.
+        column: `logit` (for ranking), `probability`, or a score whose sign is the decision: `decision`
+            (probability minus the run's threshold) or `half` (probability minus 0.5; with several classes the
+            largest probability decides).
 
     Raises:
-        InputError: They have not the same images, or those are of one class.
+        InputError: The arms do not have the same images, or these are of one class.
     """
     return Readings.of_table(laid_out(arms, split, column), f"the {split} split")
 
 
 def laid_out(arms: Sequence[Arm], split: str = "test", column: str = "logit") -> pd.DataFrame:
-    """Lay out the same as a long table."""
+    """Return the scores of arms as a long table; takes the arguments of `readings`."""
     parts = []
     for arm in arms:
         for run in arm.runs:
@@ -62,6 +62,6 @@ def _rating(rows: pd.DataFrame, run: Run, column: str) -> pd.Series:
 
 
 def _whether_right(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row an image: its truth of one class, and a score whose sign agrees where it is right."""
+    """Return one row per image: its truth of one class, and a score whose sign agrees if it is right."""
     first = rows[rows["target"] == rows["target"].iloc[0]]
     return first.assign(half=((first["truth"] > 0.5) == first["right"]).astype(float) - 0.5)

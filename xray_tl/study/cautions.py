@@ -1,4 +1,4 @@
-"""What a reader of a study has to keep in mind, beside its estimates; no torch."""
+"""Warnings that belong next to a study's estimates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xray_tl.study.study_folder import Arm
 
 
 def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
-    """Name what a reader has to keep in mind: seeds that are missing, pairs without one, scores too good."""
+    """Return warnings: missing seeds, pairs of arms without a common seed, scores above the ceiling."""
     said = []
     every = list(dict.fromkeys(reader for arm in arms for reader in arm.readers))
     alone = [arm.label for arm in arms if len(arm.readers) == 1]
@@ -45,7 +45,7 @@ def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
 
 
 def _versions(arms: list[Arm]) -> list[str]:
-    """Say where records of several schemas are compared."""
+    """Return a warning if records of several schemas are compared."""
     schemas = sorted({int(run.row["schema"]) for arm in arms for run in arm.runs})
     if len(schemas) < 2:
         return []
@@ -56,7 +56,7 @@ def _versions(arms: list[Arm]) -> list[str]:
 
 
 def _tested_states(arm: Arm) -> list[str]:
-    """Say where seeds of an arm were tested with other stages trained."""
+    """Return a warning if seeds of an arm were tested with different stages trained, or with none."""
     states: dict[str, dict[str, None]] = {}
     before = []
     for run in arm.runs:

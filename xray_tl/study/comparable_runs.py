@@ -1,4 +1,4 @@
-"""Which complete runs can be analysed together: one of each, on every fold; no torch."""
+"""Selection of the complete runs that can be analysed together: no copies, and all folds of a seed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from xray_tl.study.study_folder import Run
 
     Keyed = tuple[tuple[Any, ...], Run]
-    """A run, and what it shares with the other runs of its arm."""
+    """A run with the key that all runs of its arm share."""
 
 
 def one_of_each(complete: list[Keyed], problems: list[str]) -> list[Keyed]:
-    """Leave out copies of a run, and further seeds of a training set where training sets vary; say so.
+    """Leave out copies of runs and, if training sets vary, all but one seed of each; report what is left out.
 
-    Seeds that share a training set are no independent sample of training sets: one of each is analysed.
+    Seeds that share a training set are not an independent sample of training sets: one per training set is
+    analysed.
     """
     sets: dict[tuple[Any, ...], set[object]] = {}
     for key, run in complete:
@@ -39,7 +40,7 @@ def one_of_each(complete: list[Keyed], problems: list[str]) -> list[Keyed]:
 
 
 def with_all_folds(complete: list[Keyed], problems: list[str]) -> list[Keyed]:
-    """Leave out the seeds of a cross-validation that have not been tested on every fold, and say so."""
+    """Leave out the seeds of a cross-validation that were not tested on every fold; report them."""
     folds: dict[tuple[Any, ...], set[int]] = {}
     for key, run in complete:
         if run.fold is not None:

@@ -1,4 +1,4 @@
-"""Why a test result is what it is: the gap between training and test images, taken apart; no torch."""
+"""Gaps of the AUROC between training, test and shifted images, and the width of its interval."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from xray_tl.study.study_folder import Arm, Run
 
 @dataclass(frozen=True)
 class Width:
-    """How wide the interval of an arm's AUROC would be.
+    """Expected width of the confidence interval of an arm's AUROC.
 
     Attributes:
-        cases: Test images.
-        half: Half its width.
+        cases: Number of test images.
+        half: Half the width.
     """
 
     cases: int
@@ -35,9 +35,9 @@ class Width:
 
 
 def independent_difference(first: Cells, second: Cells, arm: str) -> Estimate:
-    """Estimate an arm's metric on one set of cases minus that on another, with no case in common.
+    """Estimate an arm's metric on one set of cases minus that on another set without common cases.
 
-    Each reader is its own control; the two samples of cases vary on their own.
+    Each reader is compared with itself; the two samples of cases vary independently.
 
     Args:
         first: The metric on one set, such as the training images.
@@ -61,7 +61,7 @@ def independent_difference(first: Cells, second: Cells, arm: str) -> Estimate:
 
 
 def overfitting(train: Readings, test: Readings, arm: str, metric: Metric = AUROC) -> Estimate:
-    """Estimate an arm's metric on its own training images minus that on fresh images like them.
+    """Estimate an arm's metric on its training images minus that on its test images.
 
     Raises:
         InputError: The sets were not read by the same readers.
@@ -70,19 +70,19 @@ def overfitting(train: Readings, test: Readings, arm: str, metric: Metric = AURO
 
 
 def interval_width(arm: Estimate, cases: int) -> Width:
-    """Project how wide an arm's interval would be with another number of test images."""
+    """Return the expected width of an arm's interval with another number of test images."""
     se, df = projected(arm, arm.readers, cases)
     return Width(cases, float(student_t.ppf((1 + LEVEL) / 2, df)) * se)
 
 
 @dataclass(frozen=True)
 class Shift:
-    """An arm on other images than it was trained for.
+    """Result of an arm on shifted images, compared with its own test images.
 
     Attributes:
         name: The evaluation's name.
-        drop: AUROC on those images minus that on the test images.
-        ceiling: The best possible AUROC there; NaN where it is not known.
+        drop: AUROC on the shifted images minus that on the test images.
+        ceiling: The best possible AUROC on the shifted images; NaN if not known.
     """
 
     name: str
@@ -91,14 +91,14 @@ class Shift:
 
 
 def shifts_of(folder: Path, arm: Arm, problems: list[str]) -> tuple[Shift, ...]:
-    """Set each evaluation that the seeds of an arm have on other images against their own test images.
+    """Compare each evaluation of an arm's seeds on other images with the result on their own test images.
 
-    Where the labels are the same, the images are taken for the same patients, and paired.
+    If the labels are the same, both sets are assumed to show the same patients, and are paired.
 
     Args:
         folder: The sweep's folder.
         arm: The arm.
-        problems: What cannot be read is added here.
+        problems: List to which evaluations that cannot be read are added.
     """
     found: dict[str, list[Tested]] = {}
     for run in arm.runs:
@@ -119,7 +119,7 @@ def shifts_of(folder: Path, arm: Arm, problems: list[str]) -> tuple[Shift, ...]:
 
 
 class Tested(NamedTuple):
-    """A run tested on other images: the run, its scores there, the record of that, the images' patients."""
+    """A run tested on other images: the run, its scores, the record of that test, the images' patients."""
 
     run: Run
     scores: pd.DataFrame

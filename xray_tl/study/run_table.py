@@ -1,4 +1,4 @@
-"""From run records to tables: one row a run, one row an arm; no torch."""
+"""Tables made from run records: one row per run, or one row per arm."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ log = logging.getLogger(__name__)
 
 SUMMARY = "summary.csv"
 PROBLEMS = "problems"
-"""Key, in a table's `attrs`, of the records that could not be read."""
+"""Key, in a table's `attrs`, of the list of records that could not be read."""
 ARM = ["model", "mode", "weights"]
 APART = ["weights_sha256", "arm_hash", "test_set", "precision", "schema"]
-"""What else tells arms apart: runs that differ in it are never pooled."""
+"""Further columns that distinguish arms: runs that differ in one of them are never pooled."""
 SHOWN = ["test_auroc", "ceiling_auroc", "efficiency", "test_accuracy", "test_accuracy_at_threshold", "fit_s"]
 
 
 def collect(folder: Path) -> pd.DataFrame:
-    """Read every run record one level below `folder`: one row a run, ordered by arm and seed.
+    """Read every run record one level below `folder`: one row per run, ordered by arm and seed.
 
-    A record that cannot be read is named in the log and among the table's `attrs`, and left out. Where a
-    complete run's record does not say what its test images follow from, being of an earlier version, no run's
-    test set goes by it: else one set would count as two.
+    A record that cannot be read is logged, listed in the table's `attrs`, and left out. If the record of any
+    complete run lacks the identifier of its test images, because an earlier version wrote it, the identifier
+    is ignored for all runs: otherwise one test set would count as two.
 
     Raises:
-        InputError: There is no record.
+        InputError: There is no run record.
     """
     rows, problems = [], []
     records: dict[Path, dict[str, Any]] = {}
@@ -62,7 +62,7 @@ def collect(folder: Path) -> pd.DataFrame:
 
 
 def write_summary(runs: pd.DataFrame, folder: Path) -> Path:
-    """Write `summary.csv`, one row a run, and return its path."""
+    """Write `summary.csv`, one row per run, and return its path."""
     path = folder / SUMMARY
     write_text(path, runs.to_csv(index=False))
     return path
@@ -71,10 +71,10 @@ def write_summary(runs: pd.DataFrame, folder: Path) -> Path:
 def arms(runs: pd.DataFrame) -> pd.DataFrame:
     """Average complete runs over seeds: mean and standard deviation (n - 1) of each shown metric, by arm.
 
-    Above them stand the floors of each data set: what its images give away without learned features.
-    Runs with other weights, recipe, test images or precision are another arm, even under the same name;
-    `variant` then numbers the arms of one name, and `summary.csv` has what tells them apart. Training sets
-    drawn with another `data.train_seed` are of the same arm. Folds of a cross-validation are averaged first.
+    The first rows are the floors of each data set: results without learned features. Runs with different
+    weights, recipe, test images or precision are different arms, even under the same name; `variant` then
+    numbers the arms of one name, and `summary.csv` shows how they differ. Training sets drawn with different
+    `data.train_seed` belong to the same arm. Folds of a cross-validation are averaged first.
     """
     complete = by_seed(runs[runs["status"] == "complete"])
     grouped = complete.groupby([*ARM, *APART], dropna=False, sort=False)[SHOWN]
@@ -89,7 +89,7 @@ def arms(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_seed(complete: pd.DataFrame) -> pd.DataFrame:
-    """Average the folds of a cross-validation: one row a seed of an arm; other runs stay as they are.
+    """Average the folds of a cross-validation: one row per seed of an arm; other runs are not changed.
 
     A seed that has not been tested on every fold is left out.
     """
@@ -109,7 +109,7 @@ def by_seed(complete: pd.DataFrame) -> pd.DataFrame:
 
 
 def floor_rows(complete: pd.DataFrame) -> pd.DataFrame:
-    """Return the floors of every data set as rows of the table of arms."""
+    """Return the floors of every data set as rows for the table of arms."""
     rows = []
     for name in floor_names(complete):
         known = complete.dropna(subset=f"floor_{name}_auroc").drop_duplicates("data_hash")
@@ -130,7 +130,7 @@ def floor_rows(complete: pd.DataFrame) -> pd.DataFrame:
 
 
 def floor_names(runs: pd.DataFrame) -> list[str]:
-    """Return the floors that a table of runs has."""
+    """Return the names of the floors in a table of runs."""
     found = (re.fullmatch(r"floor_(\w+)_auroc", str(column)) for column in runs)
     return [match[1] for match in found if match]
 
@@ -147,7 +147,7 @@ def format_arms(table: pd.DataFrame) -> str:
 
 
 def format_run(record: dict[str, Any], folder: Path) -> str:
-    """Format a complete run's metrics for a terminal, one column a split."""
+    """Format a complete run's metrics for a terminal, one column per split."""
     splits = dict(record["metrics"])
     splits["test"] = with_ceiling(splits["test"], record["ceiling"])
     metrics = pd.DataFrame(splits).map(lambda value: "" if pd.isna(value) else f"{value:.4f}")
@@ -156,7 +156,7 @@ def format_run(record: dict[str, Any], folder: Path) -> str:
 
 
 def with_ceiling(metrics: dict[str, Any], ceiling: dict[str, Any] | None) -> dict[str, Any]:
-    """Add to the test metrics what the best possible classifier reaches, where that is known."""
+    """Add the metrics of the best possible classifier to the test metrics, if they are known."""
     if ceiling is None:
         return metrics
     best = {f"ceiling_{name}": ceiling[name] for name in ("auroc", "accuracy", "nll", "brier")}
@@ -182,7 +182,7 @@ def _mean_sd(mean: float, sd: float, digits: int) -> str:
 
 
 def _row(folder: Path, record: dict[str, Any], all_state: bool) -> dict[str, Any]:
-    """Return a run's row; `all_state`: whether every record says what its test images follow from."""
+    """Return a run's row; `all_state`: whether every record has the identifier of its test images."""
     weights = record.get("weights") or {}
     ceiling, floors = record.get("ceiling") or {}, record.get("floors") or {}
     data, best = record.get("data") or {}, record.get("best") or {}

@@ -1,4 +1,4 @@
-"""A run's predictions, read back and checked; no torch."""
+"""Reading and checking of a run's saved predictions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ IDEAL = "ideal_logit"
 
 
 def read_predictions(folder: Path) -> pd.DataFrame:
-    """Read a run's predictions, one row an image and target.
+    """Read a run's predictions, one row per image and target.
 
     Raises:
-        InputError: There are none, a column is missing, a score is not a number, or a case stands twice.
+        InputError: There are none, a column is missing, a score is not a number, or a case occurs twice.
     """
     path = folder / PREDICTIONS
     if not path.is_file():
@@ -43,7 +43,7 @@ def read_predictions(folder: Path) -> pd.DataFrame:
 
 
 def read_patients(folder: Path) -> dict[str, str]:
-    """Read whose image each case of a run is: case -> patient, where that is known.
+    """Read the patient of each case of a run: case -> patient, for those that are known.
 
     Raises:
         InputError: The run's split cannot be read.
@@ -60,19 +60,20 @@ def read_patients(folder: Path) -> dict[str, str]:
 
 
 def split_of(frame: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Return the rows of a split in order of case."""
+    """Return the rows of a split, ordered by target and case."""
     return frame[frame["split"] == split].sort_values(["target", "case"], ignore_index=True)
 
 
 def images_id(frame: pd.DataFrame, stated: str | None = None) -> str:
-    """Name a test set by its cases, their truths, and what its images follow from.
+    """Return an identifier of a test set: a hash of its cases, their truths, and its images' identifier.
 
-    Runs with the same name were tested on the same images, whatever they were trained on.
+    Runs with the same identifier were tested on the same images, whatever they were trained on.
 
     Args:
         frame: A run's predictions.
-        stated: What its record calls the test images; `None`, of an earlier version's: what an ideal observer
-            sees stands for it, where that is known, though machines that round differently see two things.
+        stated: Identifier of the test images in the run's record. `None` for a record of an earlier version:
+            the ideal observer's scores are used instead, if known, although machines that round differently
+            give different scores.
     """
     test = split_of(frame, "test")
     known = ["case", "target", "truth", *([IDEAL] if stated is None else [])]
@@ -82,7 +83,7 @@ def images_id(frame: pd.DataFrame, stated: str | None = None) -> str:
 
 
 def with_right(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add, to scores of several classes, whether the largest probability of an image is that of its class."""
+    """Add a column to scores of several classes: whether the class with the largest probability is true."""
     largest = frame.groupby(["split", "case"], sort=False)["probability"].idxmax()
     right = frame.loc[largest].set_index(["split", "case"])["truth"] > 0.5
     keys = pd.MultiIndex.from_frame(frame[["split", "case"]])

@@ -1,4 +1,4 @@
-"""A sweep's folder as a study: arms, their seeds, and their scores of the same test images; no torch."""
+"""A sweep's folder as a study: its arms, their seeds, and their scores on the same test images."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from xray_tl.study.comparable_runs import Keyed
 
 LEAST_CASES = 2
-"""Test images of each class that a target needs, for an AUROC and its error."""
+"""Smallest number of test images (or patients) of each class per target, for an AUROC and its error."""
 
 
 def atlas_path(folder: Path, test_set: str) -> Path:
-    """Return where, in a sweep's folder, small images of a test set lie."""
+    """Return the path, in a sweep's folder, of the picture with small images of a test set."""
     return folder / f"test-images-{test_set[:12]}.png"
 
 
@@ -39,8 +39,8 @@ class Run:
         row: Its row in the table of runs.
         record: Its record.
         scores: Its predictions.
-        reader: What it is called as a reader.
-        patients: Whose image a case is, where that is known.
+        reader: Its name as a reader.
+        patients: Patient of each case, if known.
     """
 
     row: pd.Series
@@ -51,12 +51,12 @@ class Run:
 
     @property
     def fold(self) -> int | None:
-        """Return which fold it was tested on; `None` without cross-validation."""
+        """Return the index of its test fold; `None` without cross-validation."""
         return (self.record.get("data") or {}).get("fold")
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """Return what validation chose, by target."""
+        """Return the threshold of each target, chosen on the validation images."""
         stated = (self.record.get("data") or {}).get("targets") or ["binary", self.scores["target"].iloc[0]]
         return dict(zip(stated[1:], map(float, np.atleast_1d(self.record["threshold"])), strict=True))
 
@@ -67,14 +67,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Arm:
-    """A treatment: runs that differ in their seeds, and in their folds, alone.
+    """An arm (treatment): runs that differ only in their seeds and folds.
 
     Attributes:
         label: Its name, unique in the study.
-        test_set: Which images it was tested on.
+        test_set: Identifier of its test images.
         runs: Its runs, by seed and fold.
-        options: The options that tell it from most arms of the same backbone, mode and weights.
-        settings: All its options that may tell arms apart, `group.option` -> value.
+        options: The options that distinguish it from most arms with the same backbone, mode and weights.
+        settings: All its options that may distinguish arms, `group.option` -> value.
     """
 
     label: str
@@ -85,17 +85,17 @@ class Arm:
 
     @property
     def name(self) -> dict[str, str]:
-        """Return backbone, mode and weights."""
+        """Return the names of its backbone, mode and weights."""
         return {key: str(self.runs[0].row[key]) for key in ARM}
 
     @property
     def targets(self) -> list[str]:
-        """Return what it predicts."""
+        """Return the names of the targets that it predicts."""
         return [str(name) for name in self.runs[0].scores["target"].unique()]
 
     @property
     def readers(self) -> list[str]:
-        """Return its seeds, as readers."""
+        """Return the names of its seeds, as readers."""
         return list(dict.fromkeys(run.reader for run in self.runs))
 
     @property
@@ -104,36 +104,36 @@ class Arm:
         return len({run.fold for run in self.runs})
 
     def only(self, target: str, label: str | None = None) -> Arm:
-        """Return the arm with one of its targets, perhaps under another name."""
+        """Return the arm restricted to one of its targets, optionally with another label."""
         runs = [replace(run, scores=run.scores[run.scores["target"] == target]) for run in self.runs]
         return replace(self, runs=tuple(runs), label=self.label if label is None else label)
 
     @property
     def varies_training_sets(self) -> bool:
-        """Tell whether its seeds were trained on training sets of their own, each on one."""
+        """Tell whether its seeds were trained on different training sets."""
         return len({run.row["train_seed"] for run in self.runs}) > 1
 
     @property
     def validation(self) -> float:
-        """Return the best validation AUROC of an epoch, mean over its runs; -inf where there is none."""
+        """Return the best validation AUROC over epochs, averaged over its runs; -inf if a run has none."""
         epochs = [run.record.get("history") or [] for run in self.runs]
         best = [max((epoch.get("val_auroc") or 0.0 for epoch in found), default=-np.inf) for found in epochs]
         return float(np.mean(best))
 
     def mean(self, column: str) -> float:
-        """Average a column of the table of runs over its seeds and folds; NaN where there is none."""
+        """Average a column of the table of runs over its seeds and folds; NaN if no run has a value."""
         return float(pd.to_numeric(pd.Series([run.row.get(column) for run in self.runs])).mean())
 
 
 @dataclass(frozen=True)
 class Study:
-    """A sweep's runs.
+    """All runs of a sweep, and the arms that can be analysed.
 
     Attributes:
-        folder: Where they lie.
-        runs: One row a run, complete or not; `label` names the arm of those that can be analysed.
-        arms: What can be analysed, best test AUROC first.
-        problems: What could not be, and why.
+        folder: The sweep's folder.
+        runs: One row per run, complete or not; `label` names the arm of those that can be analysed.
+        arms: Arms that can be analysed, best test AUROC first.
+        problems: What cannot be analysed, and why.
     """
 
     folder: Path
@@ -143,10 +143,10 @@ class Study:
 
     @classmethod
     def load(cls, folder: Path) -> Study:
-        """Read a sweep's folder; runs that cannot be analysed are named among the problems.
+        """Read a sweep's folder; `problems` lists the runs that cannot be analysed.
 
         Raises:
-            InputError: There is no record.
+            InputError: There is no run record.
         """
         runs = collect(folder)
         problems = list(runs.attrs[PROBLEMS])
@@ -181,12 +181,12 @@ class Study:
 
     @cached_property
     def test_sets(self) -> list[str]:
-        """Return the test sets, the one that most runs share first."""
+        """Return the identifiers of the test sets, the most common one first."""
         counts = pd.Series([arm.test_set for arm in self.arms for _ in arm.runs]).value_counts()
         return [str(name) for name in counts.index]
 
     def on(self, test_set: str) -> list[Arm]:
-        """Return the arms that were tested on a set of images."""
+        """Return the arms that were tested on a given test set."""
         return [arm for arm in self.arms if arm.test_set == test_set]
 
 
@@ -199,7 +199,7 @@ def _check(scores: pd.DataFrame, name: str) -> None:
 
 
 def _analysable(arms: list[Arm], problems: list[str]) -> list[Arm]:
-    """Leave out targets that too few patients have or lack, in the whole or in a fold, and say so."""
+    """Leave out targets with too few positive or negative patients, in total or in a fold; report them."""
     parts = []
     for run in arms[0].runs:
         rows = split_of(run.scores, "test")
@@ -219,7 +219,7 @@ def _analysable(arms: list[Arm], problems: list[str]) -> list[Arm]:
 
 
 def _without(run: Run, targets: list[str]) -> Run:
-    """Leave targets out of a run, and out of its AUROC."""
+    """Remove targets from a run, and compute its AUROC without them."""
     scores = run.scores[~run.scores["target"].isin(targets)]
     areas = [
         auroc((rows["truth"] > 0.5).to_numpy(), rows["logit"].to_numpy(float)[None])[0]
@@ -254,7 +254,7 @@ def _arms(folder: Path, complete: list[Keyed], problems: list[str]) -> tuple[Arm
 
 
 def _distinct(arms: list[Arm]) -> list[Arm]:
-    """Number arms that nothing else tells apart, such as the same options on another device."""
+    """Number the arms that have the same label, such as the same options on another device."""
     counts = pd.Series([arm.label for arm in arms]).value_counts()
     seen: dict[str, int] = {}
     result = []

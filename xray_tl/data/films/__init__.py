@@ -1,8 +1,8 @@
-"""Radiographs that are read: listed, decoded once, checked, split.
+"""Radiographs in files (films): listing, decoding, checking and splitting.
 
-`collection` opens a data set; `listing`, `folders`, `label_table` and `medmnist` say which images it has,
-before any is read; `decode`, `pictures` and `dicom` make an image of a file; `decoded` keeps them; `names`
-says when two names are one; `partition` splits by patient.
+`collection` opens a data set; `listing`, `folders`, `label_table` and `medmnist` list its images before any
+is read; `decode`, `pictures` and `dicom` decode a file to an image; `decoded` stores decoded images; `names`
+compares names; `partition` splits by patient.
 
 Imports: config, store.
 """

@@ -1,4 +1,4 @@
-"""A data set of real radiographs, opened: listed, decoded, checked and split."""
+"""Opening of a data set of real radiographs: list, decode, check and split its images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from xray_tl.store.csv_table import read_csv_table
 log = logging.getLogger(__name__)
 
 NAMED = 5
-"""Files that a message names, at most."""
+"""Largest number of files that a message names."""
 
 
 def open_collection(config: RadiographDataConfig, needed: Sequence[str] = ()) -> Collection:
@@ -34,12 +34,12 @@ def open_collection(config: RadiographDataConfig, needed: Sequence[str] = ()) ->
 
     Args:
         config: The data set.
-        needed: Parts of the split that will be used: what the listing shows of them is looked at before
+        needed: Parts of the split that will be used; as far as the listing allows, they are checked before
             anything is decoded.
 
     Raises:
         InputError: An option is wrong, files cannot be used (`data.on_error`), a given split leaks
-            (`data.on_leak`), or a part that is needed cannot be used.
+            (`data.on_leak`), or a needed part cannot be used.
     """
     reading, stored = reading_of(config), _stored_split(config)
     skipped: dict[str, str] = {}
@@ -71,10 +71,10 @@ def open_collection(config: RadiographDataConfig, needed: Sequence[str] = ()) ->
 
 
 def _given(listing: Listing, config: RadiographDataConfig, stored: Mapping[str, str] | None) -> list[str]:
-    """Return the part of each image as far as it is given, empty elsewhere.
+    """Return the given part of the split of each image; empty if none is given.
 
     Raises:
-        InputError: `data.split_file` does not name every image, or there is a split of its own beside folds.
+        InputError: `data.split_file` lacks an image, or the data set has both a given split and folds.
     """
     given = listing.table["split"].tolist()
     if stored is not None:
@@ -94,13 +94,13 @@ def _given(listing: Listing, config: RadiographDataConfig, stored: Mapping[str, 
 def _check_given(
     listing: Listing, config: RadiographDataConfig, stored: Mapping[str, str] | None, needed: Sequence[str]
 ) -> None:
-    """Look, before anything is decoded, at the parts that are given and stay as they are.
+    """Check the given parts that will not change, before anything is decoded.
 
     Raises:
-        InputError: One that is needed cannot be used.
+        InputError: A needed part cannot be used.
     """
     usable = ~listing.table["name"].isin(listing.problems).to_numpy()
-    if stored is not None:  # it does not name what was left out
+    if stored is not None:  # it lacks images that were left out
         usable &= np.array([part is not None for part in _stored_parts(listing, stored)])
     kept = np.flatnonzero(usable)
     listing = replace(listing, table=listing.table.iloc[kept], truth=listing.truth[kept])
@@ -116,7 +116,7 @@ def _check_given(
 def _decoded(
     listing: Listing, config: RadiographDataConfig, reading: Reading
 ) -> tuple[Listing, Films, dict[str, str]]:
-    """Decode the films; return those that can be used, and which cannot, and why."""
+    """Decode the files; return the usable ones, and the reason for each that cannot be used."""
     paths = listing.table["path"].tolist()
     films = open_films(paths, reading, config.num_workers, config.memory_limit_gb)
     names = listing.table["name"]
@@ -128,7 +128,7 @@ def _decoded(
 
 
 def _with_patients(listing: Listing, films: Films, config: RadiographDataConfig) -> Listing:
-    """Complete the patients from DICOM's tag, each in one spelling."""
+    """Fill in unknown patients from the DICOM tag, and give each patient one spelling."""
     patient = listing.table["patient"]
     if config.patient_tag:
         patient = patient.where(patient != "", list(films.notes))
@@ -140,10 +140,10 @@ def _with_patients(listing: Listing, films: Films, config: RadiographDataConfig)
 def _without(
     listing: Listing, wrong: Mapping[str, str], config: RadiographDataConfig
 ) -> tuple[Listing, dict[str, str]]:
-    """Leave out what cannot be used, or refuse it; return what is left and what was left out.
+    """Leave out files that cannot be used, or raise an error; return what is left and what was left out.
 
     Raises:
-        InputError: There is such a file and `data.on_error=stop`, or no image is left.
+        InputError: There are such files and `data.on_error=stop`, or no image is left.
     """
     names = listing.table["name"]
     if wrong:
@@ -161,10 +161,10 @@ def _without(
 
 
 def _stored_split(config: RadiographDataConfig) -> dict[str, str] | None:
-    """Read a split that a run has written: the part of each name.
+    """Read a split that a run has written: name -> part.
 
     Raises:
-        InputError: It is none.
+        InputError: The file is not such a split.
     """
     if config.split_file is None:
         return None
@@ -175,16 +175,16 @@ def _stored_split(config: RadiographDataConfig) -> dict[str, str] | None:
 
 
 def _stored_parts(listing: Listing, stored: Mapping[str, str]) -> list[str | None]:
-    """Return the part of each image in a stored split; `None` where it has none."""
+    """Return the part of each image in a stored split; `None` if it has none."""
     found = (stored.get(name, stored.get(path_key(name), "")) for name in listing.table["name"])
     return [part if part in PARTS else None for part in found]
 
 
 def _check_leaks(collection: Collection, config: RadiographDataConfig) -> None:
-    """Look for patients and copies on both sides of a split.
+    """Warn of patients and copies in more than one part of the split, or raise an error.
 
     Raises:
-        InputError: There are some, and `data.on_leak=stop`.
+        InputError: There are such images, and `data.on_leak=stop`.
     """
     for what, pairs in leaks(collection).items():
         if pairs:

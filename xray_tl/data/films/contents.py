@@ -1,4 +1,4 @@
-"""What files hold, by hash: they are read once, however often they are asked for; no torch."""
+"""Hashes of the contents of files, kept in the cache as long as none of the files changes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from xray_tl.store.cache import Arrays, remember
 
 
 def hash_contents(paths: Sequence[str]) -> NDArray[np.int64]:
-    """Hash every file's content [N, 4]; zero where it cannot be read just now.
+    """Return a hash of every file's content [N, 4]; zero if the file cannot be read now.
 
-    Those whose size and times have not changed are not read again.
+    If no file has changed in size and times, none is read again.
     """
     seen = [_stat(path) for path in paths]
     identity = {"contents": hashlib.sha256(repr(list(zip(paths, seen, strict=True))).encode()).hexdigest()}

@@ -1,4 +1,4 @@
-"""One file -> one grey image in [0, 1]: PNG, JPEG, TIFF, DICOM; no torch, so that workers start fast."""
+"""Decode one file (PNG, JPEG, TIFF, DICOM) to a grey image in [0, 1]; without torch, for fast workers."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from PIL import Image
 Grey = NDArray[np.float32]
 
 LARGEST = 100_000_000
-"""Pixels of an image, at most: more is taken for a decompression bomb."""
+"""Largest number of pixels of an image: more are treated as a decompression bomb."""
 FITS = ("pad", "crop", "stretch")
 INTENSITIES = ("range", "percentile")
 LOOKS = ("", "blank", "two-valued", "dark")
-"""What a film may look like at its own size; the first is as it should be."""
+"""Possible results of `look_of`; the first is a normal image."""
 _SIDE = 128
-"""Pixels a side, about, that a look is taken at."""
+"""Approximate number of pixels per side that `look_of` uses."""
 _STEP = 2 / 255
-"""A film whose intensities have no larger SD shows nothing."""
+"""An image whose intensities have a smaller standard deviation shows nothing."""
 
 
 class UnreadableError(Exception):
-    """A file that cannot be used as a radiograph; says why."""
+    """A file cannot be used as a radiograph; the message says why."""
 
 
 @dataclass(frozen=True)
 class Film:
-    """A decoded file.
+    """A decoded radiograph.
 
     Attributes:
-        grey: Intensities [H, W] in [0, 1], bright where the film is: dense tissue.
-        bits: Bits that the file stores a pixel in.
+        grey: Intensities [H, W] in [0, 1]; dense tissue is bright.
+        bits: Bits per pixel in the file.
         mode: `grey`, `colour`, `MONOCHROME1` or `MONOCHROME2`.
-        patient: DICOM's PatientID; empty elsewhere.
+        patient: DICOM's PatientID; empty for other files.
     """
 
     grey: Grey
@@ -46,12 +46,12 @@ class Film:
 
 
 def read_film(path: Path) -> Film:
-    """Read a file at its own size.
+    """Decode a file at its original size.
 
     Raises:
-        UnreadableError: It is no radiograph that can be used.
+        UnreadableError: The file cannot be used as a radiograph.
     """
-    from xray_tl.data.films.pictures import PICTURES, read_picture, what_else  # which needs what stands here
+    from xray_tl.data.films.pictures import PICTURES, read_picture, what_else  # it imports this module
 
     try:
         with path.open("rb") as stream:
@@ -73,11 +73,11 @@ def read_film(path: Path) -> Film:
 
 
 def fit_film(grey: Grey, size: int, fit: str, intensity: str) -> Grey:
-    """Bring an image [H, W] to [size, size] and to its range.
+    """Return an image [H, W] resized to [size, size], with its intensities scaled as chosen.
 
     Args:
         grey: Intensities in [0, 1].
-        size: Pixels a side.
+        size: Side of the result, pixels.
         fit: `pad` with black to a square, `crop` the middle square, or `stretch`.
         intensity: `range` leaves intensities as they are; `percentile` maps the image's 1st percentile to 0
             and its 99th to 1.
@@ -99,17 +99,17 @@ def fit_film(grey: Grey, size: int, fit: str, intensity: str) -> Grey:
 
 
 def inside(image: Grey, shape: Iterable[int]) -> Grey:
-    """Return the part of a padded image [S, S] that a film of a shape (height, width) takes."""
+    """Return the part of a padded image [S, S] that holds the original image of shape (height, width)."""
     size = len(image)
     sides = [int(side) for side in shape]
-    scale = size / max(sides)  # in this order: a tie rounded the other way is another image
+    scale = size / max(sides)  # another order of operations may round a tie differently
     height, width = (max(1, round(side * scale)) for side in sides)
     top, left = (size - height) // 2, (size - width) // 2
     return image[top : top + height, left : left + width]
 
 
 def _resized(grey: Grey, height: int, width: int) -> Grey:
-    """Resize by area where the image shrinks much, then bilinear with support: nothing is aliased."""
+    """Resize without aliasing: by area where the image shrinks much, then bilinear with antialiasing."""
     if grey.shape == (height, width):
         return grey
     image = Image.fromarray(np.ascontiguousarray(grey, dtype=np.float32))
@@ -118,11 +118,11 @@ def _resized(grey: Grey, height: int, width: int) -> Grey:
 
 
 def look_of(grey: Grey, intensity: str) -> int:
-    """Say what a film [H, W] looks like at its own size, by some 128 x 128 of its pixels.
+    """Classify an image [H, W] as normal, blank, two-valued or dark, from about 128 x 128 of its pixels.
 
-    `blank`: nothing on it, SD below 2/255. `two-valued`: 99 % of it within 3 % of either end of its range,
-    and both ends hold some, as masks and windows of width 1 do. `dark`: 99 % of it below 0.3, which only
-    matters where the intensity is the bits' `range`; a film of 10 bits in a file of 16 is dark, not blank.
+    `blank`: it shows nothing, SD below 2/255. `two-valued`: 99 % of it lies within 3 % of the ends of its
+    range, some at each end, as in masks and with windows of width 1. `dark`: 99 % of it lies below 0.3, which
+    only matters with the intensity `range`; an image of 10 bits in a file of 16 is dark, not blank.
 
     Returns:
         An index into `LOOKS`.
@@ -131,7 +131,7 @@ def look_of(grey: Grey, intensity: str) -> int:
     sample = np.ascontiguousarray(grey[:: steps[0], :: steps[1]])
     low, high = float(sample.min()), float(sample.max())
     centered = (sample - sample.mean()).ravel()
-    sd = float(np.sqrt(np.dot(centered, centered) / sample.size))  # faster than std, whose work this is
+    sd = float(np.sqrt(np.dot(centered, centered) / sample.size))  # faster than numpy's std
     if sd < _STEP and not _shows(sample, sd):
         return LOOKS.index("blank")
     ends = [np.count_nonzero(sample <= low + 0.03 * (high - low))]
@@ -144,9 +144,9 @@ def look_of(grey: Grey, intensity: str) -> int:
 
 
 def _shows(sample: Grey, sd: float) -> bool:
-    """Tell whether intensities of a small SD are a film in few of its file's bits: black, levels, shapes.
+    """Tell whether intensities of small SD are an image in few of the file's bits: dark, with shapes.
 
-    Noise is no shape: neighbours of it are not alike.
+    It needs a low median, many grey levels and similar neighbours; in noise, neighbours are not similar.
     """
     if float(np.median(sample)) > 0.1 or min(sample.shape) < 2 or len(np.unique(sample)) < 32:
         return False

@@ -1,4 +1,4 @@
-"""The files of a data set, decoded once, in parallel, and kept under the hash of their contents; no torch."""
+"""Parallel decoding of a data set's files; results are kept in the cache under the hash of their contents."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from xray_tl.store.cache import Arrays, refresh, remember
 log = logging.getLogger(__name__)
 
 DECODER = 3
-"""Version of decoding: raise it whenever a change moves a pixel."""
+"""Version of decoding: increase it whenever a change alters a pixel."""
 FACTS = 3
-"""Version of what is kept beside the images: raise it whenever that changes."""
+"""Version of the facts that are kept with the images: increase it whenever they change."""
 
 LIBRARIES = {
     "pillow": "PIL",
@@ -44,15 +44,15 @@ LIBRARIES = {
     "python-gdcm": "gdcm",
     "pyjpegls": "jpeg_ls",
 }
-"""All packages that files may be decoded with, and what they are imported as."""
+"""All packages that may decode files, and the names of their modules."""
 NO_MEMORY = "it does not fit into memory"
 _keep_blocks = cache(keep_large_blocks)
-"""Once in each process: every film asks for the blocks that the one before it freed."""
+"""Called once in each process: every image uses the memory blocks that the previous one freed."""
 MODES = ("grey", "colour", "MONOCHROME1", "MONOCHROME2")
 
 
 class Reading(NamedTuple):
-    """How files are read: `size` pixels a side, `fit` and `intensity` as `fit_film` has them."""
+    """How files are read: `size` pixels per side; `fit` and `intensity` as in `fit_film`."""
 
     size: int
     fit: str
@@ -60,7 +60,7 @@ class Reading(NamedTuple):
 
 
 def reading_of(config: DataConfig) -> Reading:
-    """Return how a data set's files are read; films beside generated ones: padded, in their bits' range."""
+    """Return how files are read for a data set; for a generated one: padded, in the range of their bits."""
     if isinstance(config, RadiographDataConfig):
         return Reading(config.image_size, config.fit, config.intensity)
     return Reading(config.image_size, "pad", "range")
@@ -68,19 +68,19 @@ def reading_of(config: DataConfig) -> Reading:
 
 @dataclass(frozen=True)
 class Films:
-    """Files as far as they are known after all of them have been decoded.
+    """The decoded files of a data set: facts about each, and the images if they can be kept.
 
     Attributes:
-        contents: A hash of each file's content [N, 4]; zero where it could not be read.
-        readable: Which of them can be used [N].
-        notes: Of each file [N]: why it cannot be used, or the patient that a DICOM file names.
+        contents: Hash of each file's content [N, 4]; zero if it could not be read.
+        readable: Which files can be used [N].
+        notes: For each file [N]: why it cannot be used, or the patient that a DICOM file names.
         shape: Height and width of each file [N, 2], pixels.
-        bits: Bits that it stores a pixel in [N].
+        bits: Bits per pixel in each file [N].
         mode: Index of its kind in `MODES` [N].
-        look: Index of what it looks like at its own size in `xray_tl.data.films.decode.LOOKS` [N].
-        pixels: A hash of what a model sees of each [N, 4], by which copies are known: a film in two files has
-            one. Of an image that is constant: its content's.
-        image: What a model sees of it [N, S, S]; `None` if all together are too large to keep.
+        look: Result of `look_of`: index into `xray_tl.data.films.decode.LOOKS` [N].
+        pixels: Hash of each image as a model sees it [N, 4]; copies have the same hash. For a constant image:
+            the hash of the file's content.
+        image: Each image as a model sees it [N, S, S]; `None` if all together are too large to keep.
     """
 
     contents: NDArray[np.int64]
@@ -94,7 +94,7 @@ class Films:
     image: MappedImages | None
 
     def take(self, rows: NDArray[np.int64]) -> Films:
-        """Return some of the files."""
+        """Return the files of the given rows."""
         return Films(
             contents=self.contents[rows],
             readable=self.readable[rows],
@@ -109,19 +109,19 @@ class Films:
 
 
 def open_films(paths: Sequence[str], reading: Reading, workers: int | None, memory_gb: float) -> Films:
-    """Decode files, or take what was decoded before.
+    """Decode files, or take the results from the cache.
 
-    Images lie in blocks, mapped from the cache's files, or in memory where the cache cannot be used; where
-    neither can hold them all, there are none.
+    Images are stored in blocks, mapped from files of the cache, or in memory if the cache cannot be used; if
+    neither can hold them all, images are not kept.
 
     Args:
         paths: The files.
         reading: How they are read.
-        workers: Processes; `None`: one a core.
-        memory_gb: What the images may take of memory.
+        workers: Number of processes; `None`: one per core.
+        memory_gb: Memory that the images may take, GB.
     """
     contents = hash_contents(paths)
-    there = (contents != 0).any(axis=1)  # else a file cannot be read now: that may pass, and is not kept
+    there = (contents != 0).any(axis=1)  # other files cannot be read now: perhaps later, so not cached
     gigabytes = gigabytes_of(len(paths), reading.size)
     keep = can_be_kept(gigabytes, memory_gb)
     length = block_length(reading.size) if keep else BLOCK
@@ -138,7 +138,7 @@ def open_films(paths: Sequence[str], reading: Reading, workers: int | None, memo
             block = remember("films", _block_identity(contents[rows], reading, keep=keep), decode)
             for place, note in enumerate(_unpacked(block["notes"])):
                 notes[rows[place]] = note
-                if note in (NO_MEMORY, LOST):  # there may be more now, which a process can be ended for, too
+                if note in (NO_MEMORY, LOST):  # both may come from a passing lack of memory: try again
                     notes[rows[place]] = decoding.decode_into(block, place, paths[rows[place]], note)
             for name, values in facts.items():
                 values[rows] = block[name]
@@ -164,12 +164,12 @@ def _block_identity(contents: NDArray[np.int64], reading: Reading, *, keep: bool
 
 
 def decoder_identity(reading: Reading) -> dict[str, Any]:
-    """Return all that pixels follow from beside the files' contents."""
+    """Return everything but the files' contents that the pixels depend on."""
     return {"decoder": DECODER, "reading": list(reading), "libraries": [_version(name) for name in LIBRARIES]}
 
 
 class Read(NamedTuple):
-    """One file, read: the image [S, S], its height and width, bits, mode's index, patient, look's index."""
+    """One decoded file: image [S, S], original height and width, bits, mode index, patient, look index."""
 
     image: Grey
     shape: tuple[int, int]
@@ -180,10 +180,10 @@ class Read(NamedTuple):
 
 
 def read_fitted(path: str, reading: Reading) -> Read:
-    """Decode one file.
+    """Decode one file to the size and intensities chosen.
 
     Raises:
-        UnreadableError: It cannot be used.
+        UnreadableError: The file cannot be used.
     """
     _keep_blocks()
     film = read_film(Path(path))
@@ -194,24 +194,24 @@ def read_fitted(path: str, reading: Reading) -> Read:
 
 
 def try_reading(path: str, reading: Reading) -> Read | str:
-    """Decode one file, or return why it cannot be used."""
+    """Decode one file as `read_fitted` does, or return the reason why it cannot be used."""
     try:
         return read_fitted(path, reading)
     except UnreadableError as error:
         return str(error)
     except MemoryError:
         return NO_MEMORY
-    except Exception as error:  # one file's failure, of whatever kind, is that file's
+    except Exception as error:  # a failure of any kind must not affect other files
         return f"it cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
 
 
 class Decoding:
-    """Decodes files, in processes that start with the first of them and end with its context.
+    """Context in which files are decoded by processes, which start at the first `decode` and end with it.
 
     Args:
         reading: How files are read.
-        workers: Processes; `None`: one a core.
-        count: How many files there are, which few are worth processes.
+        workers: Number of processes; `None`: one per core.
+        count: Total number of files; a few files are decoded without further processes.
     """
 
     def __init__(self, reading: Reading, workers: int | None, count: int) -> None:
@@ -220,7 +220,7 @@ class Decoding:
         self._map: Any = None
 
     def __enter__(self) -> Self:
-        """Start nothing yet."""
+        """Return the context; processes start later."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -228,7 +228,7 @@ class Decoding:
         self._open.close()
 
     def decode(self, paths: Sequence[str], *, keep: bool) -> Arrays:
-        """Decode files: what is known of each, and their images if those are kept."""
+        """Return the facts about each file and, if `keep` is true, the decoded images."""
         log.info("decoding %d files", len(paths))
         if self._map is None:
             self._map = self._open.enter_context(mapping(self._count, self._workers))
@@ -242,13 +242,13 @@ class Decoding:
         return found | {"notes": _packed(notes)}
 
     def decode_into(self, block: Arrays, place: int, path: str, note: str) -> str:
-        """Decode one file again, alone, into its place of a block; return its note."""
+        """Decode one file again, alone, write the result into its place in a block, and return its note."""
         again = partial(_facts, path, self._reading, keep="image" in block)
         return _enter(alone(again) if note == LOST else again(), block, place)
 
 
 def _enter(facts: tuple[Read, NDArray[np.int64]] | str, block: Arrays, place: int) -> str:
-    """Put what is known of a file into its place of a block; return its note."""
+    """Write the facts about a file into its place in a block; return its note."""
     if isinstance(facts, str):
         return facts
     read, pixels = facts
@@ -261,7 +261,7 @@ def _enter(facts: tuple[Read, NDArray[np.int64]] | str, block: Arrays, place: in
 
 
 def _no_facts(count: int) -> Arrays:
-    """Return what is known of files that cannot be used."""
+    """Return empty facts, as they remain for files that cannot be used."""
     return {
         "readable": np.zeros(count, dtype=bool),
         "shape": np.zeros((count, 2), dtype=np.int64),
@@ -273,9 +273,9 @@ def _no_facts(count: int) -> Arrays:
 
 
 def _facts(path: str, reading: Reading, *, keep: bool) -> tuple[Read, NDArray[np.int64]] | str:
-    """Decode one file, and hash its image, which need not cross to another process where it is not kept.
+    """Decode one file and hash its image; an image that is not kept is not sent to the other process.
 
-    The hash is zero where the image is constant.
+    The hash is zero if the image is constant.
     """
     read = try_reading(path, reading)
     if isinstance(read, str):
@@ -286,13 +286,13 @@ def _facts(path: str, reading: Reading, *, keep: bool) -> tuple[Read, NDArray[np
 
 
 def hash_of(pixels: NDArray[Any]) -> NDArray[np.int64]:
-    """Hash an image [4]."""
+    """Return the hash of an image [4]."""
     digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).digest()
     return np.frombuffer(digest, dtype="<i8").astype(np.int64)
 
 
 def _packed(notes: list[str]) -> NDArray[np.int64]:
-    """Pack texts into numbers: the cache keeps arrays."""
+    """Pack texts into an array of integers, since the cache stores arrays."""
     text = json.dumps(notes).encode()
     return np.frombuffer(text + b" " * (-len(text) % 8), dtype="<i8").astype(np.int64)
 
@@ -304,5 +304,5 @@ def _unpacked(packed: NDArray[np.int64]) -> list[str]:
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # some are installed without saying so
+    except PackageNotFoundError:  # some are installed without metadata
         return "unknown" if find_spec(LIBRARIES[package]) else None

@@ -1,11 +1,11 @@
-"""DICOM radiographs: one grey frame, through its modality and VOI transformations (PS3.3 C.11); no torch.
+"""Decode a DICOM radiograph: one grey frame, by its modality and VOI transformations (PS3.3 C.11).
 
-Headers are not always true. What a header says of its pixels is held against them once a film, and put right
-where they leave no doubt; else the film is refused, and the tag is named.
+Headers are sometimes wrong. Each file's header is compared with its pixels, and corrected if the pixels leave
+no doubt; otherwise the file is refused, and the message names the tag.
 
-PhotometricInterpretation alone says which end is white. PresentationLUTShape only restates it: IDENTITY
-"shall be used if" it is MONOCHROME2, INVERSE if it is MONOCHROME1 (PS3.3 C.7.6.1 and C.8.11.3; C.11.6.1.2 has
-what they mean). Where one contradicts the other, the one that every image has to have counts (C.7.6.3).
+Only PhotometricInterpretation decides which end is white. PresentationLUTShape merely repeats it: IDENTITY
+"shall be used if" it is MONOCHROME2, INVERSE if it is MONOCHROME1 (PS3.3 C.7.6.1 and C.8.11.3; C.11.6.1.2
+defines both). If the two contradict each other, the one that is mandatory for every image counts (C.7.6.3).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ EXTRA = 'install the extra: pip install "xray-tl[dicom]"'
 
 
 def read_dicom(path: Path) -> Film:
-    """Read a DICOM file: intensities in [0, 1], bright where MONOCHROME2 is.
+    """Read a DICOM file: intensities in [0, 1], bright as in MONOCHROME2.
 
-    Rescaled by its modality LUT or slope and intercept, windowed by its VOI LUT or its first window that is
-    valid (all bits where it has none), MONOCHROME1 turned around, padding put at the dark end.
+    Pixels are rescaled by the modality LUT or slope and intercept, then windowed by the VOI LUT or the first
+    valid window (without one: over all bits). MONOCHROME1 is inverted, and padding becomes dark.
 
     Raises:
-        UnreadableError: It is damaged, in colour, of several frames, without pixels, of a transfer syntax
-            that cannot be decoded, or its header contradicts its pixels.
+        UnreadableError: The file is damaged, in colour, has several frames or no pixels, has a transfer
+            syntax that cannot be decoded, or its header contradicts its pixels.
     """
     try:
         import pydicom  # noqa: F401  (the modules below need it)
@@ -49,8 +49,8 @@ def read_dicom(path: Path) -> Film:
 
 
 def line_of(error: Exception) -> str:
-    """Return what an error says, in one line that is not too long."""
-    said = str(error).split("available plugins:")[-1]  # what pydicom says before is its own
+    """Return an error's message in one line of at most 160 characters."""
+    said = str(error).split("available plugins:")[-1]  # pydicom's own words come before
     return " ".join(said.split())[:160] or type(error).__name__
 
 
@@ -68,11 +68,11 @@ def _film(dataset: Dataset) -> Film:
 
 
 def _parsed(path: Path) -> Dataset:
-    """Parse a file, and see to it that it names a transfer syntax: the one that the parser found."""
+    """Parse a file; if it names no transfer syntax, set the one that the parser found."""
     import pydicom
     from pydicom import uid
 
-    dataset = pydicom.dcmread(path, force=True)  # older archives leave the preamble out
+    dataset = pydicom.dcmread(path, force=True)  # older archives lack the preamble
     if not dataset.file_meta.get("TransferSyntaxUID"):
         implicit, little = dataset.original_encoding
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
@@ -82,14 +82,14 @@ def _parsed(path: Path) -> Dataset:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to this package's one line: pydicom warns of, and logs, whatever it tries on a damaged file."""
+    """Silence pydicom, which warns and logs much on a damaged file: this package reports one line."""
     logs = [logging.getLogger(name) for name in ("pydicom", "openjpeg")]
     levels = [log.level for log in logs]
     try:
         for log in logs:
             log.setLevel(logging.CRITICAL + 1)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that do not follow the standard to the letter
+            warnings.simplefilter("ignore")  # for values that violate the standard slightly
             yield
     finally:
         for log, level in zip(logs, levels, strict=True):

@@ -1,4 +1,4 @@
-"""What a DICOM file says of its pixels (PS3.3 C.7.6.3), and of itself where it has none; no torch."""
+"""Reading of a DICOM header: the tags that describe the pixels (PS3.3 C.7.6.3), and what a file is."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ ALLOCATED = (1, 8, 16, 32)
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its pixels, PS3.3 C.7.6.3 and PS3.5 8.1.1.
+    """The header's description of the pixels, PS3.3 C.7.6.3 and PS3.5 8.1.1.
 
     Attributes:
         rows: Height.
         columns: Width.
         allocated: BitsAllocated: bits from one pixel to the next.
-        stored: BitsStored: those of them that hold its value.
-        high: HighBit: the uppermost of these, counted from 0.
-        signed: Whether a value is in two's complement.
+        stored: BitsStored: number of these bits that hold the value.
+        high: HighBit: the uppermost bit of the value, counted from 0.
+        signed: Whether values are in two's complement.
         kind: PhotometricInterpretation: whether the smallest value is white or black.
     """
 
@@ -38,10 +38,10 @@ class Header:
 
 
 def read_header(dataset: Dataset) -> Header:
-    """Read what a file says of its pixels.
+    """Read and check the header's description of the pixels.
 
     Raises:
-        UnreadableError: It has none, several frames or colours, or lacks what pixels cannot be read without.
+        UnreadableError: The file has no pixels, several frames or colours, or lacks a necessary tag.
     """
     _check_kind(dataset)
     frames = integer(dataset, "NumberOfFrames", 1)
@@ -75,10 +75,10 @@ def read_header(dataset: Dataset) -> Header:
 
 
 def integer(dataset: Dataset, name: str, default: int | None = None) -> int:
-    """Return a tag's whole number.
+    """Return the integer value of a tag.
 
     Raises:
-        UnreadableError: It has none, and there is no default, or something else.
+        UnreadableError: The tag has no value and there is no default, or its value is not an integer.
     """
     value = number(dataset, name, default)
     if value != value or value in (float("inf"), -float("inf")) or int(value) != value:
@@ -87,10 +87,10 @@ def integer(dataset: Dataset, name: str, default: int | None = None) -> int:
 
 
 def number(dataset: Dataset, name: str, default: float | None = None) -> float:
-    """Return a tag's number; it may be infinite or none (NaN).
+    """Return the numeric value of a tag, which may be infinite or NaN.
 
     Raises:
-        UnreadableError: It has none, and there is no default, or something else.
+        UnreadableError: The tag has no value and there is no default, or its value is not a number.
     """
     try:
         value: Any = dataset.get(name)
@@ -104,7 +104,7 @@ def number(dataset: Dataset, name: str, default: float | None = None) -> float:
 
 
 def named(name: str) -> str:
-    """Write a tag with its number: `Rows (0028,0010)`."""
+    """Return a tag's name with its number: `Rows (0028,0010)`."""
     from pydicom.datadict import tag_for_keyword
 
     tag = tag_for_keyword(name)
@@ -117,7 +117,7 @@ def _lacking(name: str) -> UnreadableError:
 
 
 def _check_kind(dataset: Dataset) -> None:
-    """Raise if a file has no whole numbers as pixels: say what it is."""
+    """Raise an error that says what a file is, if it has no pixels that are integers."""
     if "PixelData" in dataset:
         return
     for name in ("FloatPixelData", "DoubleFloatPixelData"):

@@ -1,6 +1,7 @@
-"""The words of a DICOM film's one frame, as they were stored or compressed (PS3.5 8 and A.4); no torch.
+"""Read the pixel words of a DICOM file's single frame, native or compressed (PS3.5 8 and A.4).
 
-The code stream says what it is, and how many bits it has; the transfer syntax counts where it agrees.
+A compressed code stream itself tells its format and its bits per pixel; the transfer syntax in the header is
+used only if it agrees.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 ITEM = b"\xfe\xff\x00\xe0"
-"""The tag that each part of compressed pixels begins with (PS3.5 A.4)."""
+"""The tag at the start of each item of compressed pixels (PS3.5 A.4)."""
 INSTALL = 'pip install "xray-tl[dicom]" brings decoders (pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg)'
 _J2K, _JP2 = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
 _JPEG_2000 = (uid.JPEG2000, uid.JPEG2000Lossless, uid.JPEG2000MC, uid.JPEG2000MCLossless)
@@ -32,17 +33,17 @@ _JPEG = {
     0xC3: (uid.JPEGLossless, uid.JPEGLosslessSV1),
     0xF7: (uid.JPEGLSLossless, uid.JPEGLSNearLossless),
 }
-"""The transfer syntaxes that a start-of-frame marker of JPEG or JPEG-LS may stand in."""
+"""The transfer syntaxes in which a start-of-frame marker of JPEG or JPEG-LS may occur."""
 
 
 @dataclass(frozen=True)
 class CodeStream:
-    """What a code stream says of itself.
+    """Properties of a compressed image, read from its code stream.
 
     Attributes:
-        syntaxes: The transfer syntaxes that it may stand in.
-        precision: Its bits a pixel; `None`: as many as are allocated.
-        signed: Whether they are in two's complement.
+        syntaxes: The transfer syntaxes in which it may occur.
+        precision: Bits per pixel; `None`: as many as are allocated.
+        signed: Whether values are in two's complement.
     """
 
     syntaxes: tuple[uid.UID, ...]
@@ -51,10 +52,10 @@ class CodeStream:
 
 
 def raw_words(dataset: Dataset, header: Header) -> tuple[NDArray[Any], int | None]:
-    """Return the words [H, W] of a film, unsigned, and the bits that its code stream, if any, gives them.
+    """Return the pixel words [H, W] of a file, unsigned, and the bits per pixel of its code stream, if any.
 
     Raises:
-        UnreadableError: There are too few, or more than one frame of them, or they cannot be decoded.
+        UnreadableError: Pixels are missing, there are several frames, or they cannot be decoded.
     """
     data: bytes = dataset.PixelData or b""
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -95,10 +96,10 @@ def _native(data: bytes, header: Header, *, little: bool, swapped: bool) -> NDAr
 
 
 def _frame(data: bytes) -> bytes:
-    """Return the code stream of the only frame: bare, or in parts behind a table of offsets (PS3.5 A.4).
+    """Return the code stream of the single frame: bare, or in items after an offset table (PS3.5 A.4).
 
     Raises:
-        UnreadableError: There are more frames.
+        UnreadableError: There are several frames.
     """
     parts, place = [], 0
     while data.startswith(ITEM, place):
@@ -108,7 +109,7 @@ def _frame(data: bytes) -> bytes:
     if not parts:
         return data
     if code_stream(parts[0]) is None:
-        del parts[0]  # the table
+        del parts[0]  # the offset table
     frames = sum(code_stream(part) is not None for part in parts)
     if frames > 1:
         raise UnreadableError(f"its {named('PixelData')} holds {frames} frames: a radiograph has one")
@@ -116,7 +117,7 @@ def _frame(data: bytes) -> bytes:
 
 
 def code_stream(data: bytes) -> CodeStream | None:
-    """Say what bytes are the code stream of, by their first; `None` if of nothing that is known."""
+    """Return the properties of a code stream, recognised by its first bytes; `None` if it is unknown."""
     if data.startswith((_J2K, _JP2)):
         start = data.find(_J2K)
         if not 0 <= start < len(data) - 42:
@@ -145,7 +146,7 @@ def _start_of_frame(data: bytes) -> tuple[int, int]:
 
 
 def _decompressed(frame: bytes, syntax: uid.UID, header: Header) -> tuple[NDArray[Any], int | None]:
-    """Decompress a frame as what its code stream says it is, header or not."""
+    """Decompress a frame by the format of its code stream, even if the header contradicts it."""
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
 
@@ -182,5 +183,5 @@ def _decompressed(frame: bytes, syntax: uid.UID, header: Header) -> tuple[NDArra
 
 
 def _is_limited(plugins: tuple[str, ...], syntax: uid.UID, bits: int) -> bool:
-    """Tell whether the decoders that are there lack 12 bits, as Pillow and GDCM do."""
+    """Tell whether the installed decoders cannot decode 12 bits, as Pillow and GDCM cannot."""
     return syntax == uid.JPEGExtended12Bit and bits > 8 and not set(plugins) - {"pillow", "gdcm"}

@@ -1,4 +1,4 @@
-"""Stored values of a DICOM film -> intensities: its tables, rescaling and windows (PS3.3 C.11); no torch."""
+"""Conversion of DICOM stored values to intensities: lookup tables, rescaling, windows (PS3.3 C.11)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Ends = tuple[float, float]
 
 
 def presented(dataset: Dataset, stored: Stored, kind: str) -> NDArray[np.float32]:
-    """Present stored values as the file asks: intensities [H, W] in [0, 1], padding at the dark end.
+    """Return intensities [H, W] in [0, 1] by the file's transformations; padding becomes dark.
 
     Raises:
-        UnreadableError: It asks for what cannot be done.
+        UnreadableError: A transformation of the file is not valid.
     """
     modality, ends = _modality(dataset, stored.ends)
     voi = _voi(dataset, ends)
@@ -37,7 +37,7 @@ def presented(dataset: Dataset, stored: Stored, kind: str) -> NDArray[np.float32
         return (1 - grey if kind == "MONOCHROME1" else grey).astype(np.float32)
 
     low, high = stored.ends
-    if stored.bits <= 16:  # each value is worked out once, not each pixel
+    if stored.bits <= 16:  # computed once per value, not per pixel
         table = shade(np.arange(low, high + 1, dtype=np.float64))
         grey = table[stored.values if low == 0 else stored.values.astype(np.int32) - low]
     else:
@@ -49,7 +49,7 @@ def presented(dataset: Dataset, stored: Stored, kind: str) -> NDArray[np.float32
 
 
 def _modality(dataset: Dataset, ends: Ends) -> tuple[Step, Ends]:
-    """Return the modality transformation, PS3.3 C.11.1, and the ends of what it gives."""
+    """Return the modality transformation, PS3.3 C.11.1, and the range of its results."""
     if dataset.get("ModalityLUTSequence"):
         lut = read_lut(dataset, "ModalityLUTSequence", ends)
         return lut.look_up, (0, 2**lut.bits - 1)
@@ -65,7 +65,7 @@ def _modality(dataset: Dataset, ends: Ends) -> tuple[Step, Ends]:
 
 
 def _voi(dataset: Dataset, ends: Ends) -> Step:
-    """Return the VOI transformation, PS3.3 C.11.2, to [0, 1]; without any, all values that there may be."""
+    """Return the VOI transformation, PS3.3 C.11.2, to [0, 1]; without one, the whole possible range."""
     if dataset.get("VOILUTSequence"):
         lut = read_lut(dataset, "VOILUTSequence", ends)
         return lambda values: lut.look_up(values) / (2**lut.bits - 1)
@@ -78,7 +78,7 @@ def _voi(dataset: Dataset, ends: Ends) -> Step:
 
 
 def _window(dataset: Dataset, function: str) -> tuple[float, float] | None:
-    """Return the center and the width of the first window that is valid, PS3.3 C.11.2.1.2."""
+    """Return the centre and the width of the first valid window, PS3.3 C.11.2.1.2."""
     least = np.finfo(np.float64).tiny if function in ("SIGMOID", "LINEAR_EXACT") else 1
     for center, width in zip_longest(_several(dataset, "WindowCenter"), _several(dataset, "WindowWidth")):
         if center is not None and width is not None and isfinite(center) and least <= width < float("inf"):
@@ -87,7 +87,7 @@ def _window(dataset: Dataset, function: str) -> tuple[float, float] | None:
 
 
 def _several(dataset: Dataset, name: str) -> list[float | None]:
-    """Return a tag's numbers, `None` for each that is empty or no number."""
+    """Return the numbers of a tag with several values; `None` for each that is empty or not a number."""
     try:
         value: Any = dataset.get(name)
     except ValueError:
@@ -115,12 +115,12 @@ def _windowed(values: Values, center: float, width: float, function: str) -> Val
 
 @dataclass(frozen=True)
 class Lut:
-    """A table of a file, PS3.3 C.11.1.1 and C.11.2.1.1.
+    """A lookup table of a file, PS3.3 C.11.1.1 and C.11.2.1.1.
 
     Attributes:
-        first: The value that its first entry is for: lower ones have it too, as higher ones have the last.
-        entries: What the values become [N].
-        bits: Bits that these lie in.
+        first: Input value of the first entry; lower values use the first entry, higher ones the last.
+        entries: Output values [N].
+        bits: Bits of the output values.
     """
 
     first: int
@@ -128,30 +128,30 @@ class Lut:
     bits: int
 
     def look_up(self, values: Values) -> Values:
-        """Return what values become."""
+        """Return the table's outputs for input values."""
         return self.entries[np.clip(np.rint(values).astype(np.int64) - self.first, 0, len(self.entries) - 1)]
 
 
 def read_lut(dataset: Dataset, sequence: str, ends: Ends) -> Lut:
-    """Read the first table of a sequence.
+    """Read the first lookup table of a sequence.
 
-    Its descriptor says how many bits an entry has, and is often wrong. Entries that need more have them;
-    where they need fewer by 2 or more (16 declared, 4095 the largest), they have these.
+    Its descriptor states the bits of an entry, and is often wrong. If the entries need more bits, or fewer by
+    2 or more (16 declared, 4095 the largest), the number that they need is used.
 
     Args:
         dataset: The file.
         sequence: The name of the sequence.
-        ends: The lowest and the highest value that may come in.
+        ends: The lowest and the highest possible input value.
 
     Raises:
-        UnreadableError: It is no table.
+        UnreadableError: It is not a lookup table.
     """
     item = dataset[sequence][0]
     try:
         length, first, declared = (int(value) for value in item.LUTDescriptor)
     except (AttributeError, TypeError, ValueError):
         raise UnreadableError(f"its {sequence} has no {named('LUTDescriptor')} of three numbers") from None
-    length = length % 2**16 or 2**16  # unsigned, whatever its neighbour is
+    length = length % 2**16 or 2**16  # unsigned, even if the next number is signed
     entries = _entries(item, length, declared, little=dataset.file_meta.TransferSyntaxUID.is_little_endian)
     if not len(entries):
         raise UnreadableError(f"its {sequence} has no {named('LUTData')}")
@@ -162,12 +162,12 @@ def read_lut(dataset: Dataset, sequence: str, ends: Ends) -> Lut:
 
 
 def _shared(first: int, length: int, ends: Ends) -> float:
-    """Say how much of what may come in a table is for: the first value's sign is not always the file's."""
+    """Return how much of the input range a table covers; used to find the sign of its first value."""
     return min(first + length - 1, ends[1]) - max(first, ends[0])
 
 
 def _entries(item: Dataset, length: int, declared: int, *, little: bool) -> NDArray[np.uint16]:
-    """Return the entries of a table: words, or bytes, of which two may lie in a word (PS3.3 C.11.1.1.1)."""
+    """Return the entries of a table: words, or bytes, possibly two in a word (PS3.3 C.11.1.1.1)."""
     data: Any = item.get("LUTData")
     if data is None:
         return np.zeros(0, dtype=np.uint16)

@@ -1,7 +1,8 @@
-"""Words of a DICOM film -> its stored values: what the header says of bits, held against them; no torch.
+"""Extraction of stored values from the pixel words of a DICOM file, with a check of the header's bits.
 
-PS3.5 8.1.1 has the bits of a word: BitsStored of them, the uppermost HighBit, hold the value. What the others
-hold is not defined today; it once were overlays (PS3.5 8.1.2), and is the sign where programs extend it.
+PS3.5 8.1.1 defines the bits of a word: BitsStored of them, the uppermost being HighBit, hold the value. The
+content of the others is not defined today; they used to hold overlays (PS3.5 8.1.2), and hold copies of the
+sign bit if a program has extended it.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stored:
-    """The stored values of a film.
+    """The stored values of a file.
 
     Attributes:
-        values: Whole numbers [H, W].
-        bits: Bits that they lie in.
-        signed: Whether they lie around zero.
-        padding: Which of them are padding [H, W]; `None`: none.
+        values: Integers [H, W].
+        bits: Number of bits of a value.
+        signed: Whether values are signed.
+        padding: Which pixels are padding [H, W]; `None`: none.
     """
 
     values: NDArray[Any]
@@ -42,16 +43,16 @@ class Stored:
 
 
 def stored_values(dataset: Dataset, header: Header, words: NDArray[Any], precision: int | None) -> Stored:
-    """Take the values out of their words.
+    """Return the stored values that the pixel words contain.
 
     Args:
         dataset: The file, for its overlays and padding.
-        header: What it says of its pixels.
-        words: As they were stored or compressed [H, W], unsigned.
-        precision: Bits that a code stream gave them.
+        header: The header's description of the pixels.
+        words: Pixel words [H, W], unsigned, decompressed if necessary.
+        precision: Bits per pixel of the code stream; `None` without one.
 
     Raises:
-        UnreadableError: The header contradicts them, and they do not say what is right.
+        UnreadableError: The header contradicts the words, which do not show what is right.
     """
     bits, high, signed = header.stored, header.high, header.signed
     if precision is not None:
@@ -79,9 +80,9 @@ def stored_values(dataset: Dataset, header: Header, words: NDArray[Any], precisi
 
 
 def _aligned(dataset: Dataset, header: Header, words: NDArray[Any], bits: int) -> tuple[NDArray[Any], int]:
-    """Bring values to the lower end of their words, unless they are there and HighBit is a slip."""
+    """Shift values to the low bits of their words, unless they are there already and HighBit is wrong."""
     high, signed = header.high, header.signed
-    if high + 1 < bits:  # of two tags, the one that the pixels bear out
+    if high + 1 < bits:  # trust the tag that agrees with the pixels
         return words, high + 1 if high >= 0 and _fits(words, high + 1, signed, dataset) else bits
     if _fits(words, bits, signed, None):
         return words, bits
@@ -97,7 +98,7 @@ def _aligned(dataset: Dataset, header: Header, words: NDArray[Any], bits: int) -
 
 
 def _fits(words: NDArray[Any], bits: int, signed: bool, dataset: Dataset | None) -> bool:
-    """Tell whether the bits above the value are empty, its sign, or an overlay of the file's."""
+    """Tell whether the bits above the value are zero, copies of its sign, or overlays of the file."""
     if int(words.max()) < 2**bits:
         return True
     overlays = 0 if dataset is None else _overlays(dataset)
@@ -110,19 +111,19 @@ def _fits(words: NDArray[Any], bits: int, signed: bool, dataset: Dataset | None)
 
 
 def _needed(words: NDArray[Any], signed: bool) -> int:
-    """Count the bits that hold all values."""
+    """Return the number of bits that all values need."""
     values = _container(words, signed)
     low, high = int(values.min()), int(values.max())
     return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + signed
 
 
 def _cut(words: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Empty the bits above a value."""
+    """Set the bits above a value to zero."""
     return words if int(words.max()) < 2**bits else words & words.dtype.type(2**bits - 1)
 
 
 def _container(words: NDArray[Any], signed: bool) -> NDArray[Any]:
-    """See whole words as the numbers that they are."""
+    """Return whole words as signed or unsigned integers."""
     return words.view(f"i{words.itemsize}") if signed else words
 
 
@@ -131,7 +132,7 @@ def _ends(bits: int, signed: bool) -> tuple[int, int]:
 
 
 def _overlays(dataset: Dataset) -> int:
-    """Return a mask of the bits that hold overlays: groups 60xx that have a bit and no data (PS3.5 8.1.2)."""
+    """Return a mask of the overlay bits: groups 60xx with a bit position and no data (PS3.5 8.1.2)."""
     mask = 0
     for group in range(0x6000, 0x6020, 2):
         position = dataset.get((group, 0x0102))
@@ -141,15 +142,15 @@ def _overlays(dataset: Dataset) -> int:
 
 
 def _padding(dataset: Dataset, values: NDArray[Any], bits: int, signed: bool) -> NDArray[np.bool_] | None:
-    """Return which values [H, W] are padding, PS3.3 C.7.5.1.1.2; `None` where the file has none.
+    """Return which values [H, W] are padding, PS3.3 C.7.5.1.1.2; `None` if the file defines no padding.
 
-    Files have it unsigned beside signed pixels, and the other way round: a pattern of a word's bits is meant.
+    Some files give it unsigned with signed pixels, or the other way round: it is read as a pattern of bits.
 
     Args:
         dataset: The file.
-        values: The film's.
-        bits: Those of their words that hold a value, whose uppermost is the sign.
-        signed: Whether values have one.
+        values: The values of the pixels.
+        bits: Bits of a word that hold the value; the uppermost is the sign bit.
+        signed: Whether values are signed.
     """
     if dataset.get("PixelPaddingValue") in (None, ""):
         return None

@@ -1,4 +1,4 @@
-"""Valid values of the options of films from files; no torch."""
+"""Checks of the options of a data set of radiographs in files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Radiographs in class folders: which folder is a class, which a part of a split, which neither; no torch.
+"""Listing of radiographs in class folders: finds which folders are classes and which are parts of a split.
 
-`root/CLASS/FILE`, `root/PART/CLASS/FILE` and `root/CLASS/PART/FILE` are understood, whatever lies deeper.
-Where folders allow two readings, nothing is guessed (`layout_doubts`).
+`root/CLASS/FILE`, `root/PART/CLASS/FILE` and `root/CLASS/PART/FILE` are understood, with any folders below.
+If the folders can be read in two ways, nothing is guessed (`layout_doubts`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MASK_OF = re.compile(r"(.+?)[ _.-](?:masks?|seg|segmentation)(?:[ _-]?\d+)?", r
 
 
 class _Place(NamedTuple):
-    """A file: its path, its part of a split (or nothing), its class, and the folders below that."""
+    """A file: its path, its part of a split (or empty), its class, and the folders below the class."""
 
     path: Path
     part: str
@@ -45,11 +45,11 @@ class _Place(NamedTuple):
 
 
 def list_folder(config: RadiographDataConfig) -> Listing:
-    """List images in class folders, perhaps in folders of a split above or below them.
+    """List the images in class folders, which may have folders of a split above or below them.
 
     Raises:
         InputError: There is no such folder, it has fewer than two classes, or its folders can be read in two
-            ways; names both, and the option that chooses.
+            ways; the message names both, and the option that chooses.
     """
     root = root_folder(config)
     problems: dict[str, str] = {}
@@ -72,7 +72,7 @@ def list_folder(config: RadiographDataConfig) -> Listing:
 def _placed(
     root: Path, config: RadiographDataConfig, problems: dict[str, str], passed: Counter[str]
 ) -> list[_Place]:
-    """Find the radiographs, and read their folders' names."""
+    """Return all radiographs below the root, with their part and class from the names of their folders."""
     files = []
     for path in walk(root, problems):
         if is_radiograph(path):
@@ -107,22 +107,22 @@ def _placed(
 
 
 def _masks_beside(files: list[Path]) -> set[Path]:
-    """Return files that lie beside a film and are named as its mask: `1_mask.png` beside `1.png`."""
+    """Return the files that are named as the mask of an image next to them: `1_mask.png` next to `1.png`."""
     stems = {path.with_suffix("") for path in files}
     named = ((path, _MASK_OF.fullmatch(path.stem)) for path in files)
     return {path for path, found in named if found and path.with_name(found[1]) in stems}
 
 
 def _level_of_split(chains: set[tuple[str, ...]], root: Path, stated: Mapping[str, str]) -> int | None:
-    """Return whether the first or the second level of folders is a split's; `None`: there is none.
+    """Return the level of folders, 0 or 1, that holds the parts of a split; `None` if there is no split.
 
     Args:
         chains: The folders of every radiograph, from the root.
         root: The root.
-        stated: What the user says of names.
+        stated: The parts that the user assigned to names.
 
     Raises:
-        InputError: A name that the user gives is no folder's.
+        InputError: The user named a folder that does not exist.
     """
     top = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
     second = {chain[1] for chain in chains if len(chain) > 1}
@@ -137,14 +137,14 @@ def _level_of_split(chains: set[tuple[str, ...]], root: Path, stated: Mapping[st
 
 
 def _chosen(places: list[_Place], config: RadiographDataConfig, passed: Counter[str]) -> list[_Place]:
-    """Keep the films of the classes and folders that are used.
+    """Return the images in the classes and folders that are used.
 
     Raises:
-        InputError: Folders can be read in two ways, or a class has no film in those that are chosen.
+        InputError: Folders can be read in two ways, or a class has no image in the chosen folders.
     """
     if config.labels is not None:
         used = {spelling_key(label) for label in config.labels}
-        # no image of the labels: with_classes says so
+        # if no image has one of the labels, with_classes raises an error
         places = [place for place in places if spelling_key(place.label) in used] or places
     if config.subfolders is None:
         check_layout([(place.label, place.below) for place in places], config)
@@ -164,5 +164,5 @@ def _chosen(places: list[_Place], config: RadiographDataConfig, passed: Counter[
 
 
 def _fits(below: tuple[str, ...], patterns: list[str]) -> bool:
-    """Tell whether a film's folders below its class fit any of some patterns."""
+    """Tell whether an image's folders below its class match one of the patterns."""
     return any(fnmatch(spelling_key(name), own) for name in below or (HERE,) for own in patterns)

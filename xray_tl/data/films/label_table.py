@@ -1,4 +1,4 @@
-"""The radiographs that a CSV lists: one label a row, several in a cell, or a column a label; no torch."""
+"""Listing of radiographs in a CSV table: one label per row, several in a cell, or one column per label."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ from xray_tl.store.csv_table import read_csv_table
 log = logging.getLogger(__name__)
 
 UNKNOWN = ("nan", "NaN", "NA", "N/A", "NULL", "null", "None")
-"""What programs write for a cell that holds nothing. A label `none` is a label."""
+"""What programs write into an empty cell; `none` is not among them: it is a label."""
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
 def list_table(config: RadiographDataConfig) -> Listing:
-    """List the images of a CSV.
+    """List the images of a CSV table.
 
     Raises:
         InputError: The table cannot be read, lacks a column, or has a label that cannot be used.
@@ -81,7 +81,7 @@ def list_table(config: RadiographDataConfig) -> Listing:
 def _rows(
     frame: pd.DataFrame, given: NDArray[Any], config: RadiographDataConfig, root: Path
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return name, split, patient, path and covariates of every row, and which cannot be used, and why."""
+    """Return name, split, patient, path and covariates of every row, and the reason for each unusable one."""
     lines = [f"line {line}" for line in frame.index]
     bare = frame[config.path_column].reset_index(drop=True)
     table = pd.DataFrame({"name": bare.where(bare != "", lines), "line": frame.index})
@@ -101,7 +101,7 @@ def _rows(
 
 
 def _read_table(place: Path, config: RadiographDataConfig) -> pd.DataFrame:
-    """Read the columns that are used, as text without spaces around it."""
+    """Read the columns that are used, as text without surrounding spaces."""
     labels = list(config.label_columns or [config.label_column])
     optional = [name for name in (config.patient_column, config.split_column) if name]
     wanted = list(dict.fromkeys([config.path_column, *labels, *optional, *(config.covariate_columns or ())]))
@@ -114,7 +114,7 @@ def _read_table(place: Path, config: RadiographDataConfig) -> pd.DataFrame:
 
 
 def _known(columns: pd.DataFrame, where: str) -> Truth:
-    """Return 0, 1, or NaN where a label is uncertain or not known [N, T]."""
+    """Return the truths [N, T]: 0, 1, or NaN if a label is uncertain or not known."""
     truth = columns.apply(pd.to_numeric, errors="coerce").to_numpy(np.float32, copy=True)
     wrong = (columns != "").to_numpy() & ~np.isin(truth, (0, 1, -1))
     if wrong.any():
@@ -128,12 +128,12 @@ def _known(columns: pd.DataFrame, where: str) -> Truth:
 
 
 def _check_once(listing: Listing, problems: Collection[str], where: str) -> None:
-    """Refuse an image in two rows, however its name is spelt there.
+    """Raise an error if an image is in two rows, even if its name is spelt differently.
 
     Args:
-        listing: Rows that are used; its table has their lines.
-        problems: Names that have no file.
-        where: The table, for the message.
+        listing: The rows that are used; its table has their line numbers.
+        problems: Names without a file.
+        where: Name of the table in messages.
     """
     there = listing.table[~listing.table["name"].isin(problems)]
     twice = there[there["path"].duplicated(keep=False)]
@@ -164,7 +164,7 @@ def _given_splits(frame: pd.DataFrame, config: RadiographDataConfig, where: str)
 
 
 def _listed(names: pd.Series, place: Path) -> NDArray[Any]:
-    """Return `test` for the images that a list names, and nothing for the others.
+    """Return `test` for the images in the list of test images, and an empty string for the others.
 
     Raises:
         InputError: The list cannot be read, or names no image.
@@ -183,7 +183,7 @@ def _listed(names: pd.Series, place: Path) -> NDArray[Any]:
 
 
 def _labels_in(cell: str, separator: str) -> list[str]:
-    """Return the labels of a cell: separated, or a list such as `['nodule', 'mass']`."""
+    """Return the labels of a cell: separated by a separator, or in a list such as `['nodule', 'mass']`."""
     if list_in_cell(cell):
         quoted = [one or other for one, other in _QUOTED.findall(cell)]
         cell = cell[1:-1]
@@ -195,7 +195,7 @@ def _labels_in(cell: str, separator: str) -> list[str]:
 def _with_findings(
     table: pd.DataFrame, config: RadiographDataConfig, where: str, problems: dict[str, str]
 ) -> Listing:
-    """Several labels an image, in one cell: one column of truth a finding."""
+    """Return the listing of images with several labels in one cell: one column of truth per finding."""
     cells = [_labels_in(cell, str(config.label_separator)) for cell in table["label"]]
     every, several = one_spelling(pd.Series([label for cell in cells for label in cell], dtype=str))
     there, spelt = sorted(set(every)), iter(every)

@@ -1,4 +1,4 @@
-"""Folders that can be read in two ways: refused, with the option that chooses; no torch."""
+"""Errors for folders that can be read in two ways; each names the option that decides."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ MASKS = frozenset(
         *("bbox", "bboxes", "roi", "rois"),
     )
 )
-"""Words in the names of folders that hold no films, in lower case."""
+"""Words, in lower case, in the names of folders that hold no radiographs."""
 _NUMBERED = re.compile(
     r"(patient|pat|p|pid|id|person|subject|subj|sub|s|case|study|series|exam|visit|scan)[ -]?[0-9]+"
 )
 HERE = "."
-"""What `data.subfolders` calls the class folder itself."""
+"""Name of the class folder itself in `data.subfolders`."""
 KINDS = 20
-"""Sub-folders of classes that may be kinds of images, at most; more are patients."""
+"""Largest number of sub-folders that are treated as kinds of images; more are treated as patients."""
 NAMED = 4
-"""Folders that a message names, at most."""
+"""Largest number of folders that a message names."""
 
 
 def check_others(
     others: Sequence[tuple[str, ...]], level: int, labels: set[str], config: RadiographDataConfig
 ) -> None:
-    """Stop where a folder beside the parts of a split holds the same classes as they do.
+    """Raise an error if a folder next to the parts of a split holds the same classes as they do.
 
     Args:
-        others: Folders, from the root, of films that are in no part.
-        level: The level of folders at which the parts stand.
+        others: Folders, from the root, of images that are in no part.
+        level: The level of the parts' folders.
         labels: The classes of the parts.
         config: The data set.
 
     Raises:
-        InputError: It may be a part under another name.
+        InputError: Such a folder may be a part under another name.
     """
     keys = {spelling_key(label) for label in labels}
     for folders in others:
@@ -55,14 +55,14 @@ def check_others(
 
 
 def check_layout(places: Sequence[tuple[str, tuple[str, ...]]], config: RadiographDataConfig) -> None:
-    """Stop where class folders hold the same kinds of sub-folders, or folders of what are no films.
+    """Raise an error if class folders share sub-folders, or hold folders that are not of radiographs.
 
     Args:
-        places: The class of each film, and the folders below it.
+        places: The class of each image, and the folders below the class folder.
         config: The data set.
 
     Raises:
-        InputError: They do.
+        InputError: There are such folders.
     """
     where, labels = f"data.root={config.root}", {label for label, _ in places}
     odd = sorted(filter(_no_films, labels)) if config.labels is None else []
@@ -83,9 +83,9 @@ def check_layout(places: Sequence[tuple[str, tuple[str, ...]]], config: Radiogra
 
 
 def _shared(folders: list[set[str]]) -> set[str]:
-    """Return the sub-folders that several classes have, if they may be kinds, or classes, of their own.
+    """Return the sub-folders that several classes have, if they may be kinds of images or classes.
 
-    Patients have folders too: numbered, or many, of which few are the same in two classes.
+    The folders of patients are not returned: they are numbered, or many, with few the same in two classes.
     """
     counted = Counter(name for own in folders for name in own if name != HERE)
     shared = {name for name, count in counted.items() if count > 1}
@@ -97,11 +97,11 @@ def _shared(folders: list[set[str]]) -> set[str]:
 
 
 def _readings(first: Mapping[str, set[str]], masks: set[str], shared: set[str]) -> str:
-    """Name the ways in which folders can be read, each with its option.
+    """Return text on the ways in which the folders can be read, each with its option.
 
     Args:
         first: The sub-folders of each class.
-        masks: Folders that hold no films, by their names.
+        masks: Folders whose names say that they hold no radiographs.
         shared: Sub-folders that several classes have.
     """
     holders = sorted(label for label, own in first.items() if own & shared) if shared else sorted(first)
@@ -118,7 +118,7 @@ def _readings(first: Mapping[str, set[str]], masks: set[str], shared: set[str]) 
 
 
 def _no_films(name: str) -> bool:
-    """Tell whether a folder's name says that it holds no films."""
+    """Tell whether a folder's name says that it holds no radiographs, but masks or the like."""
     key = spelling_key(name)
     return "mask" in key or bool(set(re.split(r"[^a-z]+", key)) & MASKS)
 

@@ -1,4 +1,4 @@
-"""Which radiographs a data set has: names, patients, truths, given splits, before any is read; no torch."""
+"""Listing of a data set's radiographs before any is read: names, patients, truths and given splits."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 Kind = Literal["binary", "multiclass", "multilabel"]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 COVARIATE = "covariate: "
-"""What a listing's columns of covariates begin with."""
+"""Prefix of the names of covariates in a listing's columns."""
 NEGATIVES = ("normal", "no finding", "negative", "healthy", "absent", "none", "0")
-"""Labels, by their `spelling_key`, that stand for an image without findings."""
+"""Labels, by their `spelling_key`, that mean an image without findings."""
 UNCERTAIN = {"-1", "0", "1"}
-"""Values of a column as CheXpert has them: -1 is uncertain."""
+"""Values of a label column in the style of CheXpert: -1 is uncertain."""
 INDEXES = ("dicomdir",)
 """Files that only list others, in lower case."""
 
@@ -38,17 +38,17 @@ Truth = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Listing:
-    """The radiographs of a data set.
+    """List of a data set's radiographs with their truths.
 
     Attributes:
-        table: One row an image: `name` (relative to the root), `path`, `patient` and `split` (empty where not
+        table: One row per image: `name` (relative to the root), `path`, `patient` and `split` (empty if not
             known), and covariates.
-        truth: 0 or 1 [N, T]; NaN where it is not known.
+        truth: 0 or 1 [N, T]; NaN if it is not known.
         kind: `binary` (one column), `multiclass` (one-hot columns) or `multilabel`.
         targets: Names of the columns of truth.
-        negative: What an image without findings is called, if anything.
+        negative: Label of an image without findings, if there is one.
         problems: Files that cannot be used, and why.
-        spellings: Names that were taken for one, though they are spelt differently; one text each.
+        spellings: Differently spelt names that were treated as one; one text for each.
     """
 
     table: pd.DataFrame
@@ -64,7 +64,7 @@ def root_folder(config: RadiographDataConfig) -> Path:
     """Return the folder of the images.
 
     Raises:
-        InputError: It is none.
+        InputError: It is not a folder, or cannot be read.
     """
     root = Path(config.root).expanduser()
     if not root.is_dir():
@@ -75,11 +75,11 @@ def root_folder(config: RadiographDataConfig) -> Path:
 
 
 def walk(root: Path, problems: dict[str, str] | None = None) -> Iterator[Path]:
-    """Yield the files below a folder, in order; linked folders too, each folder once.
+    """Yield the files below a folder, in order; links to folders are followed, each folder once.
 
     Args:
         root: The folder.
-        problems: Folders that cannot be read are added here, and why.
+        problems: Folders that cannot be read are added here, with the reason.
     """
     seen: set[str] = set()
 
@@ -89,7 +89,7 @@ def walk(root: Path, problems: dict[str, str] | None = None) -> Iterator[Path]:
 
     for folder, folders, files in os.walk(root, onerror=note, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back
+        if real in seen:  # a link to a folder seen before
             folders.clear()
             continue
         seen.add(real)
@@ -98,7 +98,7 @@ def walk(root: Path, problems: dict[str, str] | None = None) -> Iterator[Path]:
 
 
 def is_radiograph(path: Path) -> bool:
-    """Tell by its name, or by DICOM's mark in a file without suffix, whether a file may be a radiograph."""
+    """Tell whether a file may be a radiograph, by its suffix or, without a suffix, by DICOM's magic bytes."""
     if path.suffix.lower() in SUFFIXES:
         return True
     if path.name.lower() in INDEXES:
@@ -114,7 +114,7 @@ def is_radiograph(path: Path) -> bool:
 
 
 def patient_of(name: str, regex: str | None) -> str:
-    """Return what a pattern's first group finds in a file's name, else in its folders; empty if nothing."""
+    """Return the first group of a regex in a file's name, or else in its folders; empty if not found."""
     if not regex:
         return ""
     name = name.replace("\\", "/")
@@ -123,17 +123,17 @@ def patient_of(name: str, regex: str | None) -> str:
 
 
 def told_apart(kind: str, several: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-    """Say which names of a kind (`label`, `patient`) were taken for one."""
+    """Return texts on names of a kind (`label`, `patient`) that were treated as one; one text per name."""
     return tuple(f"{kind} {' = '.join(map(repr, own))}" for own in several)
 
 
 def with_classes(
     table: pd.DataFrame, config: RadiographDataConfig, where: str, problems: dict[str, str] | None = None
 ) -> Listing:
-    """One label an image: two of them are a binary target, more are classes.
+    """Return the listing of images with one label each: two labels give a binary target, more give classes.
 
     Raises:
-        InputError: There are fewer than two, or they are no names of classes.
+        InputError: There are fewer than two labels, or they are not names of classes.
     """
     label, several = one_spelling(table["label"])
     table = table.assign(label=label)
@@ -156,7 +156,7 @@ def with_classes(
 
 
 def stated_labels(labels: Sequence[str], there: list[str], where: str) -> list[str]:
-    """Return labels that the user names as the data set spells them."""
+    """Return the labels that the user named, in the data set's spelling."""
     found = {label: find_name(label, there) for label in labels}
     absent = [label for label, name in found.items() if name is None]
     if absent:
@@ -202,10 +202,10 @@ def list_in_cell(text: str) -> bool:
 
 
 def negative_of(labels: list[str], stated: str | None) -> str | None:
-    """Return which label stands for an image without findings: as stated, or a common word for it.
+    """Return the label of an image without findings: the stated one, or a common word for it.
 
     Raises:
-        InputError: No image has the stated one.
+        InputError: No image has the stated label.
     """
     if stated is not None:
         found = find_name(stated, labels)
@@ -216,10 +216,10 @@ def negative_of(labels: list[str], stated: str | None) -> str | None:
 
 
 def list_input(place: Path) -> list[Path]:
-    """Return a radiograph, or all of a folder.
+    """Return the path of a radiograph or, for a folder, of all radiographs in it.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no radiograph.
     """
     if place.is_dir():
         found = [path for path in walk(place) if is_radiograph(path)]

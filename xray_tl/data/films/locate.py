@@ -1,4 +1,4 @@
-"""Where the files of a table's rows lie, however their paths are spelt; no torch."""
+"""Finding the files of a table's rows on disk, even if their paths are spelt differently."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from xray_tl.data.films.listing import walk
 from xray_tl.data.films.names import spelling_key
 
 Located = tuple[list[str], dict[str, str]]
-"""The path of each name (empty or not there where there is none), and names without a file, and why."""
+"""The path of each name (perhaps empty or not existing), and the names without a file, with the reason."""
 _Parts = tuple[str, ...]
 
 
 def locate(names: Sequence[str], root: Path) -> Located:
-    """Find the file of each name below the root; name those that are not there or lie outside.
+    """Find the file of each name below the root; report names without a file, or outside the root.
 
-    A path may have backslashes, and other spellings than the disk's. A million names take two seconds: hence
-    strings instead of paths, and one look into each folder.
+    A path may have backslashes, and a spelling that differs from the disk's. For speed (a million names in
+    two seconds) paths are strings, and each folder is listed once.
     """
-    base = os.path.abspath(root)  # noqa: PTH100  (a link is not followed: its target may lie elsewhere)
+    base = os.path.abspath(root)  # noqa: PTH100  (links are not resolved: their targets may be elsewhere)
     folders = _Folders()
     paths, problems = [], {}
     for name in names:
@@ -43,11 +43,11 @@ def locate(names: Sequence[str], root: Path) -> Located:
 
 
 def search(names: Sequence[str], root: Path) -> Located:
-    """Find each name's file anywhere below the root, as far as the folders of its path are there.
+    """Find each name's file anywhere below the root, where leading folders of the name may be missing.
 
-    Tables name folders that a copy lacks (`CheXpert-v1.0/train/patient1/view1.png`, on disk
-    `small/patient1/view1.png`): as few leading folders as possible are left out, the same number of every
-    path. All that is left must fit, so that no patient gets another one's film.
+    Some tables name folders that a copy lacks (`CheXpert-v1.0/train/patient1/view1.png`, on disk
+    `small/patient1/view1.png`). As few leading folders as possible are ignored, the same number in every
+    path. The rest must match, so that no patient gets the image of another one.
     """
     files = [path.relative_to(root).parts for path in walk(root)]
     there = [(_keys(parts), str(root.joinpath(*parts))) for parts in files]
@@ -69,7 +69,7 @@ def search(names: Sequence[str], root: Path) -> Located:
 
 
 def _exact(found: list[str], name: str) -> list[str]:
-    """Of files that a name may mean, return the one that is spelt like it, if one is."""
+    """Return the one file that is spelt exactly like the name, if there is one; else all that match."""
     exact = [path for path in found if os.path.basename(path) == re.split(r"[\\/]", name)[-1]]  # noqa: PTH119
     return exact if len(exact) == 1 else found
 
@@ -96,27 +96,27 @@ def _keys(parts: Sequence[str]) -> _Parts:
 
 
 def _below(base: str, name: str) -> str | None:
-    """Return the path of a name; `None` if it lies outside."""
+    """Return the path of a name; `None` if it is outside the base folder."""
     path = os.path.normpath(f"{base}{os.sep}{name}" if not os.path.isabs(name) else name)  # noqa: PTH117
     return path if path.startswith(f"{base.rstrip(os.sep)}{os.sep}") else None
 
 
 class _Folders:
-    """What lies in folders, each looked into once."""
+    """The contents of folders; each is listed once."""
 
     def __init__(self) -> None:
         self._files: dict[str, set[str]] = {}
         self._entries: dict[str, dict[str, list[str]]] = {}
 
     def has(self, path: str) -> bool:
-        """Tell whether a file is there, spelt like this."""
+        """Tell whether a file with exactly this spelling exists."""
         folder, file = os.path.split(path)
         if folder not in self._files:
             self._files[folder] = {entry.name for entry in _scan(folder) if _is_file(entry)}
         return file in self._files[folder]
 
     def spelt_otherwise(self, base: str, path: str) -> list[str]:
-        """Return the files that a path may mean, in other spellings of its folders and its name."""
+        """Return the files that match a path in any spelling of its folders and name."""
         found = [base]
         for part in Path(path).relative_to(base).parts:
             found = [f"{own}{os.sep}{name}" for own in found for name in self._alike(own, part)]

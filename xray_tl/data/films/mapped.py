@@ -1,4 +1,4 @@
-"""Images of a data set in blocks, mapped from the cache's files, read when they are asked for; no torch."""
+"""Images of a data set in blocks that are memory-mapped from the cache, and read when needed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from xray_tl.store.cache import limit
 Images = NDArray[np.float32]
 
 BLOCK = 8192
-"""Images of a block, at most: so many are decoded again if one changes. Each block keeps a file open."""
+"""Largest number of images in a block: all are decoded again if one changes. Each block is an open file."""
 BLOCK_BYTES = 2**29
-"""Size of a block, at most: it lies in memory while it is made."""
+"""Largest size of a block, bytes: it is in memory while it is made."""
 HEADROOM = 0.9
-"""Share of the cache that one data set may take: the rest is for what is computed of it."""
+"""Share of the cache that one data set may take: the rest is for results computed from it."""
 
 
 class MappedImages:
-    """The images of a data set by index, whatever block they lie in.
+    """The images of a data set by index, stored in several blocks.
 
     Args:
         blocks: Images [n, S, S] each.
-        rows: Which of all of them, in order [N]; each once by default.
+        rows: Indices of the images to use, in order [N]; all by default.
     """
 
     def __init__(self, blocks: Sequence[Images], rows: NDArray[np.int64] | None = None) -> None:
@@ -37,7 +37,7 @@ class MappedImages:
         return len(self._rows)
 
     def take(self, rows: NDArray[np.int64]) -> MappedImages:
-        """Return some of them, still where they are."""
+        """Return a subset of the images, without copying them."""
         return MappedImages(self._blocks, self._rows[rows])
 
     def read(self, rows: NDArray[np.int64] | None = None) -> Images:
@@ -52,23 +52,23 @@ class MappedImages:
 
 
 def gigabytes_of(count: int, size: int) -> float:
-    """Return what `count` images of `size` pixels a side take."""
+    """Return the size, GB, of `count` images of `size` pixels per side."""
     return 4e-9 * count * size**2
 
 
 def block_length(size: int) -> int:
-    """Return how many images of `size` pixels a side form a block."""
+    """Return the number of images of `size` pixels per side in a block."""
     return max(1, min(BLOCK, BLOCK_BYTES // (4 * size**2)))
 
 
 def can_be_kept(gigabytes: float, memory_gb: float) -> bool:
-    """Tell whether images can be kept: in memory, or in the cache where they are mapped from."""
+    """Tell whether images can be kept: in memory, or memory-mapped in the cache."""
     return gigabytes <= max(memory_gb, HEADROOM * limit() / 1e9)
 
 
 def is_held(block: Images, gigabytes: float, memory_gb: float) -> bool:
-    """Tell whether a block of images, together `gigabytes`, may stay: it takes no memory, or there is enough.
+    """Tell whether a block of a data set of `gigabytes` may be kept: it is mapped, or memory is sufficient.
 
-    A block that the cache could not write lies in memory.
+    A block that could not be written to the cache is in memory.
     """
     return isinstance(block, np.memmap) or gigabytes <= memory_gb

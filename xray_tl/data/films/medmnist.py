@@ -1,4 +1,4 @@
-"""MedMNIST: one `.npz` file with images, labels and a split; nothing in it is unpickled; no torch."""
+"""Reading of a MedMNIST file (`.npz`) with images, labels and a split, without unpickling."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SPLITS = ("train", "val", "test")
 
 
 def list_medmnist(config: RadiographDataConfig) -> Listing:
-    """List the images of a MedMNIST file: one label of two or more classes, or several of 0 and 1.
+    """List the images of a MedMNIST file: one label with two or more classes, or several labels of 0 and 1.
 
     Raises:
-        InputError: It is no such file.
+        InputError: The file is not a MedMNIST file.
     """
     parts = _load(config, "labels")
     labels = np.concatenate([parts[split] for split in SPLITS])
@@ -50,10 +50,10 @@ def list_medmnist(config: RadiographDataConfig) -> Listing:
 
 
 def open_medmnist(config: RadiographDataConfig, reading: Reading) -> Films:
-    """Bring the images of a MedMNIST file to the size asked for, once.
+    """Resize the images of a MedMNIST file once, or take them from the cache.
 
     Raises:
-        InputError: It is no such file, or neither memory nor the cache can hold its images at that size.
+        InputError: It is not such a file, or neither memory nor the cache can hold its images at that size.
     """
     place = Path(config.root).expanduser()
     with place.open("rb") as stream:
@@ -88,7 +88,7 @@ def open_medmnist(config: RadiographDataConfig, reading: Reading) -> Films:
 
 
 class _Stored:
-    """The images of a file, read when the first is asked for."""
+    """The images of a file, read at their first use."""
 
     def __init__(self, config: RadiographDataConfig) -> None:
         self._config = config
@@ -98,7 +98,7 @@ class _Stored:
         """The images of every split [H, W] or [H, W, 3], in order.
 
         Raises:
-            InputError: The file's images and labels do not go together.
+            InputError: The file's images and labels do not match.
         """
         parts, labels = _load(self._config, "images"), _load(self._config, "labels")
         for split, images in parts.items():
@@ -120,7 +120,7 @@ def _facts(stored: _Stored, reading: Reading) -> Arrays:
 
 
 def _grey(image: NDArray[np.uint8]) -> Grey:
-    """Bring an image [H, W] or [H, W, 3] to [0, 1]."""
+    """Convert an image [H, W] or [H, W, 3] to grey [H, W] in [0, 1]."""
     return (image.mean(-1) if image.ndim == 3 else image).astype(np.float32) / np.float32(255)
 
 
@@ -132,7 +132,7 @@ def _fit(stored: _Stored, reading: Reading, part: slice) -> Arrays:
 
 
 def _names(config: RadiographDataConfig, labels: NDArray[np.uint8]) -> tuple[str, ...]:
-    """Name the columns of labels, or the classes in one column."""
+    """Return the names of the label columns, or of the classes in a single column."""
     several, known = labels.shape[1] > 1, label_names(Path(config.root))
     values = list(range(labels.shape[1])) if several else np.unique(labels[:, 0]).tolist()
     if known is not None and values == list(range(len(known))):

@@ -1,4 +1,4 @@
-"""MedMNIST's radiographs (Yang et al., Scientific Data 10:41, 2023): names of labels, and files."""
+"""MedMNIST's data sets of radiographs (Yang et al., Scientific Data 10:41, 2023): labels and download."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RELEASE = "https://zenodo.org/records/10519652/files"
 
 
 class KnownSet(NamedTuple):
-    """One data set: names of its labels, by their number; MD5 of its file, by the images' side, pixels."""
+    """One data set: the names of its labels in order, and the MD5 of its file by the images' side, pixels."""
 
     labels: tuple[str, ...]
     md5: dict[int, str]
@@ -62,27 +62,27 @@ SETS = {
 
 
 def file_name(dataset: str, side: int) -> str:
-    """Return what MedMNIST calls a file: the original size of 28 pixels has no number."""
+    """Return MedMNIST's name of a file; the original size of 28 pixels has no number in it."""
     return f"{dataset}.npz" if side == 28 else f"{dataset}_{side}.npz"
 
 
 def label_names(place: Path) -> tuple[str, ...] | None:
-    """Return the names of a file's labels, known by the file's name; `None`: it is none of these files."""
+    """Return the names of a file's labels, looked up by the file's name; `None` if the file is not known."""
     return next((known.labels for name, (known, _) in _files().items() if name == place.name), None)
 
 
 def fetch(place: Path) -> None:
-    """Download a file of MedMNIST to where it is missing; it appears there whole and checked, or not at all.
+    """Download a missing MedMNIST file, atomically and with a check of its MD5.
 
-    Where several processes ask for it, one downloads.
+    If several processes need it, one downloads it.
 
     Raises:
-        InputError: It is none of the known files, or cannot be had.
+        InputError: The file is not known, or cannot be downloaded.
     """
     files = _files()
     if place.name not in files:
         raise InputError(f"data.root={place} is not there, and data.download=true knows {', '.join(files)}")
-    import pooch  # with requests, which those need not load who have the file
+    import pooch  # slow to import; not needed if the file is there
 
     url = f"{RELEASE}/{place.name}?download=1"
     pooch.get_logger().setLevel(logging.WARNING)
@@ -97,13 +97,13 @@ def fetch(place: Path) -> None:
                 pooch.retrieve(
                     url, f"md5:{files[place.name][1]}", partial.name, partial.parent, downloader=downloader
                 )
-    except Exception as error:  # whatever a network, a server or a disk has to say
+    except Exception as error:  # any failure of network, server or disk
         reason = " ".join(str(error).split())
         raise InputError(f"{url} cannot be downloaded to data.root={place}: {reason}") from error
 
 
 def _files() -> dict[str, tuple[KnownSet, str]]:
-    """Return each known file's set and MD5, by its name."""
+    """Return data set and MD5 of each known file, by the file's name."""
     return {
         file_name(name, side): (known, md5) for name, known in SETS.items() for side, md5 in known.md5.items()
     }

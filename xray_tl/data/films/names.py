@@ -1,4 +1,4 @@
-"""When two names are one: spellings of labels, patients, files and parts of a split; no torch."""
+"""Comparison of names in different spellings: of labels, patients, files and parts of a split."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PARTS = {
     "val": ("val", "valid", "validate", "validation", "dev", "development", "tuning"),
     "test": ("test", "testing", "tst"),
 }
-"""What data sets call the parts of a split: alone, in the plural, or before `set`, `data` or `images`."""
+"""Names of the parts of a split in data sets: alone, in the plural, or before `set`, `data` or `images`."""
 LEFT_OUT = "none"
-"""What the user calls the part of what is left out."""
+"""Name of the part for images that the user leaves out."""
 _AFTER_PART = re.compile(r"(?<=...)(s|sets?|data|images?|imgs?|films?|splits?)$")
 _DASHES = re.compile(r"[\u00ad\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
 _WHOLE = re.compile(r"([+-]?)0*([0-9]+)(?:\.0*)?")
@@ -26,10 +26,10 @@ _WHOLE = re.compile(r"([+-]?)0*([0-9]+)(?:\.0*)?")
 
 @lru_cache(maxsize=2**17)
 def spelling_key(name: str) -> str:
-    """Return what all spellings of a name share: two names are one if this is the same of both.
+    """Return a key that is the same for all spellings of a name: names with the same key are one name.
 
     Case, composed and decomposed letters (NFC, NFD), kinds of hyphens and of spaces, underscores, spaces
-    around a name, and how a whole number is written (`3`, `3.0`, `003`) do not matter.
+    around a name, and the notation of an integer (`3`, `3.0`, `003`) do not matter.
     """
     text = _DASHES.sub("-", unicodedata.normalize("NFKC", name).casefold())
     text = " ".join(unicodedata.normalize("NFKC", text).replace("_", " ").split())
@@ -38,15 +38,15 @@ def spelling_key(name: str) -> str:
 
 
 def path_key(name: str) -> str:
-    """Return what all spellings of a path share, with slashes or backslashes."""
+    """Return a key that is the same for all spellings of a path, with slashes or backslashes."""
     return spelling_key(name.replace("\\", "/"))
 
 
 def one_spelling(names: pd.Series) -> tuple[pd.Series, tuple[tuple[str, ...], ...]]:
-    """Write every name in one spelling, its most common one (the first in order, of equally common ones).
+    """Give every name one spelling, its most common one (among equally common ones, the first in order).
 
     Returns:
-        The names, and all spellings of each that has several, sorted.
+        The names; and, for each name with several spellings, all of them, sorted.
     """
     counts = names.value_counts(sort=False)
     spellings: dict[str, list[str]] = {}
@@ -58,7 +58,7 @@ def one_spelling(names: pd.Series) -> tuple[pd.Series, tuple[tuple[str, ...], ..
 
 
 def find_name(wanted: str, names: Iterable[str]) -> str | None:
-    """Return which of some names is the wanted one, letter by letter if any is, else in another spelling."""
+    """Return the name that equals the wanted one: exactly if there is one, else in another spelling."""
     there = list(names)
     if wanted in there:
         return wanted
@@ -66,15 +66,15 @@ def find_name(wanted: str, names: Iterable[str]) -> str | None:
 
 
 def printable(name: str) -> str:
-    """Return a file's name as text that can be written: bytes that are not UTF-8 become escapes."""
+    """Return a file's name as text that can be printed: bytes that are not UTF-8 become escapes."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def stated_parts(split_names: Sequence[str] | None) -> dict[str, str]:
-    """Return which part of a split each name stands for, of `data.split_names=[Cohort A:train]`.
+    """Return the part of a split for each name, parsed from `data.split_names=[Cohort A:train]`.
 
     Raises:
-        InputError: It is no list of such pairs.
+        InputError: It is not a list of such pairs.
     """
     parts = {}
     for pair in split_names or ():
@@ -88,21 +88,21 @@ def stated_parts(split_names: Sequence[str] | None) -> dict[str, str]:
 
 
 def as_option(names: Iterable[str]) -> str:
-    """Write names as a list that the command line takes."""
+    """Return names as a list in the syntax of the command line."""
     plain = re.compile(r"[\w.-][\w .:-]*")
     quoted = (name if plain.fullmatch(name) else "'" + name.replace("'", "\\'") + "'" for name in names)
     return f"[{','.join(quoted)}]"
 
 
 def part_of_split(name: str, stated: Mapping[str, str]) -> str | None:
-    """Return which part of a split (`train`, `val`, `test`) a folder or a table's value stands for.
+    """Return the part of a split (`train`, `val`, `test`) that the name of a folder or a table's value means.
 
     Args:
-        name: Such as `Training`, `test_set`, `dev`.
-        stated: What the user says that names stand for (`stated_parts`), in any spelling.
+        name: A name such as `Training`, `test_set`, `dev`.
+        stated: The parts that the user assigned to names (`stated_parts`), in any spelling.
 
     Returns:
-        The part, `none` where the user leaves it out, or `None` where it is no known name.
+        The part; `none` if the user leaves it out; `None` if the name is not known.
     """
     key = spelling_key(name)
     for own, part in stated.items():

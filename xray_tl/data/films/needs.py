@@ -1,4 +1,4 @@
-"""What training and testing need of a split: images of every class; no torch."""
+"""Checks that a split has what training and testing need: images of every class."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NO_TEST = "; data.test_from=train draws it from the given training images"
 
 
 def refusals(listing: Listing, split: Sequence[str], needed: Sequence[str]) -> Iterator[str]:
-    """Say why a split cannot be used, one line a fault.
+    """Yield the reasons why a split cannot be used, one line per fault.
 
     Args:
         listing: The images.
-        split: The part of each [N].
+        split: The part of each image [N].
         needed: Parts that are needed: `train`, `val`, `test`.
     """
     part = np.array(split, dtype=object)
@@ -40,7 +40,7 @@ def two_sided(truth: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _never_trained(listing: Listing, truth: NDArray[np.float32], part: NDArray[np.object_]) -> Iterator[str]:
-    """Find targets that no training image teaches."""
+    """Yield a line on targets for which no training image has a known or positive truth."""
     if listing.kind == "binary":
         return
     names = np.array(listing.targets, dtype=object)
@@ -58,7 +58,7 @@ def _never_trained(listing: Listing, truth: NDArray[np.float32], part: NDArray[n
 
 
 def _why_one_sided(listing: Listing, truth: NDArray[np.float32]) -> str:
-    """Add what a column of 1 and empty cells means."""
+    """Return an explanation for a column whose known values are all the same, such as 1 and empty cells."""
     if listing.kind != "binary" or listing.negative is not None or not np.isfinite(truth).any():
         return ""
     value = int(np.nanmax(truth))

@@ -1,4 +1,4 @@
-"""Splits that do not leak: patients and copies stay together, classes keep their shares; seeded; no torch."""
+"""Random splits without leaks: a patient's images and copies stay together, and classes keep their shares."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from xray_tl.seeding import stream_seed
 Groups = NDArray[np.int64]
 
 ROUNDS = 5
-"""How often groups are gone through, at most."""
+"""Largest number of passes through the groups."""
 
 
 def groups_of(patient: Sequence[str], pixels: NDArray[np.int64]) -> Groups:
-    """Return a group an image [N]: images share one if they share a patient or their pixels.
+    """Return the group of each image [N]: images with the same patient or the same pixels share a group.
 
     Args:
-        patient: The patient of each image; empty where not known.
+        patient: The patient of each image; empty if not known.
         pixels: Hash of each image [N, 4].
     """
     parent = np.arange(len(patient))
@@ -46,18 +46,18 @@ def groups_of(patient: Sequence[str], pixels: NDArray[np.int64]) -> Groups:
 def take(
     truth: NDArray[np.float32], groups: Groups, fraction: float, seed: int, name: str
 ) -> NDArray[np.bool_]:
-    """Choose whole groups that hold about a fraction of the images, and of each class.
+    """Choose whole groups that hold about a given fraction of the images, and of each class.
 
-    Groups come in a random order, whatever their size; each is taken if the squared distance of every class's
-    count, and of the number of images, to its target then falls. Further rounds give groups back or take them
-    as long as that brings the counts nearer.
+    Groups are visited in a random order, whatever their size. A group is taken if this reduces the sum of
+    squared distances of the counts (of each class, and of all images) from their targets. Further rounds add
+    or remove groups as long as this reduces the sum.
 
     Args:
-        truth: 0 or 1 [N, T]; NaN where it is not known.
+        truth: 0 or 1 [N, T]; NaN if it is not known.
         groups: The group of each image [N].
         fraction: Share to choose, in [0, 1].
-        seed: Draws the order.
-        name: What is chosen, for another order a purpose.
+        seed: Seed of the order.
+        name: Purpose of the choice; each has another order.
 
     Returns:
         Which images are chosen [N].
@@ -82,19 +82,20 @@ def take(
 
 
 def folds_of(truth: NDArray[np.float32], groups: Groups, folds: int, seed: int) -> Groups:
-    """Give every image a fold [N], from 0: whole groups, equal sizes and shares of each class.
+    """Return the fold of each image [N], from 0: whole groups, with similar sizes and shares of each class.
 
-    Groups come from the largest to the smallest, in a random order where they are equal; each joins the fold
-    whose counts, of images and of each class, lie furthest below their targets. No fold stays empty.
+    Groups are placed from the largest to the smallest, in random order if they are equal; each joins the fold
+    whose counts, of images and of each class, are furthest below their targets. No fold stays empty.
 
     Args:
-        truth: 0 or 1 [N, T]; NaN where it is not known.
+        truth: 0 or 1 [N, T]; NaN if it is not known.
         groups: The group of each image [N].
-        folds: How many.
-        seed: Draws them.
+        folds: Number of folds.
+        seed: Seed of the random order.
 
     Raises:
-        InputError: There are fewer groups than folds, or too few to train and validate on the others.
+        InputError: There are fewer groups than folds, or fewer than three: test, validation and training
+            need one each.
     """
     brings = _brings(truth, groups)
     count = len(brings)
@@ -119,18 +120,18 @@ def partition(
     seeds: tuple[int, int],
     test_from: str | None = None,
 ) -> list[str]:
-    """Give every image its split.
+    """Return the part of the split (`train`, `val`, `test`) of each image.
 
-    A given split is kept. Where images have none, the missing parts are drawn from those; where all have one
+    Given parts are kept. Missing parts are drawn from the images without a part. If all images have a part
     and none is for validation, validation images are drawn from the training images.
 
     Args:
-        truth: 0 or 1 [N, T]; NaN where it is not known.
+        truth: 0 or 1 [N, T]; NaN if it is not known.
         groups: The group of each image [N].
-        given: The split of each image, empty where it is to be drawn.
-        fractions: Of all images for validation and for testing.
-        seeds: Of the test split, and of what is left.
-        test_from: The given part (`train`, `val`) of which test images are drawn where none are given.
+        given: The part of each image, empty if it is to be drawn.
+        fractions: Shares of all images for validation and for testing.
+        seeds: Seed of the test split, and seed of the validation split.
+        test_from: The given part (`train`, `val`) from which test images are drawn if none are given.
 
     Raises:
         InputError: There are too few patients to split.
@@ -158,7 +159,7 @@ def partition(
 
 
 def _brings(truth: NDArray[np.float32], groups: Groups) -> NDArray[np.float64]:
-    """Count what each group brings [G, 2 T + 1]: positives and negatives of each target, images."""
+    """Count, in each group [G, 2 T + 1], the positives and the negatives of each target, and the images."""
     known = np.nan_to_num(truth, nan=0.0).astype(np.float64)
     negative = np.where(np.isnan(truth), 0.0, 1 - np.nan_to_num(truth, nan=0.0)).astype(np.float64)
     counted = np.concatenate([known, negative, np.ones((len(truth), 1))], axis=1)

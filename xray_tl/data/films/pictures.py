@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF -> one grey image in [0, 1], and what files of other kinds are; no torch."""
+"""Decode PNG, JPEG and TIFF files to a grey image in [0, 1], and recognise files of other kinds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from xray_tl.data.films.decode import LARGEST, Film, UnreadableError
 
 FORMATS = ("PNG", "JPEG", "TIFF")
-"""What pictures are read as, whatever their names say."""
+"""Formats that are tried, whatever the file's suffix."""
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""What these begin with; the last two are BigTIFF."""
+"""First bytes of these formats; the last two are BigTIFF."""
 PHOTOMETRIC, BITS_PER_SAMPLE, ORIENTATION = 262, 258, 274
-"""Tags of a TIFF file: the first is 0 where 0 is white, the last above 4 where rows become columns."""
+"""Tags of a TIFF file: the first is 0 if the value 0 is white, the last is above 4 if rows become columns."""
 _BITS = {"1": 1, "L": 8, "LA": 8, "P": 8, "RGB": 8, "RGBA": 8, "CMYK": 8, "YCbCr": 8}
 _DEEP = ((12,), (16,), (32,))
-"""Depths that Pillow reads of TIFF with black at zero, and not all of with white at zero."""
+"""Bit depths of TIFF files that Pillow reads if zero is black, but not in all cases if zero is white."""
 _ZIP = b"PK\x03\x04"
 _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "a GIF picture"),
@@ -51,16 +51,16 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"SQLite format 3", "an SQLite database"),
     (0, b"version https://git-lfs", "a pointer of Git LFS, without the file itself"),
 )
-"""Where files of other kinds have which bytes, and what they are."""
+"""Files of other kinds: offset of their characteristic bytes, these bytes, and the kind of file."""
 
 
 for _kind, _how in list(TiffImagePlugin.OPEN_INFO.items()):
-    if _kind[1] == 1 and _kind[4] in _DEEP:  # the values stay as they are, as of those that it does read
+    if _kind[1] == 1 and _kind[4] in _DEEP:  # values are kept as stored, as for the others
         TiffImagePlugin.OPEN_INFO.setdefault((_kind[0], 0, *_kind[2:]), _how)
 
 
 def what_else(path: Path, head: bytes) -> str:
-    """Say what a file is that is neither a picture that is read nor DICOM; empty where that is not known.
+    """Return the kind of a file that is neither a supported picture nor DICOM; empty if it is not known.
 
     Args:
         path: The file.
@@ -80,7 +80,7 @@ def what_else(path: Path, head: bytes) -> str:
 
 
 def _what_zip(path: Path) -> str:
-    """Say what kind of file a ZIP archive is, by what lies in it."""
+    """Return the kind of a ZIP archive, by its content."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -97,10 +97,10 @@ def _what_zip(path: Path) -> str:
 
 
 def read_picture(path: Path) -> Film:
-    """Read a picture, upright and on black.
+    """Decode a picture, turned upright, with transparent parts black.
 
     Raises:
-        UnreadableError: It is none, too large, damaged, or of several frames.
+        UnreadableError: The file is not a picture, is too large or damaged, or has several frames.
     """
     try:
         with warnings.catch_warnings():
@@ -125,13 +125,13 @@ def read_picture(path: Path) -> Film:
 
 
 def _film(image: Image.Image) -> Film:
-    """Turn a picture upright, and its white to 1: both once, whatever its pixels are."""
+    """Return a picture turned upright and with white as 1, whatever its type of pixels."""
     tags: Any = getattr(image, "tag_v2", {})
     white_is_zero = tags.get(PHOTOMETRIC) == 0
-    if tags.get(ORIENTATION, 1) > 4:  # Pillow (11 to 13) maps such a file in the shape it turns it to,
-        vars(image)["filename"] = ""  # unless it has no name to map
+    if tags.get(ORIENTATION, 1) > 4:  # Pillow (11 to 13) maps such a file with rows and columns exchanged,
+        vars(image)["filename"] = ""  # unless it has no file name
     deep = 12 if tags.get(BITS_PER_SAMPLE) == (12,) else 16
-    ImageOps.exif_transpose(image, in_place=True)  # Pillow has turned a TIFF, and taken the tag away
+    ImageOps.exif_transpose(image, in_place=True)  # Pillow has already turned a TIFF, and removed its tag
     mode = image.mode
     if mode.startswith("I;16") or mode == "I":
         grey = _whole_numbers(image, 2**deep - 1)
@@ -143,7 +143,7 @@ def _film(image: Image.Image) -> Film:
         return Film(np.asarray(flat, dtype=np.float32) / np.float32(255), _BITS[mode], colour)
     else:
         raise UnreadableError(f"pixels of the kind {mode} are not supported")
-    return Film(1 - grey if white_is_zero else grey, deep, "grey")  # of 1 and 8 bits, Pillow sees to it
+    return Film(1 - grey if white_is_zero else grey, deep, "grey")  # for 1 and 8 bits, Pillow inverts
 
 
 def _whole_numbers(image: Image.Image, largest: int) -> NDArray[np.float32]:
@@ -161,7 +161,7 @@ def _floats(image: Image.Image) -> NDArray[np.float32]:
 
 
 def _over_black(image: Image.Image) -> Image.Image:
-    """Put a transparent picture on black."""
+    """Return a picture with its transparent parts on black."""
     if image.mode not in ("LA", "RGBA", "P") or (image.mode == "P" and "transparency" not in image.info):
         return image
     clear = image.convert("RGBA")

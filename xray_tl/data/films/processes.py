@@ -1,6 +1,6 @@
-"""Processes that decode: as many as a job may use, none where there is little to do; no torch.
+"""Processes that decode files: as many as a job may use, or none if there are few files.
 
-A process that ends, as decoders written in C can make it, costs what it was doing, and nothing else.
+If a process crashes, which decoders written in C can cause, only the file that it was decoding is lost.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from contextlib import contextmanager
 from typing import Any
 
 FEW = 24
-"""So many files are decoded faster here than processes start."""
+"""Up to this number of files, decoding in this process is faster than starting others."""
 LOST = "it cannot be read: the process that decoded it ended, by a fault of the decoder or for lack of memory"
-"""The result of what made its process end."""
+"""Result of a call whose process ended."""
 _CHUNK = 8
-"""So many calls go to a process at once."""
+"""Number of calls that are sent to a process at once."""
 
 Calls = Sequence[tuple[Any, ...]]
 
 
 def own_cores() -> list[int]:
-    """Name the cores that this process may run on, by their numbers."""
+    """Return the numbers of the cores on which this process may run."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def cores() -> int:
-    """Count the cores that this process may use: its share of them, where jobs run side by side."""
+    """Return the number of cores that this process may use: its share, if jobs run in parallel."""
     present = len(own_cores())
     share = os.environ.get("OMP_NUM_THREADS", "")
     return min(present, int(share)) if share.isdecimal() and int(share) else present
@@ -41,9 +41,9 @@ def cores() -> int:
 
 @contextmanager
 def mapping(count: int, workers: int | None) -> Iterator[Any]:
-    """Give a `map` that works in processes of its own, or in this one where there is little to do.
+    """Yield a `map` that runs in several processes, or in this one if there are few calls.
 
-    What makes its process end has `LOST` as its result.
+    A call that makes its process end has the result `LOST`.
     """
     wanted = cores() if workers is None else workers
     if count <= FEW or wanted < 2:
@@ -57,25 +57,25 @@ def mapping(count: int, workers: int | None) -> Iterator[Any]:
 
 
 def alone(call: Callable[[], Any]) -> Any:  # noqa: ANN401  (what the call returns)
-    """Do something in a process of its own; return its result, or `LOST`."""
+    """Run a call in a separate process; return its result, or `LOST` if the process ends."""
     return _one_by_one(call, [()])[0]
 
 
 class _Processes:
-    """A pool that begins anew when one of its processes ends."""
+    """A pool of processes that is restarted if one of them ends."""
 
     def __init__(self, wanted: int) -> None:
         self._wanted = wanted
         self._pool = _pool(wanted)
 
     def map(self, function: Callable[..., Any], *iterables: Sequence[Any]) -> Iterator[Any]:
-        """Hand out all calls now; give their results in order, as they come."""
+        """Submit all calls now; yield their results in order, as soon as they are ready."""
         calls = list(zip(*iterables, strict=True))
         chunks = [calls[start : start + _CHUNK] for start in range(0, len(calls), _CHUNK)]
         return self._results(function, deque((chunk, self._submit(function, chunk)) for chunk in chunks))
 
     def end(self) -> None:
-        """Let the processes end, whatever they have left to do."""
+        """Let the processes end, and cancel the calls that have not begun."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _submit(self, function: Callable[..., Any], chunk: Calls) -> Future[list[Any]]:
@@ -97,7 +97,7 @@ class _Processes:
     def _again(
         self, function: Callable[..., Any], waiting: deque[tuple[Calls, Future[list[Any]]]]
     ) -> deque[tuple[Calls, Future[list[Any]]]]:
-        """Hand out again what a pool has not done, all that its processes were at first: one by one."""
+        """Submit the lost calls of a broken pool again; those that may have broken it run one by one."""
         suspects = 2 * self._wanted
         again: deque[tuple[Calls, Future[list[Any]]]] = deque()
         for chunk, future in waiting:
@@ -127,7 +127,7 @@ def _results_of(function: Callable[..., Any], chunk: Calls) -> list[Any]:
 
 
 def _one_by_one(function: Callable[..., Any], calls: Calls) -> list[Any]:
-    """Make calls in one process, and in another one whenever it ends.
+    """Run calls one after the other in a process, and in a new one whenever it ends.
 
     Raises:
         BrokenProcessPool: No process can start.
@@ -152,7 +152,7 @@ def _one_by_one(function: Callable[..., Any], calls: Calls) -> list[Any]:
 
 
 def _end_with_parent() -> None:
-    """Leave no process behind, however the one that started it ends."""
+    """End this process when its parent process ends, however that happens."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

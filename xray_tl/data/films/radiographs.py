@@ -1,4 +1,4 @@
-"""Real radiographs, listed, decoded and split: given by index like generated ones."""
+"""Real radiographs after listing, decoding and splitting: accessed by index, as generated ones are."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RadiographSource:
     Args:
         collection: The data set.
         split: `train`, `val` or `test`; `None`: all.
-        rows: Which images of the data set [N].
-        device: Where training will want the images; they are made on the CPU.
+        rows: Indices of its images in the data set [N].
+        device: Device of the training; the images themselves are returned on the CPU.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class RadiographSource:
         return len(self.rows)
 
     def truth(self, indices: Tensor) -> Tensor:
-        """Return the truth of images [B, T], 0 or 1; NaN where it is not known."""
+        """Return the truth of images [B, T], 0 or 1; NaN if it is not known."""
         return torch.from_numpy(self.collection.listing.truth[self.rows[indices.numpy()]])
 
     def images(self, indices: Tensor) -> Tensor:
@@ -49,15 +49,15 @@ class RadiographSource:
         return torch.from_numpy(self.collection.images(rows))[:, None]
 
     def mixed(self, size: int) -> list[int]:
-        """Return the indices in the order of a hash of what a model sees of each image.
+        """Return the indices in the order of a hash of each image's pixels, which mixes the classes.
 
-        Class folders are listed one after the other: batches in that order would hold one class each.
+        Class folders are listed one after the other: batches in the order of the list would hold one class.
         """
         pixels = self.collection.films.pixels[self.rows]
         return np.lexsort(pixels.T).tolist()
 
     def identity(self) -> dict[str, Any]:
-        """Return all that changes an image or a truth, as plain values for a hash."""
+        """Return everything that changes an image or a truth, as plain values for a hash."""
         listing, films = self.collection.listing, self.collection.films
         digest = hashlib.sha256(films.contents[self.rows].tobytes())
         digest.update(listing.truth[self.rows].tobytes())
@@ -71,16 +71,16 @@ class RadiographSource:
 
 @dataclass(frozen=True)
 class Collection:
-    """A data set of real radiographs.
+    """A data set of real radiographs, with its split.
 
     Attributes:
-        listing: Its images, those that can be used.
-        films: Their files, decoded.
-        reading: How they were read.
-        split: The split of each image [N].
-        groups: The group (patient, or copies of one image) of each [N].
+        listing: The images that can be used.
+        films: Their decoded files.
+        reading: How the files were read.
+        split: The part of the split of each image [N].
+        groups: The group (same patient, or copies of one image) of each image [N].
         skipped: Files that were left out, and why.
-        folds: The fold of each in cross-validation [N]; `None`: there is none.
+        folds: The fold of each image in cross-validation [N]; `None`: no cross-validation.
     """
 
     listing: Listing
@@ -92,10 +92,10 @@ class Collection:
     folds: NDArray[np.int64] | None = None
 
     def images(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Return images [N, S, S] in [0, 1], all by default: as they were decoded, or decoded now.
+        """Return images [N, S, S] in [0, 1], all by default; they are decoded now if they were not kept.
 
         Raises:
-            RunError: A file has changed or gone since the data set was opened.
+            RunError: A file has changed or disappeared since the data set was opened.
         """
         if self.films.image is not None:
             return self.films.image.read(rows)
@@ -117,7 +117,7 @@ class Collection:
         at_most: int | None = None,
         seed: int = 0,
     ) -> RadiographSource:
-        """Return a split's images, or all; at most so many of them, drawn by a seed."""
+        """Return the images of a split, or all; with `at_most`, a random subset drawn with the seed."""
         rows = np.flatnonzero([split in (None, own) for own in self.split])
         if at_most is not None and at_most < len(rows):
             generator = np.random.default_rng(stream_seed("subset", seed))
@@ -125,9 +125,9 @@ class Collection:
         return RadiographSource(self, split, rows, device)
 
     def folds_id(self) -> str | None:
-        """Name the images, their truths and their folds; `None` without folds.
+        """Return an identifier of the images, their truths and their folds; `None` without folds.
 
-        Runs of one cross-validation have the same name, whichever fold they test on.
+        All runs of a cross-validation have the same identifier, whichever fold they are tested on.
         """
         if self.folds is None:
             return None
@@ -137,7 +137,7 @@ class Collection:
         return digest.hexdigest()
 
     def split_table(self) -> pd.DataFrame:
-        """Return name, split, patient, hashes of file and pixels, which renaming keeps, and covariates."""
+        """Return a table of names, splits, patients, hashes of file and pixels, and covariates."""
         content, pixels = (
             [row.tobytes().hex()[:16] for row in hashes]
             for hashes in (self.films.contents, self.films.pixels)
@@ -149,7 +149,7 @@ class Collection:
 
 
 def leaks(collection: Collection) -> dict[str, list[tuple[str, str]]]:
-    """Return pairs of images in different splits that are copies of each other, or of one patient."""
+    """Return the pairs of images in different splits that are copies, or are of the same patient."""
     table, split = collection.listing.table, collection.split
     keys = {
         "images": [row.tobytes() for row in collection.films.pixels],

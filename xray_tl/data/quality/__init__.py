@@ -1,6 +1,6 @@
-"""What is wrong with a data set before it is trained on: leaks, copies, give-aways, films that look wrong.
+"""Quality of a data set before training: leaks, copies, acquisition shortcuts, images that look wrong.
 
-`faults.audit` finds all of it; `measures` looks at every image once; `near_copies` compares thumbnails.
+`faults.audit` returns all findings; `measures` reads every image once; `near_copies` compares thumbnails.
 
 Imports: data.films, statistics, store.
 """

@@ -1,6 +1,6 @@
-"""What is wrong with a data set before it is trained on: leaks, copies, give-aways, damaged and blank images.
+"""Audit of a data set before training: leaks, copies, acquisition shortcuts, damaged and blank images.
 
-Everything is found from the decoded files and the table.
+All findings are computed from the decoded files and the table of labels.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from xray_tl.data.quality.near_copies import LARGEST, MOST_PAIRS
 from xray_tl.store.cache import Arrays, remember
 
 GIVES_AWAY = 0.65
-"""AUROC of an acquisition's properties above which, beyond two standard errors, they give the label away."""
+"""A property of the acquisition predicts the label if its AUROC exceeds this by two standard errors."""
 SHOWN = {
     "blank": "show nothing",
     "two-valued": "have two values alone, as masks have",
     "dark": "are far darker than their files' bits allow (data.intensity=percentile stretches each)",
 }
-"""What a finding says of films that look wrong."""
+"""Text of a finding on images that look wrong."""
 MOST_CASES = 100
-"""Images that a finding names, at most."""
+"""Largest number of images that a finding names."""
 NAMED = 3
-"""Spellings that a finding's line names, at most."""
+"""Largest number of spellings that a finding's line names."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a data set that its user should know.
+    """A finding of the audit: a fact about a data set that its user should know.
 
     Attributes:
-        kind: What it is about: `unreadable`, `split`, `spelling`, `leak`, `copies`, `near copies`,
-            `give-away`, `blank`, `two-valued`, `dark`, `balance` or `files`.
+        kind: Its subject: `unreadable`, `split`, `spelling`, `leak`, `copies`, `near copies`, `give-away`,
+            `blank`, `two-valued`, `dark`, `balance` or `files`.
         serious: Whether results would be wrong or misleading.
         text: One line.
-        cases: Images it names.
-        details: What is known of each: why it cannot be used, or of pairs their distance.
+        cases: Names of the images concerned.
+        details: Further facts: why each file cannot be used, or the distance of each pair.
     """
 
     kind: str
@@ -59,7 +59,7 @@ class Finding:
     details: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values, for the record."""
+        """Return the finding as plain values, for JSON."""
         return {
             "kind": self.kind,
             "serious": self.serious,
@@ -70,7 +70,7 @@ class Finding:
 
 
 def audit(collection: Collection) -> list[Finding]:
-    """Look for everything that makes results on a data set wrong, or hard to believe; serious first."""
+    """Return all findings on a data set that make its results wrong or doubtful; serious ones come first."""
     measured = remember("audit", _identity(collection), lambda: measure(collection))
     found = [
         *_unreadable(collection),
@@ -88,7 +88,7 @@ def audit(collection: Collection) -> list[Finding]:
 
 
 def format_audit(found: list[Finding]) -> str:
-    """Format findings for a terminal, one a line."""
+    """Format findings for a terminal, one per line."""
     return "\n".join(f"{'!' if finding.serious else ' '} {finding.kind}: {finding.text}" for finding in found)
 
 
@@ -118,7 +118,7 @@ def _unreadable(collection: Collection) -> list[Finding]:
 
 
 def _splits(collection: Collection) -> list[Finding]:
-    """Find what training, or testing alone, would refuse."""
+    """Return the faults of the split that would stop training, or stop a test on all images."""
     needed = ("test",) if set(collection.split) == {"test"} else tuple(PARTS)
     return [Finding("split", True, why) for why in refusals(collection.listing, collection.split, needed)]
 
@@ -215,7 +215,7 @@ def _give_aways(collection: Collection, measured: Arrays) -> list[Finding]:
 
 
 def _looks(collection: Collection) -> list[Finding]:
-    """Find films that are blank, two-valued as masks are, or far darker than their range."""
+    """Return findings on images that are blank, two-valued (as masks are), or far darker than their range."""
     found = []
     for index, look in enumerate(LOOKS):
         odd = collection.films.look == index
@@ -239,7 +239,7 @@ def _balance(collection: Collection) -> list[Finding]:
     patients = collection.listing.table["patient"]
     known = (patients != "").sum()
     text = f"{patients[patients != ''].nunique()} patients, known of {known} of {len(patients)} images"
-    some = bool(0 < known < len(patients))  # the others may be of the same patients
+    some = bool(0 < known < len(patients))  # the other images may be of the same patients
     return [*found, Finding("balance", serious=some, text=text)]
 
 

@@ -1,4 +1,4 @@
-"""What an audit is computed from: every image is looked at once, a few at a time; no torch."""
+"""Measurements for the audit: near copies, and how well the acquisition alone predicts the labels."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from xray_tl.store.cache import Arrays
 log = logging.getLogger(__name__)
 
 AUDIT = 4
-"""Version of what is computed: raise it whenever a change moves a value."""
+"""Version of the measurements: increase it whenever a change alters a value."""
 FOLDS = 5
 MOST_VALUES = 20
-"""Values of a covariate that are told apart, at most."""
+"""Largest number of values of a covariate that are distinguished."""
 _AT_ONCE = 256
 
 
 def measure(collection: Collection) -> Arrays:
-    """Measure near copies, and what properties of the acquisition alone say of a label."""
+    """Measure near copies, and how well properties of the acquisition alone predict each label."""
     log.info("audit: %d images", len(collection.split))
     films, truth = collection.films, collection.listing.truth
     prints, statistics = _look(collection)
@@ -60,9 +60,9 @@ def measure(collection: Collection) -> Arrays:
 
 
 def _look(collection: Collection) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what is needed of every image, a few at a time: print and statistics.
+    """Return thumbnail and image statistics of every image, read a few at a time.
 
-    Of a padded image's print the black borders are no part.
+    The thumbnail of a padded image does not include its black borders.
     """
     prints, statistics = [], []
     for start in range(0, len(collection.split), _AT_ONCE):
@@ -76,9 +76,9 @@ def _look(collection: Collection) -> tuple[NDArray[np.float32], NDArray[np.float
 
 
 def _covariates(table: pd.DataFrame) -> list[NDArray[np.float64]]:
-    """Return covariates as numbers [N, F]: numeric ones as they are, others by their most common values.
+    """Return covariates as numbers [N, F]: numeric ones unchanged, others as indicators of common values.
 
-    Where one is missing is a property too. No array where there are none.
+    Whether a covariate is missing is a column of its own. The list is empty if there are no covariates.
     """
     columns = []
     for name in map(str, table):
@@ -110,6 +110,6 @@ def _area(
         score = cross_val_predict(
             model, features[known], label, groups=group, cv=split, method="decision_function"
         )
-    except ValueError:  # few patients of very different size may leave a fold without a class
+    except ValueError:  # few patients with very different numbers of images may leave a fold without a class
         return 0.5, 0.0
     return weighted_auroc(label.astype(np.float64), score)

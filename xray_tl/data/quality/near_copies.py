@@ -1,4 +1,4 @@
-"""Images that look like one film, however they were saved: thumbnails, and the nearest pairs; no torch."""
+"""Near copies: pairs of images that show the same radiograph, saved differently, found by thumbnails."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from scipy.ndimage import gaussian_filter, zoom
 from xray_tl.data.films.decode import inside
 
 NEAR = 0.06
-"""Distance below which two images are taken for copies of one film (measured: docs/measured-choices.md)."""
+"""Distance below which two images count as copies of one radiograph (measured: docs/measured-choices.md)."""
 SIDE = 48
 """Side of the thumbnails that are compared, pixels."""
 MOST_PAIRS = 200
-"""Near copies that are listed, at most: the nearest."""
+"""Largest number of near copies that are listed: the nearest."""
 LARGEST = 50_000
-"""Images among which near copies are looked for, at most: every pair is compared."""
+"""Largest number of images among which near copies are searched: every pair is compared."""
 _AT_ONCE = 256
 
 
 def thumbnails(image: NDArray[np.float32], shapes: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-    """Return what near copies are compared by: [N, 2304], of length 1.
+    """Return the thumbnails by which near copies are found: vectors [N, 2304] of length 1.
 
-    Images are shrunk, and what is coarser than a few ribs is taken away: chest films agree in their shadows'
-    outline, copies of one film in their detail too. Brightness, contrast, compression and moderate resizing
-    leave it nearly as it is.
+    Images are shrunk, and structures coarser than a few ribs are removed: all chest radiographs share their
+    coarse outline, but only copies share their details. Brightness, contrast, compression and moderate
+    resizing hardly change the result.
 
     Args:
         image: [N, S, S].
-        shapes: Height and width of the files [N, 2], where the images were padded to squares: the borders are
-            left out.
+        shapes: Height and width of the files [N, 2], if the images were padded to squares: the borders are
+            then removed.
     """
     inner = image if shapes is None else [inside(*pair) for pair in zip(image, shapes, strict=True)]
     small = np.stack([_shrunk(one) for one in inner])
@@ -50,15 +50,15 @@ def _shrunk(image: NDArray[np.float32]) -> NDArray[np.float32]:
 def near_pairs(
     prints: NDArray[np.float32], pixels: NDArray[np.int64], split: NDArray[Any], below: float = NEAR
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return pairs [P, 2] of thumbnails nearer than a cosine distance, and their distances [P].
+    """Return pairs [P, 2] of thumbnails with a cosine distance below a limit, and their distances [P].
 
-    Pairs across splits come first, then the nearest. Exact copies are no pairs here.
+    Pairs across splits come first, then the nearest. Exact copies are left out.
 
     Args:
-        prints: Of every image [N, 2304].
-        pixels: Hash of each image [N, 4]: of exact copies it is one.
-        split: Its split [N].
-        below: The distance.
+        prints: Thumbnails of all images [N, 2304].
+        pixels: Hash of each image [N, 4]; exact copies have the same.
+        split: The part of the split of each image [N].
+        below: Limit of the distance.
     """
     pairs, distances = np.empty((0, 2), dtype=np.int64), np.empty(0)
     for start in range(0, len(prints), _AT_ONCE):

@@ -1,8 +1,8 @@
-"""Chest radiographs that are drawn: from an index to an image, its label and all that is known of it.
+"""Synthetic chest radiographs: from an index to an image, its label and everything that is known about it.
 
-`radiograph` draws; `anatomy` and `organs` are the patient, `acquisition` the beam and the detector,
-`findings` and `templates` what is looked for, `marker` a shortcut to plant; `source_task` is what source
-weights are trained on; `rng` gives every image its own random numbers.
+`radiograph` renders images; `anatomy` and `organs` model the patient, `acquisition` the beam and the
+detector, `findings` and `templates` the finding, `marker` a planted shortcut. `source_task` is the task of
+pretraining; `rng` gives every image its own random numbers.
 
 Imports: config.
 """

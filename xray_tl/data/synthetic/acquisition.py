@@ -1,7 +1,7 @@
 """Beam, scatter, exposure control, detector and display of the synthetic radiograph.
 
-Everything is defined per mm, not per pixel, so that every image size shows the same patient; only detector
-blur and electronic noise belong to the pixel, as their options say.
+All quantities are defined per mm, not per pixel: every image size shows the same patient. Only detector blur
+and electronic noise are defined per pixel, as their options say.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SOFT_TISSUE_DENSITY, RIB_DENSITY = 1.04, 1.35  # g/cm^3; ribs and vertebrae are 
 PHOTONS_PER_MM2_UGY = 30_000.0
 
 GRID = 32
-"""Cells a side of the coarse grid (11.9 mm at the default field of view) of scatter, exposure and display."""
+"""Cells per side of the coarse grid for scatter, exposure and display (11.9 mm by default)."""
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """What reaches the detector without the finding, per image.
+    """Exposure of the detector without the finding, per image.
 
     Attributes:
         log_exposure: g = -ln(exposure / reference) [B, H, W], Np; air is dark (low), bone bright (high).
@@ -67,8 +67,8 @@ def attenuation_per_mm(kvp: float) -> tuple[float, float]:
 def texture_density(config: AcquisitionConfig, frequency_squared: Tensor) -> Tensor:
     """Return the power spectral density of the anatomical texture, Np^2 mm^2, at f^2 in 1/mm^2.
 
-    It integrates to `texture_rms`^2 over the whole frequency plane, so it is one function for every image
-    size: a coarser pixel sees the same slow texture and less of the fine.
+    It integrates to `texture_rms`^2 over the whole frequency plane, so it is the same function for every
+    image size: larger pixels show the same coarse texture and less fine texture.
     """
     beta, corner = config.texture_beta, config.texture_f0
     scale = config.texture_rms**2 * (beta - 2) * corner ** (beta - 2) / (2 * math.pi)
@@ -76,16 +76,16 @@ def texture_density(config: AcquisitionConfig, frequency_squared: Tensor) -> Ten
 
 
 class Acquisition:
-    """Turns path lengths into log exposure, and draws the noise, at one image size.
+    """Model of beam and detector at one image size: converts path lengths to log exposure, and draws noise.
 
     Attributes:
         pitch: Pixel pitch, mm.
         soft: Linear attenuation of soft tissue, 1/mm.
         bone: Linear attenuation of bone beyond the soft tissue that it displaces, 1/mm.
-        quanta: Detected quanta a pixel behind the lung.
+        quanta: Detected quanta per pixel behind the lung.
         noise_spectrum: N [H, W // 2 + 1], float64, on the CPU: with e = IFFT(FFT(white) sqrt(N)), the mean of
-            N over all modes is the variance of a pixel, Np^2. Never zero: a spectrum that vanishes at zero
-            frequency would give the label away through the image mean.
+            N over all modes is the variance of a pixel, Np^2. Never zero: if it were zero at zero frequency,
+            the image mean would reveal the label.
     """
 
     def __init__(self, config: AcquisitionConfig, size: int, device: torch.device) -> None:
@@ -153,7 +153,7 @@ class Acquisition:
             path: Attenuation along each ray [B, H, W], Np.
         """
         primary = path.neg().exp_()
-        # Unattenuated air would dominate scatter and exposure control: a collimator keeps it out.
+        # Unattenuated air would dominate scatter and exposure control: a collimator removes it.
         pooled = self._apply("pool", primary.clamp(max=0.25))
         scattered = self._apply("scatter", pooled)
         total = pooled + scattered
@@ -166,7 +166,7 @@ class Acquisition:
     def noise(self, keys: Tensor) -> Tensor:
         """Draw stationary noise e [B, H, W], Np, with spectrum `noise_spectrum`.
 
-        One image at a time, as FFT libraries choose their algorithm, and so the rounding, by the batch size.
+        One image at a time, since FFT libraries choose their algorithm, and thus the rounding, by batch size.
         """
         size = (self.size, self.size)
         white = normal(keys, self.size**2).view(-1, *size)
@@ -174,9 +174,9 @@ class Acquisition:
         return torch.stack([torch.fft.irfft2(spectrum, s=size) for spectrum in spectra])
 
     def display(self, log_exposure: Tensor) -> Tensor:
-        """Turn log exposure [B, H, W], Np, into a grey image in [0, 1].
+        """Convert log exposure [B, H, W], Np, to a grey image in [0, 1].
 
-        Half of the slow variation is taken out (dynamic-range compression), then a sigmoid curve is applied.
+        60 % of the slow variation is removed (dynamic-range compression), then a sigmoid curve is applied.
         """
         slow = self._apply("up", self._apply("display", log_exposure))
         return log_exposure.sub(slow.mul_(0.6)).sub_(0.24).mul_(1 / 0.34).sigmoid_()
@@ -184,14 +184,14 @@ class Acquisition:
     def _apply(self, name: str, image: Tensor) -> Tensor:
         """Apply a one-dimensional operator along rows and columns of [B, H, W].
 
-        `bmm`, as `matmul` would fold the batch into one product whose rounding depends on the batch size.
+        It uses `bmm`, since `matmul` would compute one product whose rounding depends on the batch size.
         """
         operator = self._operators[name].expand(len(image), -1, -1)
         return torch.bmm(torch.bmm(operator, image), operator.transpose(1, 2))
 
 
 def _pooling(size: int) -> Tensor:
-    """Return the operator [GRID, size] that averages pixels over coarse cells, by overlap."""
+    """Return the operator [GRID, size] that averages pixels over coarse cells, weighted by overlap."""
     edge = torch.arange(GRID, dtype=torch.float64)[:, None] * (size / GRID)
     pixel = torch.arange(size, dtype=torch.float64)[None]
     overlap = torch.minimum(edge + size / GRID, pixel + 1) - torch.maximum(edge, pixel)

@@ -1,4 +1,4 @@
-"""Thorax of a random patient: parameters in real units -> attenuation along each ray.
+"""Thorax of a random patient: from anatomical parameters in real units to the attenuation along each ray.
 
 Coordinates are mm from the image centre, rows downwards; image left is the patient's right.
 """
@@ -17,20 +17,20 @@ from xray_tl.data.synthetic.rng import uniform
 
 
 class Normal(NamedTuple):
-    """About normal (sum of three uniforms), at most 3 SD from the mean."""
+    """Approximately normal distribution (sum of three uniforms), at most 3 SD from the mean."""
 
     mean: float
     sd: float
 
 
 class Uniform(NamedTuple):
-    """Uniform between two values."""
+    """Uniform distribution between two values."""
 
     low: float
     high: float
 
 
-# Each parameter owns three random numbers by its place here: append, never insert.
+# A parameter's position in this table selects its three random numbers: append, never insert.
 POPULATION: dict[str, Normal | Uniform] = {
     "scale": Normal(1.0, 0.045),  # magnification of everything
     "shift_x": Normal(0, 5),  # mm
@@ -73,12 +73,12 @@ POSE = ("scale", "shift_x", "shift_y", "tilt", "yaw")
 
 @dataclass(frozen=True)
 class Thorax:
-    """Attenuation of a batch of patients.
+    """Attenuation along the rays through a batch of patients, and the depth of each pixel in the lung.
 
     Attributes:
         path: Attenuation along each ray [B, H, W], Np.
-        clearance: How far inside un-obscured lung a pixel lies [B, H, W], mm: distance from mediastinum and
-            diaphragm; 0 outside and within `organs.WALL` of the chest wall.
+        clearance: Depth of a pixel within the unobscured lung [B, H, W], mm: distance from mediastinum and
+            diaphragm; 0 outside the lung and within `organs.WALL` of the chest wall.
     """
 
     path: Tensor
@@ -86,7 +86,7 @@ class Thorax:
 
 
 def draw_parameters(keys: Tensor, config: AnatomyConfig) -> Parameters:
-    """Draw the anatomy of a batch from its keys [B, 2]."""
+    """Draw the anatomical parameters of a batch from its keys [B, 2]."""
     numbers = uniform(keys, 3 * len(POPULATION)).view(-1, len(POPULATION), 3)
     standard = (numbers[..., 0] + numbers[..., 1] + numbers[..., 2] - 1.5) * 2
     drawn = {}
@@ -100,13 +100,13 @@ def draw_parameters(keys: Tensor, config: AnatomyConfig) -> Parameters:
 
 
 class Anatomy:
-    """Draws thoraces on a pixel grid of one size.
+    """Renderer of thoraces on a pixel grid of one size.
 
     Args:
         config: Scales of the population.
-        size: Pixels a side.
+        size: Pixels per side.
         pitch: Pixel pitch, mm.
-        device: Where to draw.
+        device: Device to render on.
     """
 
     def __init__(self, config: AnatomyConfig, size: int, pitch: float, device: torch.device) -> None:
@@ -116,7 +116,7 @@ class Anatomy:
         self._side = torch.tensor([0.0, 1.0], device=device).view(1, 2, 1, 1)
 
     def draw(self, parameters: Parameters, soft: float, bone: float) -> Thorax:
-        """Add up the attenuation of all organs.
+        """Return the total attenuation of all organs.
 
         Args:
             parameters: The patients.
@@ -140,7 +140,7 @@ class Anatomy:
         return Thorax(tissue.mul_(soft).add_(skeleton.mul_(bone)), join(lungs.clearance))
 
     def frame(self, p: Parameters) -> Frame:
-        """Return the patients' coordinates; parameters as columns [B, 1, 1]."""
+        """Return the coordinates in the patients' frame, from parameters as columns [B, 1, 1]."""
         y = (self._rows - p["shift_y"]) / p["scale"]
         x = (self._columns - p["shift_x"] - p["tilt"] * self._rows) / p["scale"]
         half = x.shape[-1] // 2

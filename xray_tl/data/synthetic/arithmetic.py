@@ -1,4 +1,4 @@
-"""Arithmetic whose last bits depend on nothing but its operands."""
+"""Reproducible arithmetic: results do not depend on the number of threads or the batch, to the last bit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """Run torch in the calling thread alone, with full products; also usable as a decorator.
+    """Run torch in one thread and with matrix products of full precision; also usable as a decorator.
 
-    Torch cuts an operation among threads wherever the number of elements happens to divide, and rounds the
-    last few elements of each piece in scalar instead of vector code: an image would depend on the number of
-    threads and on its place in the batch. Use `side_by_side`, or processes, on several cores. Training may
-    allow matrix products of reduced precision, which must not reach the images either.
+    Torch divides the elements of an operation among threads, and computes the last few elements of each part
+    in scalar instead of vector code, which rounds differently: an image would depend on the number of threads
+    and on its position in the batch. Use `side_by_side`, or processes, on several cores. Training may allow
+    matrix products of reduced precision, which must not affect the images either.
     """
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     _set(1, "highest")
@@ -30,16 +30,16 @@ def exact_arithmetic() -> Iterator[None]:
 def side_by_side(
     compute: Callable[[Tensor], Tensor], count: int, at_once: int, device: torch.device
 ) -> Tensor:
-    """Compute something of each image on as many threads as torch has; its bits do not depend on them.
+    """Compute a function of each image in all of torch's threads; the result does not depend on the threads.
 
     Args:
-        compute: Images' indices [B] -> what is made of them [B, ...].
-        count: How many images there are.
-        at_once: B: images that a thread does before it takes the next ones.
-        device: Where that is computed: an accelerator is asked by one thread.
+        compute: Indices of images [B] -> result for each [B, ...].
+        count: Number of images.
+        at_once: B, the number of images that a thread computes at a time.
+        device: Device of the computation: for an accelerator one thread is used.
     """
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-    # The setting is the process's: it stands at one thread an operation until the last image is done.
+    # The setting holds for the whole process: one thread per operation until the last image is done.
     with exact_arithmetic(), ThreadPoolExecutor(threads) as pool:
         return torch.cat(list(pool.map(compute, torch.split(torch.arange(count), at_once))))
 

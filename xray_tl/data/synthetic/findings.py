@@ -1,8 +1,8 @@
-"""Registry of findings: what is added to an otherwise healthy radiograph, as plain numbers.
+"""Registry of findings: the lesions that are added to a healthy radiograph, described by plain numbers.
 
-A finding is a fixed bank of shapes, each drawn at a few radii; a fixed bank is what keeps the likelihood
-ratio exactly computable. A new finding is a function of a few lines under `register_finding`. This module
-imports no torch; `templates.py` turns shapes into pixels.
+A finding is a fixed bank of shapes, each drawn at a few radii; because the bank is fixed, the likelihood
+ratio can be computed exactly. A new finding is a function of a few lines under `register_finding`. This
+module imports no torch; `templates.py` converts shapes to pixels.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from xray_tl.errors import InputError
 
 
 class Bump(NamedTuple):
-    """One smooth, compact bump `weight (1 - (distance / radius)^2)^2`; lengths in units of the shape's own.
+    """One smooth, compact bump `weight (1 - (distance / radius)^2)^2`; lengths in the shape's own units.
 
     Attributes:
         row: Offset of its centre, downwards.
         column: Offset of its centre, to the right.
-        radius: Where it reaches zero.
+        radius: Distance at which it reaches zero.
         weight: Its height, in (0, 1].
     """
 
@@ -33,21 +33,22 @@ class Bump(NamedTuple):
 
 
 Shape = tuple[Bump, ...]
-"""A union of bumps, `1 - prod(1 - bump)`. Its scale is free: `templates.py` fixes it by the radius."""
+"""A union of bumps, `1 - prod(1 - bump)`, of any scale: `templates.py` scales it to the radius."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding and the values that it brings along.
+    """A finding with the default values of its properties.
 
     Attributes:
         radii: mm; the part of a template above a fifth of its maximum has the area of a disc of this radius.
         contrasts: Contrast multipliers.
         d0: Detectability index at a known location and a contrast multiplier of 1.
-        attenuation: Of the finding above aerated lung, as a share of soft tissue's, for physical contrast.
+        attenuation: Attenuation above that of aerated lung, as a share of soft tissue's; for physical
+            contrast.
         flip_negative: Probability that a negative image is labelled positive.
         flip_positive: Probability that a positive image is labelled negative.
-        mild_probability: Probability that a negative image holds the finding too, at one of `mild_contrasts`.
+        mild_probability: Probability that a negative image has the finding too, at one of `mild_contrasts`.
         mild_contrasts: Contrast multipliers of the finding in negative images.
         shapes: The bank; shapes, radii and contrasts are drawn with equal probability.
         clearance: Least distance of the centre from mediastinum and diaphragm, mm.
@@ -92,7 +93,7 @@ def get_finding(name: str) -> Finding:
     """Return a registered finding.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: There is no finding of this name.
     """
     if name not in _FINDINGS:
         raise InputError(f"data.finding={name} is unknown: choose from {', '.join(finding_names())}")
@@ -100,7 +101,7 @@ def get_finding(name: str) -> Finding:
 
 
 def resolve_finding(config: SyntheticDataConfig) -> Finding:
-    """Return the configured finding, its own values replaced by those that the configuration states."""
+    """Return the configured finding: values in the configuration replace the finding's defaults."""
     finding = get_finding(config.finding)
     lists = {name: getattr(config, name) for name in ("radii", "contrasts", "mild_contrasts")}
     numbers = {
@@ -170,7 +171,7 @@ _CLUSTER_LONG = tuple(
 
 @register_finding
 def mass() -> Finding:
-    """Round mass of 36-54 mm."""
+    """Return the finding `mass`: a round mass of 36-54 mm."""
     return Finding(
         radii=(18.0, 22.5, 27.0),
         contrasts=(0.8, 1.0, 1.25),
@@ -182,7 +183,7 @@ def mass() -> Finding:
 
 @register_finding
 def cavity() -> Finding:
-    """Ring-shaped wall of a cavity, 50-80 mm."""
+    """Return the finding `cavity`: the ring-shaped wall of a cavity, 50-80 mm."""
     return Finding(
         radii=(24.0, 30.0, 36.0),
         contrasts=(0.8, 1.0, 1.25),
@@ -194,7 +195,7 @@ def cavity() -> Finding:
 
 @register_finding
 def streak() -> Finding:
-    """Plate atelectasis: a band of 85-125 mm, level or rising to the side."""
+    """Return the finding `streak`: plate atelectasis, a band of 85-125 mm, level or rising to the side."""
     return Finding(
         radii=(18.0, 22.5, 27.0),
         contrasts=(0.8, 1.0, 1.25),
@@ -206,7 +207,7 @@ def streak() -> Finding:
 
 @register_finding
 def cluster() -> Finding:
-    """Group of nodules over 80-150 mm."""
+    """Return the finding `cluster`: a group of nodules over 80-150 mm."""
     return Finding(
         radii=(24.0, 30.0, 36.0),
         contrasts=(0.8, 1.0, 1.25),
@@ -218,7 +219,7 @@ def cluster() -> Finding:
 
 @register_finding
 def nodule() -> Finding:
-    """Diffuse pulmonary nodule of 10-20 mm: the hard finding, for studies of the ceiling."""
+    """Return the finding `nodule`: a diffuse nodule of 10-20 mm, hard, for studies of the ceiling."""
     return Finding(
         radii=(5.0, 7.5, 10.0),
         contrasts=(0.8, 1.0, 1.25),
@@ -230,9 +231,10 @@ def nodule() -> Finding:
 
 @register_finding
 def opacity() -> Finding:
-    """Air-space opacity as in pneumonia, 40-80 mm: learnable from hundreds of images.
+    """Return the finding `opacity`: air-space opacity, 40-80 mm, learnable from hundreds of images.
 
-    Its ideal AUC without label noise is 1; label flips of 3 % put a finite ceiling (0.97) on it.
+    It looks as in pneumonia. Its ideal AUROC without label noise is 1; label flips of 3 % lower the ceiling
+    to 0.97.
     """
     return Finding(
         radii=(20.0, 30.0, 40.0),

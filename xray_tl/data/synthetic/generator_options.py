@@ -1,4 +1,4 @@
-"""Valid values of the generator's options; free of torch, so that a typing mistake is told at once."""
+"""Checks of the generator's options; without torch, for an immediate error on a typing mistake."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from xray_tl.errors import InputError
 
 CONTRAST_MODES = ("iso", "physical")
 MAX_TEMPLATES = 24
-"""The ideal observer takes about 0.5 ms a template and image."""
+"""Largest number of templates: the ideal observer takes about 0.5 ms per template and image."""
 
 
 RESERVED_SEEDS = range(2**32 - 16, 2**32)
-"""Data seeds of the project's own tasks (source task, calibration), kept from every target task."""
+"""Data seeds reserved for the project's own tasks (source task, calibration); no target task may use them."""
 
 _SEED = Range(0, RESERVED_SEEDS[0] - 1)
 _COUNT = Range(1, 2**25)
@@ -61,7 +61,7 @@ def validate(config: SyntheticDataConfig) -> None:
     """Check every option of the synthetic data set against its range.
 
     Raises:
-        InputError: One line that names the option, its value and what is allowed.
+        InputError: A value is not valid; the message names the option, its value and what is allowed.
     """
     check_image_size(config.image_size)
     if config.contrast not in CONTRAST_MODES:

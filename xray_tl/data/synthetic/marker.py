@@ -1,4 +1,4 @@
-"""A lead marker in the corner of the film, the letter L: a shortcut to plant on purpose."""
+"""A lead marker, the letter L, in the corner of the image: a shortcut that is planted on purpose."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 LETTER = ("10000", "10000", "10000", "10000", "10000", "10000", "11111")
 TOP, LEFT, HEIGHT = 0.04, 0.04, 0.1
-"""Its upper left corner and its height, as shares of the image's side."""
+"""Position of its upper left corner, and its height, as shares of the image's side."""
 
 
 def stamp(image: Tensor, marked: Tensor) -> Tensor:
-    """Print the marker, white, into the upper left corner of marked images, in place.
+    """Draw the white marker into the upper left corner of marked images, in place.
 
     Args:
-        image: [B, H, W], in [0, 1].
-        marked: Which images get it [B], bool.
+        image: Images [B, H, W], in [0, 1].
+        marked: Which images get the marker [B], bool.
     """
     size = image.shape[-1]
     height = max(len(LETTER), round(HEIGHT * size))

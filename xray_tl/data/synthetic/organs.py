@@ -1,9 +1,9 @@
-"""Organs of the thorax as path lengths (mm), closed-form functions of position.
+"""Path lengths (mm) through the organs of the thorax, as closed-form functions of position.
 
-Images must be bitwise the same in any batch: on [B] tensors only sums, products and quotients are used (a
-transcendental function rounds differently in vector code and in its tail), other tensors are multiples of 16
-long per image. Square roots of zero and exponentials that underflow are avoided, as they are 7 and 20 times
-slower on some CPUs.
+Images must be bitwise the same in any batch. Therefore only sums, products and quotients are used on [B]
+tensors, since a transcendental function rounds differently in vector code and in the scalar code for the last
+elements; all other tensors have a multiple of 16 elements per image. Square roots of zero and exponentials
+that underflow are avoided: they are 7 and 20 times slower on some CPUs.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import torch
 from torch import Tensor
 
 Parameters = dict[str, Tensor]
-"""Anatomy of a batch: name -> [B], in the units of `anatomy.POPULATION`; the organs take them as columns that
-broadcast over pixels."""
+"""Anatomy of a batch: name -> [B], in the units of `anatomy.POPULATION`; functions of organs take them as
+columns that broadcast over pixels."""
 
 WALL = 24.0
-"""Strip along the chest wall, mm, where ribs run along the ray and the lung is thin."""
+"""Width, mm, of the strip along the chest wall where ribs run along the ray and the lung is thin."""
 
 
 @dataclass(frozen=True)
 class Frame:
     """Coordinates of a batch in the patient's own frame, mm.
 
-    The two image halves are stacked, so that one formula draws both lungs: index 0 is image left. The seam
-    between them lies behind the mediastinum.
+    The two image halves are stacked, and one formula draws both lungs: index 0 is image left. The seam
+    between them is hidden by the mediastinum.
 
     Attributes:
-        x: From the midline, to the right [B, H, W].
-        y: Downwards [B, H, 1].
-        lateral: From the midline, outwards [B, 2, H, W / 2].
+        x: Distance from the midline, to the right [B, H, W].
+        y: Distance downwards [B, H, 1].
+        lateral: Distance from the midline, outwards [B, 2, H, W / 2].
         row: `y` as [B, 1, H, 1].
         side: 0 on image left, 1 on image right [1, 2, 1, 1].
     """
@@ -56,7 +56,7 @@ def body_outline(p: Parameters, frame: Frame) -> Tensor:
 
 
 def midline(p: Parameters, frame: Frame) -> tuple[Tensor, Tensor]:
-    """Return the thickness of spine and of trachea [B, H, W] each, mm."""
+    """Return the thickness of the spine and of the trachea, each [B, H, W], mm."""
     y = frame.y
     turns = y / p["vertebra_pitch"] + p["vertebra_phase"]
     bend = p["scoliosis"] * torch.sin(math.pi * ((y + 200) / 200 + 0.2)) + 0.15 * p["yaw"]
@@ -70,7 +70,7 @@ def midline(p: Parameters, frame: Frame) -> tuple[Tensor, Tensor]:
 
 
 class Lungs:
-    """Both lungs and what overlies them, on stacked image halves [B, 2, H, W / 2].
+    """Both lungs, with their vessels, the ribs and the shoulders, on stacked image halves [B, 2, H, W / 2].
 
     Attributes:
         clearance: See `anatomy.Thorax.clearance`.
@@ -101,7 +101,7 @@ class Lungs:
         return 38 + (half_width - 38) * (rise.log() * 0.52).exp() - 7 * step((v - 60) / 90)
 
     def _mediastinal_border(self) -> Tensor:
-        """Return the distance of heart and great vessels' border from the midline [B, 2, H, 1], mm."""
+        """Return the distance of the border of heart and great vessels from the midline [B, 2, H, 1], mm."""
         q, v, side = self._q, self._v, self._side
         vessels = 21 + 5 * step((v + 95) / 60) + (1 - side) * 5 * hump(v + 48, 40)
         vessels = vessels + side * (13 * hump(v + 62, 17) + 7 * hump(v + 32, 17))
@@ -124,7 +124,7 @@ class Lungs:
         return medial.mul_(above).mul_(self._lateral).mul_(depth)
 
     def ribs(self) -> Tensor:
-        """Return the thickness of the ribs, mm: one periodic level set each for posterior and anterior."""
+        """Return the thickness of the ribs, mm: one periodic function for posterior, one for anterior."""
         q, u, v = self._q, self._u, self._v
         arc = u * 0.01
         cage = ((self._from_wall + 5) * 0.2).clamp_(0, 1)
@@ -158,7 +158,7 @@ class Lungs:
         return clavicle.mul_(13).add_(blade.mul_(4))
 
     def vessels(self) -> Tensor:
-        """Return the thickness of the pulmonary vessels, mm: a star of tapering branches about each hilum."""
+        """Return the thickness of the pulmonary vessels, mm: a star of tapering branches at each hilum."""
         u, v, side = self._u, self._v, self._side
         right, down = u - 33 - 5.5 * self._hilum, v - 2 - 5 * side
         distance = (right * right + down * down).clamp_(min=1e-4).sqrt_()
@@ -177,17 +177,17 @@ class Lungs:
         return total.mul_(self._lateral).mul_(self._medial * 0.75 + 0.25)
 
 
-# branches a turn, amplitude of their bending (turns), its wavelength (mm / 2 pi), width at the hilum (mm)
+# branches per turn, amplitude of their bending (turns), its wavelength (mm / 2 pi), width at the hilum (mm)
 _VESSEL_ORDERS = ((7, 0.42, 47.0, 4.6), (12, 0.55, 30.0, 3.0), (19, 0.6, 21.0, 2.0))
 
 
 def join(halves: Tensor) -> Tensor:
-    """Lay stacked halves [B, 2, H, W / 2] side by side [B, H, W]."""
+    """Join stacked image halves [B, 2, H, W / 2] side by side to [B, H, W]."""
     return torch.cat((halves[:, 0], halves[:, 1]), dim=-1)
 
 
 def step(t: Tensor) -> Tensor:
-    """Rise smoothly from 0 at t <= 0 to 1 at t >= 1."""
+    """Return a smooth step that rises from 0 at t <= 0 to 1 at t >= 1."""
     t = t.clamp(0, 1)
     return t * t * (3 - 2 * t)
 
@@ -198,7 +198,7 @@ def _chord(t: Tensor) -> Tensor:
 
 
 def hump(distance: Tensor, width: float) -> Tensor:
-    """Return a Gaussian bump, cut off before it underflows."""
+    """Return a Gaussian bump, limited to values that do not underflow."""
     return (-(distance / width).square_().clamp_(max=30)).exp_()
 
 
@@ -208,7 +208,7 @@ def _compact(t: Tensor) -> Tensor:
 
 
 def _sine(t: Tensor) -> Tensor:
-    """Return a parabolic sine of period 1: cheaper than the true one, and the same everywhere."""
+    """Return a parabolic approximation of a sine of period 1: faster, and the same on every machine."""
     t = t - t.round()
     return (8 - t.abs() * 16).mul_(t)
 
@@ -220,5 +220,5 @@ def _tube(t: Tensor) -> Tensor:
 
 
 def _rib(turns: Tensor, sharpness: Tensor) -> Tensor:
-    """Return the relative thickness of ribs, one a turn."""
+    """Return the relative thickness of ribs, one rib per turn."""
     return _tube((turns - turns.round()).mul_(sharpness))

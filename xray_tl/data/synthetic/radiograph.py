@@ -1,12 +1,12 @@
-"""Synthetic chest radiographs: image index -> image, label and everything that is known about it.
+"""Synthetic chest radiographs: rendering of an image by index, with its label and everything known about it.
 
     y(x) = g(x) + a b(x - x0) m(x) / m(x0) + m(x) e(x),        image = display(y)
 
 g is the anatomy's log exposure, e stationary noise, m its modulation, b the finding's template, a its
-amplitude. H says whether the image is positive: then a > 0, else a = 0, or small where mild findings are
-allowed in healthy lungs. The model is chosen so that the likelihood ratio of H, and with
-it the best possible classifier, can be computed exactly: anatomy, exposure control and scatter do not depend
-on H, noise is circulant and the finding never wraps around the border.
+amplitude. H is whether the image is positive: then a > 0; else a = 0, or small if mild findings are allowed
+in negative images. In this model the likelihood ratio of H, and with it the best possible classifier, can be
+computed exactly: anatomy, exposure control and scatter do not depend on H, the noise is circulant, and the
+finding never wraps around the border.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ from xray_tl.errors import InputError
 __all__ = ["GENERATOR", "Radiographs", "Scene", "Simulation", "SyntheticRadiographs", "validate"]
 
 GENERATOR = 1
-"""Version of the generator: raise it whenever a change alters an image or a label."""
+"""Version of the generator: increase it whenever a change alters an image or a label."""
 
 CHUNK_PIXELS = 8 * 224**2
-"""Images are rendered this many pixels at a time, which fits caches and bounds memory."""
+"""Number of pixels rendered at a time: it fits into the CPU's caches and limits memory."""
 
 
 class SyntheticRadiographs:
-    """Draws any radiograph of a split, in any order, bitwise the same on one device.
+    """The synthetic radiographs of a split, rendered by index in any order, bitwise the same on one device.
 
     Args:
         config: The data set; checked by `validate`.
-        split: `train`, `val` or `test`: no two share a random number.
-        seed: Draws the data set.
-        device: Where to render.
+        split: `train`, `val` or `test`; they share no random numbers.
+        seed: Seed of the data set.
+        device: Device to render on.
 
     Attributes:
-        finding: With its values resolved from the configuration.
+        finding: The finding, with its values resolved from the configuration.
         acquisition: Beam and detector, with the noise spectrum.
         bank: The finding's templates, with their detectability.
         strength: Amplitude of the finding.
@@ -87,12 +87,12 @@ class SyntheticRadiographs:
     def open(
         cls, config: SyntheticDataConfig, split: str, device: torch.device | str = "cpu"
     ) -> SyntheticRadiographs:
-        """Open a split with its own seed: `train_seed` draws training and validation images if it is set."""
+        """Open a split with its seed: `train_seed` for training and validation images if it is set."""
         own = config.seed if split == "test" or config.train_seed is None else config.train_seed
         return cls(config, split=split, seed=own, device=device)
 
     names = None
-    """Images are called by their index."""
+    """The index of an image is its name."""
 
     def images(self, indices: Tensor) -> Tensor:
         """Render images [B, 1, H, W] in [0, 1]."""
@@ -158,7 +158,7 @@ class SyntheticRadiographs:
     @exact_arithmetic()
     @torch.no_grad()
     def simulate(self, indices: Tensor) -> Simulation:
-        """Simulate images before display; memory grows with the batch, so call it with few at a time."""
+        """Simulate images before display; memory grows with the batch, so pass few images at a time."""
         scene = self.scene(indices)
         present = self.labels(indices)[0]
         field = self.noise(indices)
@@ -171,13 +171,13 @@ class SyntheticRadiographs:
         return self.acquisition.noise(self._keys(Stream.NOISE, indices))
 
     def add_finding(self, field: Tensor, indices: Tensor, scene: Scene, present: Tensor) -> Placement:
-        """Add to normalised images w = (y - g) / m [B, H, W], in place, what each of them holds.
+        """Add each image's finding, if any, to the normalised images w = (y - g) / m [B, H, W], in place.
 
         Args:
             field: w [B, H, W], Np.
             indices: Images [B], int64.
             scene: Their anatomy.
-            present: Which of them hold the finding [B], bool.
+            present: Which of them are positive [B], bool.
         """
         placement = self.placement(indices, scene, present)
         image = torch.arange(len(field), device=self.device)
@@ -194,7 +194,7 @@ class SyntheticRadiographs:
     @exact_arithmetic()
     @torch.no_grad()
     def scene(self, indices: Tensor) -> Scene:
-        """Draw the patients and expose them, without finding and noise."""
+        """Draw the patients and simulate their exposure, without finding and noise."""
         parameters = draw_parameters(self._keys(Stream.ANATOMY, indices), self.config.anatomy)
         thorax = self._anatomy.draw(parameters, self.acquisition.soft, self.acquisition.bone)
         exposure = self.acquisition.expose(thorax.path)
@@ -207,27 +207,27 @@ class SyntheticRadiographs:
         )
 
     def omega(self, scene: Scene) -> Tensor:
-        """Return the set of possible centres [B, H, W], bool."""
+        """Return the set Omega of possible centres of the finding [B, H, W], bool."""
         return admissible(scene.lung_clearance, self.finding.clearance, self.bank.margin)
 
     def placement(self, indices: Tensor, scene: Scene, present: Tensor) -> Placement:
-        """Draw where and which finding each image holds, or would hold."""
+        """Draw place, template and contrast of the finding that each image has, or would have."""
         row, column = draw_centre(self.omega(scene), self._keys(Stream.PLACEMENT, indices))
         template, contrast = draw_finding(self._keys(Stream.FINDING, indices), present, self.finding)
         return Placement(row, column, template, contrast)
 
     def mixed(self, size: int) -> list[int]:
-        """Return the indices in order: whether an image has the finding is drawn for each alone."""
+        """Return the indices in order: classes are mixed, since each image's label is drawn independently."""
         return list(range(size))
 
     def identity(self) -> dict[str, Any]:
-        """Return all that changes an image or a label, as plain values for a hash.
+        """Return everything that changes an image or a label, as plain values for a hash.
 
-        The device is left out: rendering on another kind differs in the last bits, so a cache of pixels adds
-        it to its key.
+        The device is left out. Images rendered on another kind of device differ in the last bits, so a cache
+        of pixels adds the device to its key.
         """
         finding = asdict(self.finding)
-        finding["d0" if self.config.contrast == "physical" else "attenuation"] = None  # has no part in it
+        finding["d0" if self.config.contrast == "physical" else "attenuation"] = None  # not used
         if not self.finding.mild_probability:
             finding["mild_contrasts"] = None
         acquisition, anatomy = self.config.acquisition, self.config.anatomy
@@ -243,7 +243,7 @@ class SyntheticRadiographs:
             "marker": self.marker_correlation,
             "anatomy": {f.name: float(getattr(anatomy, f.name)) for f in fields(AnatomyConfig)},
         }
-        # through JSON, so that it equals itself when read back: tuples become lists
+        # converted through JSON, to equal a copy read from a file: tuples become lists
         plain: dict[str, Any] = json.loads(json.dumps(identity))
         return plain
 

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: any image of any data set can be drawn alone, in any order, on any process.
+"""Counter-based random numbers: any image can be drawn on its own, in any order and in any process.
 
 A 64-bit key, one per (seed, split, stream, image), selects a stream; a two-round keyed hash turns the key and
 a counter 0, 1, 2, ... into 32 random bits, as in Salmon et al. 2011, "Parallel random numbers: as easy as
@@ -26,7 +26,7 @@ _GOLDEN_64 = 0x9E3779B97F4A7C15 - 2**64
 
 
 class Stream(IntEnum):
-    """What a stream of random numbers is for; a number is never used for two purposes."""
+    """Purpose of a stream of random numbers; a number is never used for two purposes."""
 
     ANATOMY = 0
     PRESENCE = 1
@@ -44,7 +44,7 @@ def stream_keys(seed: int, split: str, stream: Stream, indices: Tensor) -> Tenso
     finaliser), so two different (seed, split, stream, image) never share a key.
 
     Args:
-        seed: Draws the data set, 0 to `MAX_SEED`.
+        seed: Seed of the data set, 0 to `MAX_SEED`.
         split: A key of `SPLITS`.
         stream: Purpose of the numbers.
         indices: Images [B], 0 to `MAX_INDEX`.
@@ -74,7 +74,7 @@ def uniform(keys: Tensor, count: int) -> Tensor:
 
 
 def normal(keys: Tensor, count: int) -> Tensor:
-    """Return standard normal numbers [B, count] by Box and Muller's transform; `count` is even."""
+    """Return standard normal numbers [B, count] by the Box-Muller transform; `count` is even."""
     numbers = uniform(keys, count)
     radius, angle = numbers[:, : count // 2], numbers[:, count // 2 :]
     radius = radius.log().mul_(-2).sqrt_()
@@ -97,7 +97,7 @@ def _round32(x: Tensor) -> Tensor:
 
 
 def _shift_right(x: Tensor, places: int) -> Tensor:
-    """Shift signed int32 logically: torch's own shift would copy the sign bit."""
+    """Shift signed int32 to the right, filling with zeros: torch's own shift would copy the sign bit."""
     return (x >> places).bitwise_and_((1 << (32 - places)) - 1)
 
 

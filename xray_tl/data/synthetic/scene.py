@@ -1,4 +1,4 @@
-"""What a batch of synthetic radiographs consists of, from the patients to the picture."""
+"""Dataclasses for a batch of synthetic radiographs: patients, simulated exposure, and rendered images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Scene:
         log_exposure: g [B, H, W], Np.
         noise_modulation: m [B, H, W].
         primary_fraction: Unscattered share of the exposure [B, H, W].
-        lung_clearance: How far inside un-obscured lung a pixel lies [B, H, W], mm.
+        lung_clearance: Depth of a pixel within the unobscured lung [B, H, W], mm.
         parameters: Anatomy: name -> [B], in the units of `anatomy.POPULATION`.
     """
 
@@ -31,12 +31,12 @@ class Scene:
 
 @dataclass(frozen=True)
 class Simulation:
-    """A batch before display: what the ideal observer sees, and what it is told.
+    """A batch before display: what the ideal observer sees, and the truth.
 
     Attributes:
-        log_exposure: y [B, H, W], Np, with noise and, where present, the finding.
+        log_exposure: y [B, H, W], Np, with noise and, if present, the finding.
         scene: The patients.
-        placement: The finding; place and template are drawn where there is none too.
+        placement: The finding; place and template are drawn even if there is none.
         present: H, whether the image is positive [B], bool.
     """
 
@@ -48,19 +48,19 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Radiographs:
-    """A rendered batch.
+    """A rendered batch of radiographs.
 
     Attributes:
         image: Grey images [B, 1, H, W], float32 in [0, 1]; bone is bright.
         label: Observed label [B], int64: presence after label flips.
         marked: Whether the image has a lead marker in its corner [B], bool.
         present: Whether the image is positive [B], bool.
-        mask: Footprint of the finding [B, H, W], bool; empty where the image holds none.
-        centre: Row and column of the finding from the image centre [B, 2], mm; drawn where there is none too,
-            as are radius and template.
+        mask: Footprint of the finding [B, H, W], bool; empty if the image has none.
+        centre: Row and column of the finding from the image centre [B, 2], mm. Centre, radius and template
+            are drawn even if there is no finding.
         radius: Radius of the finding [B], mm.
         template: Index into the bank of templates [B].
-        contrast: Contrast multiplier of the finding [B]; 0 where there is none.
+        contrast: Contrast multiplier of the finding [B]; 0 if there is none.
         anatomy: Name -> [B], in the units of `anatomy.POPULATION`.
     """
 

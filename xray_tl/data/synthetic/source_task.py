@@ -1,7 +1,7 @@
-"""The source task: radiographs to pretrain on, with several findings at once under varied acquisition.
+"""The source task: radiographs for pretraining, with several findings at once under varied acquisition.
 
-None of its findings is the target's, and its data seeds are kept from all target tasks. What is to be
-predicted of an image: which findings it holds, who the patient is (anatomy), how the film was taken.
+None of its findings is that of a target task, and no target task may use its data seeds. A network predicts
+which findings an image has, the patient's anatomy, and the parameters of the acquisition.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from xray_tl.data.synthetic.generator_options import RESERVED_SEEDS
 from xray_tl.data.synthetic.radiograph import CHUNK_PIXELS, SyntheticRadiographs
 
 SOURCE = 1
-"""Version of the task: raise it whenever a change moves an image or what is to be predicted of it."""
+"""Version of the task: increase it whenever a change alters an image or its targets."""
 
 FINDINGS = ("cavity", "cluster", "mass", "streak")
 D0 = 60.0
-"""Detectability at a known location: so strong that thousands of images suffice to learn from."""
+"""Detectability at a known location: so high that thousands of images are enough for learning."""
 
 ACQUISITIONS = tuple(
     AcquisitionConfig(kvp=kvp, kerma=kerma, scatter_weight=scatter, texture_rms=texture)
@@ -37,7 +37,7 @@ ACQUISITIONS = tuple(
         (140.0, 5.0, 0.5, 0.030),
     )
 )
-"""Patient p is filmed with acquisition p modulo their number."""
+"""The acquisition of patient p is number p modulo the length of this list."""
 
 _NORMAL = {name: law for name, law in POPULATION.items() if isinstance(law, Normal)}
 PARAMETERS = (*_NORMAL, "kvp", "log kerma", "scatter weight", "texture")
@@ -49,8 +49,8 @@ class SourceImages:
 
     Attributes:
         image: Grey images [B, 1, H, W], float32 in [0, 1].
-        findings: Which of `FINDINGS` each image holds [B, F], 0 or 1.
-        parameters: `PARAMETERS` of patient and film [B, R], about zero mean and unit variance.
+        findings: Which of `FINDINGS` each image has [B, F], 0 or 1.
+        parameters: `PARAMETERS` of patient and acquisition [B, R], with about zero mean and unit variance.
     """
 
     image: Tensor
@@ -59,20 +59,21 @@ class SourceImages:
 
 
 class SourceTask:
-    """Draws the source task's images by index.
+    """The images of the source task, rendered by index.
 
-    Images 2 p and 2 p + 1 are one film of one patient, noise included: with the findings drawn for the
-    patient, and with all the others instead. A batch that holds both tells findings from anatomy and noise.
+    Images 2 p and 2 p + 1 show the same patient with the same noise: the first with the findings drawn for
+    the patient, the second with all the other findings. In a batch with both, findings can be distinguished
+    from anatomy and noise.
 
     Args:
         image_size: Side of an image, pixels.
-        device: Where to render.
+        device: Device to render on.
     """
 
     def __init__(self, image_size: int, device: torch.device | str = "cpu") -> None:
         base = SyntheticDataConfig(finding=FINDINGS[0], image_size=image_size, d0=D0)
         seeds = RESERVED_SEEDS[1:]
-        # Each finding has a seed of its own: presence and place are independent between findings.
+        # Each finding has its own seed: presence and place are independent between findings.
         self._films = [
             [
                 SyntheticRadiographs(

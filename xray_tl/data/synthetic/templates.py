@@ -1,4 +1,4 @@
-"""The finding's bank of templates in pixels, where it may lie, and how strong it is."""
+"""Templates of the finding in pixels, the places where it may be, and its amplitude."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from xray_tl.data.synthetic.rng import uniform
 from xray_tl.errors import InputError
 
 EDGE = 0.2
-"""A finding ends where its template falls to this share of its maximum."""
+"""The edge of a finding is where its template falls to this share of its maximum."""
 
 LARGEST_REACH = 0.27
-"""Largest extent of a finding from its centre, as a share of the field of view: beyond it, keeping clear of
-the border would leave too little lung to lie in."""
+"""Largest extent of a finding from its centre, as a share of the field of view: a larger finding, kept away
+from the border, would have too little lung for its centre."""
 
 CANDIDATES = 160
 TISSUE_OVER_LUNG = 0.73
-"""Attenuation of tissue beyond that of the aerated lung (density 0.27) that it displaces."""
+"""Attenuation of tissue minus that of the aerated lung (density 0.27) it displaces, relative to tissue."""
 
 
 @dataclass(frozen=True)
 class TemplateBank:
-    """Every shape at every radius, sampled on one pixel grid.
+    """The finding's templates: every shape at every radius, sampled on one pixel grid.
 
     Attributes:
-        templates: b [T, 2 R + 1, 2 R + 1], seen through the detector; the undetected profile peaks at 1.
+        templates: b [T, 2 R + 1, 2 R + 1], blurred by the detector; before blurring the peak is 1.
         radii: Radius of each template [T], mm.
-        margin: R, pixels; centres keep this far from the border, so that no template wraps around and all
-            translations are equally detectable.
+        margin: R, pixels: least distance of centres from the border. No template then wraps around, and all
+            positions are equally detectable.
         energies: E = b' K^-1 b [T], float64, on the CPU: squared detectability at unit contrast.
     """
 
@@ -54,13 +54,13 @@ class TemplateBank:
 
 @dataclass(frozen=True)
 class Placement:
-    """Which finding an image holds, or would hold; drawn for every image.
+    """Place, template and contrast of the finding that an image has, or would have; drawn for every image.
 
     Attributes:
         row: Centre [B], pixel index.
         column: Centre [B], pixel index.
         template: Index into the bank [B].
-        contrast: Contrast multiplier of what the image holds [B]; 0 where it holds nothing.
+        contrast: Contrast multiplier of the finding [B]; 0 if the image has none.
     """
 
     row: Tensor
@@ -132,9 +132,10 @@ def admissible(clearance: Tensor, least: float, margin: int) -> Tensor:
     """Return the set Omega [B, H, W] of possible centres, bool; never empty.
 
     Args:
-        clearance: How far inside un-obscured lung a pixel lies [B, H, W], mm.
-        least: What the finding needs of it, mm. An image without such a pixel takes those with the most.
-        margin: Pixels that the centre keeps away from the border.
+        clearance: Depth of a pixel within the unobscured lung [B, H, W], mm.
+        least: Least clearance that the finding needs, mm. An image without such a pixel uses the pixels with
+            the largest clearance.
+        margin: Least distance of the centre from the border, pixels.
     """
     size = clearance.shape[-1]
     inner = clearance[:, margin : size - margin, margin : size - margin]
@@ -147,9 +148,9 @@ def admissible(clearance: Tensor, least: float, margin: int) -> Tensor:
 def draw_centre(omega: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     """Draw the centre uniformly over Omega: row [B] and column [B].
 
-    Candidates are uniform over the field of view and the first inside Omega is taken: exactly uniform over
-    Omega, and the same place (to a pixel) at every image size. Should none of them fall inside, a pixel of
-    Omega is drawn by its rank, which is exactly uniform too.
+    Candidates are uniform over the field of view, and the first inside Omega is taken: this is exactly
+    uniform over Omega, and gives the same place (to a pixel) at every image size. If no candidate is inside,
+    a pixel of Omega is drawn by its rank, which is exactly uniform too.
     """
     batch, size = omega.shape[:2]
     numbers = uniform(keys, 2 * CANDIDATES + 1)
@@ -165,13 +166,13 @@ def draw_centre(omega: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def draw_finding(keys: Tensor, present: Tensor, finding: Finding) -> tuple[Tensor, Tensor]:
-    """Draw the template [B] and the contrast multiplier [B] of what each image holds.
+    """Draw the template [B] and the contrast multiplier [B] of the finding in each image.
 
     Args:
-        keys: Of the stream `FINDING` [B, 2].
+        keys: Keys of the stream `FINDING` [B, 2].
         present: Whether the image is positive [B], bool: its contrast is one of `contrasts`. A negative image
-            holds nothing (0), or with `mild_probability` one of `mild_contrasts`.
-        finding: With its values resolved.
+            has contrast 0 or, with `mild_probability`, one of `mild_contrasts`.
+        finding: The finding, with its values resolved.
     """
     numbers = uniform(keys, 3)
 
@@ -185,14 +186,15 @@ def draw_finding(keys: Tensor, present: Tensor, finding: Finding) -> tuple[Tenso
 
 
 class Strength:
-    """Amplitude of the finding, over the noise modulation: a / m.
+    """Amplitude of the finding divided by the noise modulation, a / m.
 
-    `iso`: kappa d0 / sqrt(E), one number everywhere, whatever the dose. `physical`: kappa s dmu 2 r f / m,
-    with s the finding's attenuation, dmu the attenuation of tissue over aerated lung, f the primary fraction.
+    `iso`: kappa d0 / sqrt(E), the same at every place and dose. `physical`: kappa s dmu 2 r f / m, with s the
+    finding's attenuation, dmu the attenuation of tissue minus that of aerated lung, f the primary fraction;
+    kappa is the contrast multiplier, r the radius.
 
     Args:
         config: The data set.
-        finding: With its values resolved.
+        finding: The finding, with its values resolved.
         bank: Its templates.
         acquisition: Beam and detector.
     """
@@ -210,7 +212,7 @@ class Strength:
     def over_modulation(
         self, template: Tensor, contrast: Tensor, modulation: Tensor, primary_fraction: Tensor
     ) -> Tensor:
-        """Return a / m, of the shape of `modulation`.
+        """Return a / m, with the shape of `modulation`.
 
         Args:
             template: Index into the bank, broadcastable.
