@@ -1,4 +1,4 @@
-"""What a run does: build, fit, load the best epoch, test; its record fills up along the way."""
+"""Steps of a run: build, train, load the best epoch, test; each step adds to the record."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
     Args:
         cfg: Its configuration.
         folder: Its folder.
-        record: Its record, which fills up.
-        beside: Folder that keeps the source weights which its checkpoint leaves out.
+        record: Its record; the steps add to it in place.
+        beside: Folder that gets a copy of the source weights, which the checkpoint leaves out.
 
     Raises:
-        InputError: The configuration asks for what cannot be had.
-        RunError: The run broke.
+        InputError: The configuration asks for something that is not available.
+        RunError: The run failed.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     start = time.perf_counter()
@@ -126,7 +126,7 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
 
 
 def _describe_collection(collection: Collection, folder: Path, record: Record) -> None:
-    """Write the split beside the run, and log and record what an audit finds."""
+    """Write the split table into the run's folder; log and record the findings of an audit."""
     write_text(folder / SPLIT, collection.split_table().to_csv(index=False))
     found = audit(collection)
     for finding in found:
@@ -140,9 +140,9 @@ def _describe_collection(collection: Collection, folder: Path, record: Record) -
 
 
 def _describe_tested(parts: Parts, best: dict[str, Any], record: Record) -> None:
-    """Record which epoch is tested, and what of the network had been trained by then.
+    """Record the tested epoch, its open stages and its numbers of parameters.
 
-    Under `lp_ft` and `gradual` the best epoch may lie before any stage was opened.
+    Under `lp_ft` and `gradual` the best epoch may come before the first stage opens.
     """
     classifier = parts.task.classifier
     record["best"] = {
@@ -196,7 +196,7 @@ def _fit(parts: Parts, trainer: Trainer, folder: Path, last: Path | None, record
 
 
 def _settle_best(parts: Parts, folder: Path) -> None:
-    """Re-estimate the trained BatchNorm statistics of the best epoch into its checkpoint."""
+    """Re-estimate the statistics of the best epoch's trainable BatchNorm layers; rewrite its checkpoint."""
     task = parts.task
     if not parts.settings.trainer.reestimate_batchnorm:
         return
@@ -212,10 +212,10 @@ def _settle_best(parts: Parts, folder: Path) -> None:
 
 
 def _prove_frozen(parts: Parts, record: Record) -> None:
-    """Record the hashes of what never trains, before training and in the network that is tested.
+    """Record and compare the hash of the tensors that never train, before training and in the tested network.
 
     Raises:
-        RunError: They differ.
+        RunError: The two hashes differ.
     """
     task = parts.task
     count, after = frozen_sha256(task.classifier.backbone, task.policy.most_open)
