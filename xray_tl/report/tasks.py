@@ -268,7 +268,7 @@ def _remedied(done: StudyAnalysis, plain: Arm) -> list[Arm]:
 
 
 def _remedies(done: StudyAnalysis, plain: Arm) -> Iterator[str]:
-    """Yield a sentence per arm that adds one remedy (or training images) to a plain arm, comparing the two."""
+    """Yield a sentence per arm that adds one remedy (or training images) to a plain arm: the comparison."""
     for arm in _remedied(done, plain):
         (option,) = arm.options
         for pair in done.comparison.verdicts:

@@ -131,7 +131,7 @@ class Workers:
         try:
             for job in kinds.values():
                 failure = _failure(self._pool.schedule(_make_weights, args=(*job, own_cores())))
-                if failure is not None:  # its jobs will say so too
+                if failure is not None:  # its jobs will report it too
                     log.info("source weights of %s were not made first: %s", job[1].name, failure)
         except KeyboardInterrupt:
             self._stop()
@@ -204,7 +204,7 @@ def _will_train(job: Job) -> bool:
     try:
         with claim(folder, cfg) as complete:
             return complete is None
-    except (FolderError, OSError, KeyError):  # the job will say so
+    except (FolderError, OSError, KeyError):  # the job will report it
         return False
 
 

@@ -115,7 +115,7 @@ class Progress:
 
 
 def _span(seconds: float) -> str:
-    """Round a time to what a reader needs: `40 s`, `12 min`, `3.5 h`."""
+    """Return a time as rounded text: `40 s`, `12 min`, `3.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
