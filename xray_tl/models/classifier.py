@@ -66,7 +66,7 @@ class XrayClassifier(nn.Module):
     Args:
         backbone: The backbone.
         num_targets: T, number of targets or classes; 1 for a binary task.
-        seed: Draws the head; the same seed gives the same head to every arm of a backbone.
+        seed: Seed of the head's weights; the same seed gives every arm of a backbone the same head.
         dropout: Probability that training drops a feature before the head.
     """
 
@@ -80,7 +80,7 @@ class XrayClassifier(nn.Module):
             self.head = nn.Linear(backbone.num_features, num_targets)
 
     def features(self, images: Tensor) -> Tensor:
-        """Return fp32 features [B, D] of what the backbone takes: images [B, 1, H, W], or see `enter`."""
+        """Return fp32 features [B, D] of images [B, 1, H, W]; after `backbone.enter`, of activations."""
         return self.backbone(images)
 
     def forward(self, images: Tensor) -> Tensor:

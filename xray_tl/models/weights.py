@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which weights a run started from.
+    """Provenance of the weights that a run started from.
 
     Attributes:
         source: `imagenet`, `source`, `random` or `file`.

@@ -43,7 +43,7 @@ def figure_style() -> Iterator[None]:
         "ytick.labelcolor": INK,
         "legend.frameon": False,
         "svg.fonttype": "none",
-        "text.parse_math": False,  # a $ in a name is a $
+        "text.parse_math": False,  # a $ in a name starts no formula
         "figure.facecolor": "white",
     }
     with mpl.rc_context(own):

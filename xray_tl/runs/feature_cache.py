@@ -2,7 +2,7 @@
 
 The activations depend only on the frozen weights and the images. Those of a backbone that never trains are
 its features. The key of a cache entry covers everything that its values depend on, so all epochs, seeds and
-jobs can share it. Code and log call the activations "crossing": they cross the boundary.
+jobs can share it. In the code the activations are called `crossing`, because they cross the boundary.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def _check_unseen(collection: Collection, run: Path) -> None:
 
 
 def check_shifts(shifts: list[str], data: DictConfig) -> None:
-    """Check the shifts that a run is to be tested on, before it is trained.
+    """Check, before a run is trained, the shifts on which it will be tested.
 
     Raises:
         InputError: A name is unknown, the data are not simulated, or the run itself uses another shift, which

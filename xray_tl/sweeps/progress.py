@@ -71,7 +71,7 @@ def count_jobs(config: DictConfig) -> int | None:
     lines = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     values = {}
     for override in OverridesParser.create().parse_overrides([*lines, *config.hydra.overrides.task]):
-        if isinstance(override.value(), Glob):  # Hydra alone knows what it stands for
+        if isinstance(override.value(), Glob):  # only Hydra knows how many values it has
             return None
         sweep = override.is_discrete_sweep()
         values[override.get_key_element()] = len(list(override.sweep_string_iterator())) if sweep else 1
