@@ -1,7 +1,7 @@
 """Backbones, their weights, and which of their stages train.
 
-`registry.build_backbone` builds one by name; `stages` is what every backbone has in common; `freeze` says
-what trains, and proves what did not; `cut` and `fold` make the part that never changes fast.
+`registry.build_backbone` builds a backbone by name; `stages` has the class of all backbones; `freeze` decides
+which stages train and hashes the others; `cut` and `fold` make the frozen part faster.
 
 Imports: config, store.
 Never imports: pandas.

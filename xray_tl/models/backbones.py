@@ -1,4 +1,4 @@
-"""torchvision's backbones and EfficientNet-Lite0: each function builds a trunk and cuts it into stages."""
+"""Backbones of torchvision, and EfficientNet-Lite0: each function builds a trunk and names its stages."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ def convnext_tiny(spec: BackboneSpec) -> Trunk:
 def vit_b_16(spec: BackboneSpec) -> Trunk:
     """ViT-B/16 (Dosovitskiy et al. 2021): images [B, 3, H, W] -> features [B, 768] of the class token.
 
-    The embedding and four times three layers; the position embedding of a file is resized to the images.
+    Five stages: the embedding, then four groups of three layers. The position embedding of a weights file is
+    resized to the image size.
     """
     if spec.image_size % 16:
         raise InputError(f"data.image_size={spec.image_size}: vit_b_16 needs a multiple of 16")
@@ -156,7 +157,7 @@ def vit_b_16(spec: BackboneSpec) -> Trunk:
 
 
 def _rename_dense_layers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename as torchvision does: its published file says `denselayer1.norm.1` for `denselayer1.norm1`."""
+    """Rename tensors as torchvision does: its file has `denselayer1.norm.1` for `denselayer1.norm1`."""
     pattern = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)")
     return {pattern.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
 
@@ -166,7 +167,7 @@ def _resize_positions(tensors: dict[str, Tensor], grid: int) -> dict[str, Tensor
     name = "encoder.pos_embedding"
     embedding = tensors.get(name)
     if embedding is None or embedding.ndim != 3 or (embedding.shape[1] - 1) ** 0.5 % 1:
-        return tensors  # another architecture: `fill` says so
+        return tensors  # another architecture: `fill` reports it
     return tensors | {name: resample_abs_pos_embed(embedding, [grid, grid], num_prefix_tokens=1)}
 
 
@@ -178,7 +179,7 @@ def _lite0_file() -> str:
 
 def _rename_lite0(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the package's tensors to timm's names; names that are timm's already stay."""
-    # The package numbers its blocks through, timm within each of seven groups.
+    # The package numbers all blocks in one sequence, timm within each of seven groups.
     blocks = [(group, i) for group, size in enumerate((1, 2, 2, 3, 3, 4, 1)) for i in range(size)]
     outer = {
         "_conv_stem": "conv_stem",

@@ -1,4 +1,4 @@
-"""A backbone with a new head: radiographs in, one logit a target out."""
+"""Classifier: a backbone with a new head; radiographs in, one logit per target out."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from torch import Tensor, nn
 from xray_tl.models.stages import Backbone
 from xray_tl.seeding import stream_seed
 
-_SMALLEST_SD = 1e-20  # a feature that never moves (float32's own resolution does not reach below it)
+_SMALLEST_SD = 1e-20  # a smaller SD is treated as this one
 
 
 class Standardiser(nn.Module):
-    """Features about their mean over their shrunk spread; the identity until `fit`.
+    """Subtracts each feature's mean and divides by a regularised spread; the identity before `fit`.
 
-    The spread of a feature is sqrt(SD^2 + mean SD^2): a unit that fires in one of a few hundred training
-    images has an SD near nothing, and new images would stand hundreds of SDs away. So what is below the usual
-    spread is enlarged as much as that and no more, at any size of the trunk's features; the mean variance of
-    what comes out is 1. How it was chosen: docs/measured-choices.md.
+    The spread of a feature is sqrt(SD^2 + mean SD^2), times a common factor that makes the mean variance of
+    the output 1. With the SD alone, a unit that is active in one of a few hundred training images would have
+    an SD near zero, and new images could lie hundreds of SDs away. The mean SD^2 limits how much such a
+    feature is enlarged, whatever the size of the backbone's features. How it was chosen:
+    docs/measured-choices.md.
 
-    The statistics are buffers: they go into the checkpoint and never follow a test image.
+    The statistics are buffers: they are saved in the checkpoint and never depend on a test image.
     """
 
     mean: Tensor
@@ -34,7 +35,7 @@ class Standardiser(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> Self:
-        """Take mean and spread from features [N, D]; constant features map to 0."""
+        """Compute mean and scale from features [N, D]; constant features map to 0."""
         exact = features.cpu().double()  # MPS has no float64
         sd = exact.std(0, correction=0)
         # Rounding alone gives a constant feature a spread near 1e-7 of its size: that is not a signal.
@@ -49,8 +50,9 @@ class Standardiser(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Standardise features [B, D].
 
-        What flows back to a trunk that trains is divided by the largest scale. To AdamW one factor on all of
-        a trunk's gradients makes no difference; clipped together with the head's they would leave it nothing.
+        The gradient that flows back into a trainable backbone is divided by the largest scale. For AdamW one
+        factor on all gradients of the backbone makes no difference. Without it they would be so large that
+        clipping them together with the head's would leave almost nothing of the head's gradient.
         """
         if features.requires_grad:
             largest = self.scale.amax().clamp(min=_SMALLEST_SD)
@@ -62,9 +64,9 @@ class XrayClassifier(nn.Module):
     """Backbone, standardiser, dropout and linear head: images [B, 1, H, W] in [0, 1] -> logits [B, T].
 
     Args:
-        backbone: The trunk.
-        num_targets: T, targets or classes; 1 for a binary task.
-        seed: Draws the head; the same seed gives the same head to every arm of a backbone.
+        backbone: The backbone.
+        num_targets: T, number of targets or classes; 1 for a binary task.
+        seed: Seed of the head's weights; the same seed gives every arm of a backbone the same head.
         dropout: Probability that training drops a feature before the head.
     """
 
@@ -78,15 +80,15 @@ class XrayClassifier(nn.Module):
             self.head = nn.Linear(backbone.num_features, num_targets)
 
     def features(self, images: Tensor) -> Tensor:
-        """Return features [B, D], fp32, of what the backbone takes: images [B, 1, H, W] in [0, 1]."""
+        """Return fp32 features [B, D] of images [B, 1, H, W]; after `backbone.enter`, of activations."""
         return self.backbone(images)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Score images [B, 1, H, W] in [0, 1], or what crosses the freeze boundary after `backbone.enter`.
+        """Score images [B, 1, H, W] in [0, 1]; after `backbone.enter`, activations at the freeze boundary.
 
         Returns:
-            Logits [B, T], in fp32 whatever the trunk computes in.
+            Logits [B, T], in fp32 whatever the precision of the backbone is.
         """
         features = self.features(images)
-        with torch.autocast(features.device.type, enabled=False):  # bf16 logits would tie cases
+        with torch.autocast(features.device.type, enabled=False):  # in bf16 cases would tie
             return self.head(self.dropout(self.standardiser(features)))

@@ -1,4 +1,4 @@
-"""A network cut in two at its freeze boundary: the part that never changes, and the part that trains."""
+"""Cutting of a network at its freeze boundary into a frozen part and a trainable part."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ IsOpen = Callable[[str], bool]
 
 
 class CannotCutError(Exception):
-    """A network cannot be cut; says why."""
+    """Raised when a network cannot be cut; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Halves:
-    """Two modules that make up a network: `after(before(x))` is `net(x)`.
+    """Two modules that together compute a network: `after(before(x))` is `net(x)`.
 
     They hold the network's own modules, in whatever mode and with whatever weights those are.
 
     Attributes:
-        before: Images -> what crosses the boundary [B, ...]; nothing in it trains.
-        after: What crosses the boundary -> features [B, D].
-        code: What `before` computes, step by step: where the boundary lies. Empty of a whole network.
+        before: Images -> activations at the boundary [B, ...]; nothing in it trains.
+        after: Activations at the boundary -> features [B, D].
+        code: Operations of `before` as text, which identify the boundary; empty if `before` is the network.
     """
 
     before: nn.Module
@@ -38,10 +38,10 @@ class Halves:
 
 
 def cut(net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> Halves:
-    """Cut a network where the first open parameter or buffer is met.
+    """Cut a network in front of its first open parameter or buffer.
 
-    Only modules that hold both open and frozen state are looked into; every other one stays whole, so that
-    whatever it does (dropout, BatchNorm) follows its own mode as ever.
+    Only modules that hold both open and frozen state are traced; every other module stays whole, so that its
+    dropout and BatchNorm still follow its own training mode.
 
     Args:
         net: The network; images in, features out.
@@ -75,7 +75,7 @@ def cut(net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> Halves
 
 
 class _Kinds:
-    """What each module of a network holds: open state, frozen state, both, neither."""
+    """Kinds of modules in a network: those with open state, and those with open and frozen state."""
 
     def __init__(self, net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> None:
         self.state_is_open = state_is_open
@@ -100,7 +100,7 @@ def _is_random(module: nn.Module) -> bool:
 
 
 class _Tracer(Tracer):
-    """Looks into modules that hold both open and frozen state, and into nothing else."""
+    """Tracer that enters only modules that hold both open and frozen state."""
 
     def __init__(self, mixed: set[str]) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class _Tracer(Tracer):
 
 
 def _trace(net: nn.Module, kinds: _Kinds) -> Graph:
-    """Follow a network's code between its modules, in training and in evaluation alike."""
+    """Trace a network's code between its modules, which must be the same in training and evaluation."""
     modes = {module: module.training for module in net.modules()}
     _, *optional = inspect.signature(net.forward).parameters.values()
     left_out = {parameter.name: parameter.default for parameter in optional}
@@ -121,10 +121,10 @@ def _trace(net: nn.Module, kinds: _Kinds) -> Graph:
         for mode in (True, False):
             net.train(mode)
             followed = GraphModule(net, _Tracer(kinds.mixed).trace(net, left_out))
-            # fx asserts that what was left out has its default; anything else may work in place.
+            # fx asserts that omitted arguments have their defaults; other unused nodes may act in place.
             followed.graph.eliminate_dead_code(lambda node: node.target is not torch._assert)
             graphs.append(followed.graph)
-    except Exception as error:  # a network's code may break the tracer in any way
+    except Exception as error:  # tracing a network's code can raise any exception
         raise CannotCutError(f"its code cannot be followed ({type(error).__name__}: {error})") from error
     finally:
         for module, mode in modes.items():
@@ -135,7 +135,7 @@ def _trace(net: nn.Module, kinds: _Kinds) -> Graph:
 
 
 def _frozen_nodes(graph: Graph, kinds: _Kinds) -> set[Node]:
-    """Find what follows from the images and from frozen state alone."""
+    """Return the nodes that depend only on the images and on frozen state."""
     frozen: set[Node] = set()
     for node in graph.nodes:
         is_open = (

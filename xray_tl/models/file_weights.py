@@ -1,4 +1,4 @@
-"""Weights from a file of somebody's own: whatever its tensors' names begin with, as far as they fit."""
+"""Weights from a user's file: match names and shapes of its tensors to a trunk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 LEAST = 0.9
 """Share of a trunk's parameters that a file must fill."""
 NAMED = 5
-"""Tensors that a message names, at most."""
+"""Largest number of tensors that a message names."""
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "state_dict_ema", "teacher")
 """Keys under which checkpoints hold their tensors."""
 COMPUTED = (
@@ -31,7 +31,7 @@ COMPUTED = (
 
 
 def unwrapped(content: object) -> dict[str, Tensor] | None:
-    """Return the named tensors of a checkpoint, wherever it holds them; `None` if it holds none."""
+    """Return the named tensors of a checkpoint, also from an inner dictionary; `None` if it holds none."""
     if not isinstance(content, dict):
         return None
     for inner in (content.get(key) for key in WRAPPERS):
@@ -43,14 +43,14 @@ def unwrapped(content: object) -> dict[str, Tensor] | None:
 
 
 def without_prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Strip from names what they begin with in the file (`module.`, `model.backbone.`), as fits best.
+    """Strip the prefix of tensor names (`module.`, `model.backbone.`) with which most of them fit.
 
     Args:
-        tensors: The file's.
-        expected: The trunk's.
+        tensors: Tensors of the file.
+        expected: Tensors of the trunk.
 
     Raises:
-        InputError: Several networks in it fit alike, such as a student and its teacher.
+        InputError: Several networks in the file fit equally well, such as a student and its teacher.
     """
     anchors = list(expected)[:3]
     prefixes = {""} | {
@@ -69,18 +69,18 @@ def without_prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 
 
 def with_names(tensors: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Name what a file numbers, as `nn.Sequential(*net.children())` does: `0.weight` is `conv1.weight`.
+    """Replace layer numbers, as of `nn.Sequential(*net.children())`, by names: `0.weight`, `conv1.weight`.
 
-    RadImageNet's files are of this kind. A file that names its layers is left as it is.
+    RadImageNet's files have such numbers. A file that names its layers is left as it is.
 
     Args:
-        tensors: The file's.
+        tensors: Tensors of the file.
         net: The trunk.
     """
     own, children = net.state_dict(), [name for name, _ in net.named_children()]
     places = {f"{place}": name for place, name in enumerate(children)}
     first = next((key for key in own if key.startswith(f"{children[0]}.")), "").removeprefix(children[0])
-    if not first:  # its first part learns nothing
+    if not first:  # its first module has no tensors
         return dict(tensors)
     for prefix in sorted({key[: -len(f"0{first}")] for key in tensors if key.endswith(f"0{first}")}):
         numbered = (key.removeprefix(prefix).partition(".") for key in tensors if key.startswith(prefix))
@@ -94,13 +94,13 @@ def with_names(tensors: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tenso
 def fitting(
     tensors: Mapping[str, Tensor], net: nn.Module, head: Sequence[str], model: str, origin: str
 ) -> dict[str, Tensor]:
-    """Return what fits of a file's tensors, and say what does not.
+    """Return the tensors of a file that fit a trunk, and log those that do not.
 
-    A first convolution of one grey channel is spread over three, which is the same map where all three are
-    alike. What a network computes when it is built (`COMPUTED`) may be missing, or of another shape.
+    A first convolution of one grey channel is spread over three, which gives the same output for three equal
+    channels. Tensors that a network computes itself (`COMPUTED`) may be missing or of another shape.
 
     Args:
-        tensors: The file's, without its classifier.
+        tensors: Tensors of the file, without its classifier.
         net: The trunk.
         head: Dotted names of the classifier that the trunk lacks.
         model: Its name, for messages.
@@ -134,17 +134,17 @@ def fitting(
 
 
 def check_values(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str) -> None:
-    """Check that a file's tensors are plain finite numbers; whole numbers and meta tensors are passed over.
+    """Check that a file's tensors are plain finite numbers; integer and meta tensors are skipped.
 
     Args:
-        tensors: The file's that are for the trunk or its classifier. What else it holds may be anything:
+        tensors: Tensors of the file for the trunk or its classifier. Its other tensors may hold anything:
             torchxrayvision's thresholds are NaN where none is known.
-        expected: The trunk's.
+        expected: Tensors of the trunk.
         origin: The file, for messages.
 
     Raises:
-        InputError: A tensor holds NaN or infinity, or is quantised, sparse, complex, or whole numbers where
-            the trunk's is not.
+        InputError: A tensor holds NaN or infinity, or is quantised, sparse, complex, or of integers where the
+            trunk has floats.
     """
     real = {name for name, own in expected.items() if own.is_floating_point()}
     for name, tensor in tensors.items():
@@ -165,14 +165,14 @@ def _is_finite(tensor: Tensor) -> bool:
     if tensor.is_meta or not tensor.is_floating_point():
         return True
     numbers = tensor if tensor.element_size() > 1 else tensor.float()  # eight-bit floats have no sum
-    # A finite sum has no other parts, and takes a third of the time; a sum may overflow by itself.
+    # If the sum is finite, so are all parts, and a sum is three times as fast. But a sum can also overflow.
     return bool(numbers.sum().isfinite() or numbers.isfinite().all())
 
 
 def _check_shapes(
     taken: Mapping[str, Tensor], expected: Mapping[str, Tensor], model: str, origin: str
 ) -> None:
-    """Refuse a file whose tensors have the trunk's names and other shapes."""
+    """Refuse a file whose tensors have the trunk's names but other shapes."""
     odd = [name for name in taken if taken[name].shape != expected[name].shape and not _is_computed(name)]
     if odd:
         shapes = f"{tuple(taken[odd[0]].shape)}, not {tuple(expected[odd[0]].shape)}"
@@ -199,7 +199,7 @@ def _check_size(
 ) -> None:
     """Refuse a file that has more layers inside the trunk's own modules, as a larger network has.
 
-    What lies beside the classifier that was cut off belongs to a classifier, not to the trunk.
+    Tensors beside the classifier that was removed belong to a classifier, not to the trunk.
     """
     own = {module for name in expected for module in _around(name)}
     beside = {name.rpartition(".")[0] for name in head}
@@ -224,7 +224,7 @@ def _is_computed(name: str) -> bool:
 
 
 def _spread(name: str, tensor: Tensor, own: Tensor, origin: str) -> Tensor:
-    """Spread a first convolution of one channel over those that the trunk has; nothing else changes."""
+    """Spread a first convolution of one channel over the trunk's channels; return others unchanged."""
     if not _is_grey(tensor, own):
         return tensor
     log.info("%s: %s of one channel is spread over %d", origin, name, own.shape[1])

@@ -1,4 +1,4 @@
-"""BatchNorm folded into the layers before it: of networks that need it in training only, and for speed."""
+"""Folding of BatchNorm into the layers before it: for speed, or to remove it after training."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ Layer = nn.Conv2d | nn.Linear
 
 
 def folded(net: nn.Module) -> nn.Module:
-    """Return a copy of a network for evaluation, BatchNorm folded into the convolutions before it.
+    """Return a copy of a network for evaluation, with BatchNorm folded into the convolutions before it.
 
-    A network whose code cannot be followed, or that has none to fold, is returned as it is.
+    A network that cannot be traced, or that has no BatchNorm, is returned unchanged.
     """
     if not any(isinstance(module, _BatchNorm) for module in net.modules()):
         return net
     try:
         return fuse(net)
-    except Exception as reason:  # a network's code may break the tracer in any way
+    except Exception as reason:  # tracing a network's code can raise any exception
         log.debug("BatchNorm stays as it is (%s: %s)", type(reason).__name__, reason)
         return net
 
 
 class FoldableNorms(nn.Module):
-    """One BatchNorm behind every convolution and linear layer of a network that has no normalisation.
+    """One BatchNorm after every convolution and linear layer of a network that has no normalisation.
 
     A deep plain network (VGG) hardly learns from random weights in a few hundred steps; with these norms it
-    does. They sit in forward hooks, so that the network's own modules and names stay as they are, and `fold`
-    turns them into weights and biases: exactly the same function in eval, without any norm. A network with
-    norms of its own, or with layers that are not linear in their weights, gets none.
+    does. They are called by forward hooks, so that the network's own modules and names stay unchanged. `fold`
+    turns them into weights and biases: the same function in eval, without any norm. A network with norms of
+    its own, or with layers that are not linear in their weights, gets none.
 
     Args:
         net: The network.
@@ -56,7 +56,7 @@ class FoldableNorms(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Fold the norms into their layers and take them away."""
+        """Fold the norms into their layers and remove them."""
         for hook in self._hooks:
             hook.remove()
         for layer, norm in self._pairs:
@@ -81,7 +81,7 @@ class _Behind:
 
 
 def _plain_layers(net: nn.Module) -> list[Layer]:
-    """List the layers of a network that is made of nothing but plain ones; of any other, none."""
+    """Return the layers of a network that has only plain convolutions and linear layers; else none."""
     layers = [module for module in net.modules() if list(module.parameters(recurse=False))]
     plain = [layer for layer in layers if type(layer) in (nn.Conv2d, nn.Linear) and layer.bias is not None]
     return plain if len(plain) == len(layers) else []  # type: ignore[return-value]  # by their exact type

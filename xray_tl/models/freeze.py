@@ -1,4 +1,4 @@
-"""Freeze policies: which stages of a backbone train in which epoch, at what rate; and the proof of it."""
+"""Freeze policies: which stages of a backbone train in which epoch, at what rate; hash of the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POLICIES: dict[str, Callable[[ModeConfig, int, int], OpenStages]] = {}
 
 @dataclasses.dataclass(frozen=True)
 class FreezePolicy:
-    """Which of the backbone's stages train.
+    """Schedule of a backbone's trainable stages.
 
     Attributes:
         open_stages: (epoch, history of earlier epochs) -> how many of the deepest stages train in it.
@@ -30,7 +30,7 @@ class FreezePolicy:
     stage_decay: float = 1.0
 
     def rate(self, depth: int) -> float:
-        """Return the rate of the stage `depth` steps above the deepest, as a share of the backbone's rate."""
+        """Return the factor of the backbone's learning rate for the stage `depth` steps above the deepest."""
         return self.stage_decay**depth
 
 
@@ -106,9 +106,9 @@ def gradual(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
 def lp_ft(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
     """Train the head until it has converged, then everything (Kumar et al. 2022).
 
-    The head has converged when the validation loss fell by less than `mode.head_tolerance` of itself in the
-    last epoch; `mode.head_epochs` of the epochs is the most it gets, one epoch the least. The last epoch is
-    always one in which everything trains.
+    The head has converged when the validation loss fell in one epoch by less than the fraction
+    `mode.head_tolerance`. The head trains alone for at most the fraction `mode.head_epochs` of the epochs and
+    for at least one. In the last epoch everything trains.
     """
     latest = max(1, min(round((mode.head_epochs or 0.5) * epochs), epochs - 1))
     tolerance = mode.head_tolerance or 0.0
@@ -125,7 +125,7 @@ def lp_ft(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
 
 
 def frozen_sha256(backbone: Backbone, open_stages: int) -> tuple[int, str | None]:
-    """Count and hash the tensors in front of the open stages, parameters and buffers (BatchNorm) alike."""
+    """Return number and hash of the tensors in front of the open stages, buffers (BatchNorm) included."""
     kept = {
         name: tensor
         for name, tensor in backbone.state_dict().items()

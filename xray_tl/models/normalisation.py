@@ -1,4 +1,4 @@
-"""How images are normalised for the weights that see them: it travels with the weights."""
+"""Normalisation of images: the mean and standard deviation that belong to the weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_normalisation(weights: WeightsConfig) -> None:
     given = {name: values for name, values in asked.items() if values is not None}
     if not given:
         return
-    if weights.source != "file" and weights.path is None:  # else they are for the sweep's other arms
+    if weights.source != "file" and weights.path is None:  # else they are for other arms of a sweep
         raise InputError(
             f"weights.{next(iter(given))} is for weights=file: weights={weights.source} has its own"
         )
@@ -45,11 +45,11 @@ def check_normalisation(weights: WeightsConfig) -> None:
 def normalisation(weights: WeightsConfig, trunk: Trunk) -> tuple[Channels, Channels]:
     """Return mean and standard deviation of each of three channels, for intensities in [0, 1].
 
-    Those asked for; else, of a safetensors file, those among its metadata (`mean`, `std`, as JSON lists);
-    else the trunk's own.
+    In this order: `weights.mean` and `weights.std`; those of the file (metadata `mean` and `std` of a
+    safetensors file, as JSON lists, or the values in a checkpoint of this project); the trunk's own.
 
     Raises:
-        InputError: The file's metadata are no such values.
+        InputError: The file's metadata are not valid.
     """
     if weights.source != "file":
         return trunk.mean, trunk.std
@@ -84,11 +84,11 @@ def _stated(file: Path) -> tuple[Channels, Channels] | None:
 
 
 def _kept(file: Path) -> tuple[Channels, Channels] | None:
-    """Return what a checkpoint of this project normalised by; nothing is unpickled but tensors."""
+    """Return the mean and SD stored in a checkpoint of this project; only tensors are unpickled."""
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)  # reads no tensor
         scale, shift = content["scale_and_shift"]
-    except Exception:  # not one of them; what is wrong with the file is said where its tensors are read
+    except Exception:  # no such checkpoint; faults of the file are reported where its tensors are read
         return None
     std = [1 / float(value) for value in scale]
     return _spread([-float(s) * d for s, d in zip(shift, std, strict=True)]), _spread(std)

@@ -28,16 +28,16 @@ CHUNK = 1 << 20
 
 
 class UnavailableError(Exception):
-    """Weights that exist cannot be had here and now; the message says why and how to get them."""
+    """Raised when existing weights cannot be obtained now; the message says why and how to get them."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """Weights as they were published.
+    """A file of published weights.
 
     Attributes:
-        name: What they are called where they come from.
-        file: Where they lie on this machine.
+        name: Their published name.
+        file: Their file on this machine.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ImageNetSource(Protocol):
         """Find the weights on this machine, or download them.
 
         Raises:
-            UnavailableError: They cannot be had.
+            UnavailableError: They cannot be obtained.
             InputError: The recipe does not exist, or a file on this machine is not what its name says.
         """
         ...
@@ -87,7 +87,7 @@ class PackagedSource:
 
     Attributes:
         locate: Returns the file; its name carries the first digits of its sha256.
-        package: The package's name on the index.
+        package: The package's name in the package index.
     """
 
     locate: Callable[[], str]
@@ -104,7 +104,7 @@ class PackagedSource:
 
 
 def check_hash(file: Path, sha256: str | None = None) -> None:
-    """Compare a file with its sha256, or with the leading digits of it that its name carries, if any.
+    """Check a file's sha256 against a given one, or against its first digits in the file's name, if any.
 
     Raises:
         InputError: They differ.
@@ -164,7 +164,7 @@ def hub_download(repository: str, filename: str, timeout_s: float) -> Path:
     if not isinstance(cached, str):
         url = hub.hf_hub_url(repository, filename, revision=revision or None)
         try:
-            # One quick question first: the download itself asks again and again for most of a minute.
+            # First one quick request: the download itself repeats failed requests for most of a minute.
             _within(timeout_s, lambda: hub.get_hf_file_metadata(url, timeout=timeout_s))
             cached = hub.hf_hub_download(
                 repository, filename, revision=revision or None, etag_timeout=timeout_s
@@ -190,7 +190,7 @@ def _hash_in_name(file: Path) -> str:
 
 
 def _download(url: str, file: Path, timeout_s: float) -> None:
-    """Write what lies at a URL into a file, with a progress bar where stderr is a terminal."""
+    """Download a URL into a file, with a progress bar where stderr is a terminal."""
     with _within(timeout_s, lambda: urllib.request.urlopen(url, timeout=timeout_s)) as response:
         size = int(response.headers.get("Content-Length") or 0) or None
         bar = tqdm(
@@ -203,9 +203,9 @@ def _download(url: str, file: Path, timeout_s: float) -> None:
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
-    """Wait for a call, but no longer than this.
+    """Return the result of a call, or raise TimeoutError after some seconds.
 
-    A connection's own limit covers neither name resolution nor the trying of one address after another.
+    A connection's own time limit covers neither name resolution nor attempts at several addresses.
     """
     results: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
 

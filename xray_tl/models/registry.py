@@ -1,4 +1,4 @@
-"""The backbones by name, and the one way to build them."""
+"""Registry of backbones by name, and the function that builds them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALLEST_IMAGE = 32
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """What a backbone is built for.
+    """Name and image size for which a trunk is built.
 
     Attributes:
         name: `model.name`; timm's name for `timm`.
@@ -66,11 +66,11 @@ def build_backbone(
 ) -> tuple[Backbone, Provenance]:
     """Build a backbone with its initial weights: images [B, 1, H, W] in [0, 1] -> features [B, D].
 
-    `make_source` makes source weights where they are asked for.
-    Random weights are drawn from `weights.seed` and the names alone; no other generator is read or moved.
+    `make_source` returns the file of source weights where they are asked for. Random weights depend only on
+    `weights.seed` and the names; torch's generators keep their state.
 
     Raises:
-        InputError: A name is unknown, the image too small, or the weights cannot be had.
+        InputError: A name is unknown, the image too small, or the weights are not available.
     """
     names = backbone_names()
     if model.registry not in names:
@@ -100,17 +100,17 @@ def build_backbone(
                 layer.p = model.dropout
     mean, std = normalisation(weights, trunk)
     if (mean, std) != (trunk.mean, trunk.std):
-        # the same tensors, normalised in another way, are other weights
+        # the same tensors with another normalisation count as other weights
         whole = f"{provenance.sha256} {mean} {std}".encode()
         provenance = replace(provenance, sha256=hashlib.sha256(whole).hexdigest())
     return Backbone(trunk.net, trunk.num_features, trunk.stage_of, mean, std, stem=model.stem), provenance
 
 
 def check_sizes(model: ModelConfig, trained_at: int, used_at: int) -> None:
-    """Check that weights trained on images of one size fit a backbone for another; nothing is allocated.
+    """Check that weights trained at one image size fit a backbone for another; no memory is allocated.
 
     Raises:
-        InputError: They do not; names the tensors.
+        InputError: They do not fit; the message names the tensors.
     """
     backbone_names()  # registers them
     with torch.device("meta"):
@@ -127,7 +127,7 @@ def check_sizes(model: ModelConfig, trained_at: int, used_at: int) -> None:
 
 @contextmanager
 def _generator(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator, and put it back as it was afterwards."""
+    """Seed torch's CPU generator, and restore its state afterwards."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the accelerators' too
     try:

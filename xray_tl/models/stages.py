@@ -1,4 +1,4 @@
-"""A backbone cut into ordered stages, some of which train while the rest stays exactly as it is."""
+"""Backbone divided into ordered stages: the deepest ones train, the others stay unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEMS = ("repeat", "convert")
 
 
 def by_prefix(*stages: tuple[str, ...]) -> StageOf:
-    """Declare stages, input first, by the dotted names of the modules and parameters that make up each."""
+    """Return a map to stages, input first, given the dotted names of each stage's modules and parameters."""
     stage_of_prefix = {prefix: index for index, prefixes in enumerate(stages) for prefix in prefixes}
 
     def stage_of(name: str) -> int | None:
@@ -35,7 +35,7 @@ def by_prefix(*stages: tuple[str, ...]) -> StageOf:
 
 
 class Backbone(nn.Module):
-    """A trunk whose deepest stages train; the others keep parameters and BatchNorm statistics.
+    """A network whose deepest stages train; the others keep their parameters and BatchNorm statistics.
 
     Names of parameters and buffers are those of this module's `state_dict()`, all below `net.`.
 
@@ -45,8 +45,8 @@ class Backbone(nn.Module):
         stage_of: Gives each parameter and buffer of `net` its stage, 0 nearest to the input.
         mean: Mean of each input channel in the source task, for intensities in [0, 1].
         std: Standard deviation of each input channel in the source task.
-        stem: `repeat` feeds the one channel three times; `convert` sums the first convolution's weights over
-            its input channels, which is the same map when all channels share mean and deviation.
+        stem: `repeat` gives the network the one channel three times; `convert` sums the first convolution's
+            weights over its input channels, which is the same if all channels share mean and deviation.
 
     Raises:
         ValueError: A parameter or buffer belongs to no stage, or a stage is empty.
@@ -89,9 +89,9 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Compute features [B, D], float32, of images [B, 1, H, W] with intensities in [0, 1].
 
-        After `enter`, of what crosses the freeze boundary instead of images. Under autocast the stages that
-        are closed compute in float32 all the same: rounding to bf16 would pass for a signal where features
-        hardly differ between images, and what is kept at the boundary has to be what every pass gives.
+        After `enter`, the input is the activations at the freeze boundary. Under autocast closed stages still
+        compute in float32: rounding to bf16 would look like a signal where features hardly differ between
+        images, and cached activations must equal those of every other pass.
         """
         if self._behind is not None:
             return self._behind(images).float()
@@ -103,7 +103,7 @@ class Backbone(nn.Module):
         return halves.after(crossing).float()
 
     def _halves(self) -> Halves:
-        """Cut at the present boundary, once; a network that cannot be cut is closed as a whole."""
+        """Return the halves at the present boundary, cut once; without a cut, all computes in fp32."""
         if self._cut_at is None or self._cut_at[0] != self._open_stages:
             try:
                 halves = self.cut(self._open_stages)
@@ -134,33 +134,33 @@ class Backbone(nn.Module):
         )
 
     def enter(self, halves: Halves | None) -> None:
-        """Take from now on what crosses a freeze boundary instead of images; `None`: images again."""
-        # A method, because a module here would be part of this one and of its state.
+        """Take activations at a freeze boundary as input from now on; `None`: images again."""
+        # Stored as a method: a module here would become a submodule and part of the state.
         self._behind = None if halves is None else halves.after.__call__
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Map [B, 1, H, W] to the source task's [B, C, H, W], in the memory format of the weights."""
+        """Normalise images [B, 1, H, W] to [B, C, H, W], in the memory format of the weights."""
         first = _first_conv(self.net)
         if first is not None and first.weight.stride(1) == 1:  # channels_last
             return torch.addcmul(self._shift, images.permute(0, 2, 3, 1), self._scale).permute(0, 3, 1, 2)
         return torch.addcmul(self._shift.view(1, -1, 1, 1), images, self._scale.view(1, -1, 1, 1))
 
     def scale_and_shift(self) -> list[list[float]]:
-        """Return what `normalise` multiplies by and adds, by channel."""
+        """Return the factors and the offsets of `normalise`, one per channel."""
         return [self._scale.tolist(), self._shift.tolist()]
 
     def use_scale_and_shift(self, values: list[list[float]]) -> None:
-        """Normalise as another backbone of this kind does, by its `scale_and_shift`."""
+        """Set the factors and offsets of `normalise` to those of another backbone's `scale_and_shift`."""
         for own, value in zip((self._scale, self._shift), values, strict=True):
             own.copy_(torch.tensor(value))
 
     @property
     def open_stages(self) -> int:
-        """How many of the deepest stages train."""
+        """Return how many of the deepest stages train."""
         return self._open_stages
 
     def open(self, n: int) -> Self:
-        """Let the deepest `n` stages train and freeze the others.
+        """Make the deepest `n` stages trainable and freeze the others.
 
         Raises:
             InputError: `n` is not in 0..num_stages.
@@ -176,14 +176,14 @@ class Backbone(nn.Module):
         return self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch mode, holding frozen stages in eval: BatchNorm statistics stay put, dropout stays off."""
+        """Set the mode but keep frozen stages in eval: no BatchNorm statistic changes, dropout stays off."""
         super().train(mode)
         for name, module in self.net.named_modules():
             module.training = mode and self._is_open(self._stage_of_module[name])
         return self
 
     def stage_of_state(self, name: str) -> int:
-        """Look up the stage of a parameter or buffer, named as in `state_dict()`."""
+        """Return the stage of a parameter or buffer, named as in `state_dict()`."""
         return self._stage_of_state[name.removeprefix("net.")]
 
     def stage_parameters(self, stage: int) -> list[tuple[str, nn.Parameter]]:
@@ -199,7 +199,7 @@ def _state_names(net: nn.Module) -> Iterator[str]:
 
 
 def _stages_of_state(net: nn.Module, stage_of: StageOf) -> dict[str, int]:
-    """Give every parameter and buffer its stage; none may be left over and no stage may be empty."""
+    """Return the stage of every parameter and buffer; each must have one, and no stage may be empty."""
     stages = {name: stage_of(name) for name in _state_names(net)}
     orphans = [name for name, stage in stages.items() if stage is None]
     if orphans:
@@ -213,9 +213,9 @@ def _stages_of_state(net: nn.Module, stage_of: StageOf) -> dict[str, int]:
 
 
 def _stages_of_modules(net: nn.Module, stage_of: StageOf, stage_of_state: dict[str, int]) -> dict[str, int]:
-    """Give every module the deepest stage among the parameters and buffers in it.
+    """Return, for every module, the deepest stage among the parameters and buffers in it.
 
-    A module without any (dropout, pooling) goes where `stage_of` puts it, and to the deepest stage otherwise.
+    A module without any (dropout, pooling) has the stage that `stage_of` gives it, otherwise the deepest one.
     """
     deepest_within: dict[str, int] = {}
     for state, stage in stage_of_state.items():
@@ -254,7 +254,7 @@ def _first_conv(net: nn.Module) -> nn.Conv2d | None:
 
 @torch.no_grad()
 def _sum_input_channels(conv: nn.Conv2d | None) -> None:
-    """Make a convolution of three channels one of a single channel that does the same to a grey image."""
+    """Replace a convolution's input channels by a single one with the same output for a grey image."""
     refusal = InputError("model.stem=convert: the first layer cannot be converted; use model.stem=repeat")
     if conv is None or conv.groups > 1:
         raise refusal

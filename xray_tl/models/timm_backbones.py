@@ -1,4 +1,4 @@
-"""timm as a second source of backbones: any of its networks by name."""
+"""Backbones of timm: any of its networks by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from xray_tl.models.weights import IMAGENET_MEAN, IMAGENET_STD, Trunk
 
 @dataclass(frozen=True)
 class TimmSource:
-    """timm's weights, in the Hugging Face cache (or torch's, for those that lie elsewhere).
+    """timm's weights, in the Hugging Face cache (or in torch's, for those that are hosted elsewhere).
 
     Attributes:
         config: timm's description of the weights.
@@ -47,7 +47,7 @@ class TimmSource:
 def timm(spec: BackboneSpec) -> Trunk:
     """Any network of timm (`model.name`): images [B, 3, H, W] -> pooled features [B, D].
 
-    The stages are timm's own coarse groups; a transformer's position embedding follows the images.
+    The stages are timm's own coarse groups; a transformer's position embedding is resized to the image size.
     """
     name = spec.name.removeprefix("timm/")
     config = _pretrained_config(name)
@@ -84,10 +84,10 @@ def timm(spec: BackboneSpec) -> Trunk:
 
 
 def coarse_stages(net: nn.Module) -> StageOf:
-    """Take timm's own coarse grouping of a network's parameters as its stages.
+    """Return timm's own coarse groups of a network's parameters as its stages.
 
-    A last group of norms alone joins the one before it. A buffer, or a module without parameters, goes with
-    the parameters nearest to it in the tree of modules.
+    A last group that has only norms joins the group before it. A buffer, or a module without parameters,
+    belongs to the stage of the parameters nearest to it in the tree of modules.
     """
     matcher: Any = net.group_matcher
     stages = group_parameters(net, matcher(coarse=True), reverse=True)
@@ -102,13 +102,13 @@ def coarse_stages(net: nn.Module) -> StageOf:
 
 
 def _prefixes(name: str) -> list[str]:
-    """List a dotted name and all that it lies within, the whole network (an empty name) last."""
+    """Return a dotted name and the names of all modules around it, the whole network (an empty name) last."""
     parts = name.split(".")
     return [".".join(parts[:length]) for length in range(len(parts), -1, -1)]
 
 
 def _pretrained_config(name: str) -> dict[str, Any]:
-    """Look up timm's description of a network and its weights.
+    """Return timm's description of a network and its weights.
 
     Raises:
         InputError: timm has no such network, or no such weights for it.
@@ -129,10 +129,11 @@ def _pretrained_config(name: str) -> dict[str, Any]:
 
 @torch.no_grad()
 def _count_features(net: nn.Module, image_size: int) -> int:
-    """Try a network on one black image.
+    """Return the number of features of a network, found with one black image.
 
     Raises:
-        ValueError: It does not return one vector of features an image, or its patches leave a rest.
+        ValueError: It does not return one vector of features per image, or its patches do not divide the
+            image evenly.
     """
     patches = getattr(net, "patch_embed", None)
     if isinstance(patches, PatchEmbed) and any(image_size % side for side in patches.patch_size):
@@ -145,10 +146,10 @@ def _count_features(net: nn.Module, image_size: int) -> int:
 
 
 def _read_by_timm(name: str, file: Path, custom_load: bool, options: dict[str, Any]) -> dict[str, Tensor]:
-    """Let timm read a published file into a network: it renames and resizes, but tolerates what is missing.
+    """Read a published file with timm, which renames and resizes tensors but tolerates missing ones.
 
     Raises:
-        InputError: The file left a tensor as it was drawn.
+        InputError: After reading, a tensor still has its random initial values.
     """
     state = torch.get_rng_state()
     drawn = timm_library.create_model(name, **options).state_dict()
@@ -177,7 +178,7 @@ def _resize_positions(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, T
     grid = list(patches.grid_size)
     prefix = own.shape[1] - grid[0] * grid[1]
     if embedding.shape == own.shape or (embedding.shape[1] - prefix) ** 0.5 % 1:
-        return tensors  # nothing to do, or another architecture: `fill` says so
+        return tensors  # nothing to do, or another architecture: `fill` reports it
     return tensors | {"pos_embed": resample_abs_pos_embed(embedding, grid, num_prefix_tokens=prefix)}
 
 

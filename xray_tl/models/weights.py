@@ -1,4 +1,4 @@
-"""A trunk's initial weights: ImageNet's, source, random or a file's; and the record of which they were."""
+"""Initial weights of a trunk: ImageNet, source, random or from a file; and their provenance."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which weights a run started from.
+    """Provenance of the weights that a run started from.
 
     Attributes:
         source: `imagenet`, `source`, `random` or `file`.
         name: The weights' published name, the budget, the seed, or the file's name.
-        sha256: Hash of the trunk's tensors as loaded, before the stem is converted, and of how images are
-            normalised for them, where that is not as the backbone's own.
-        image_size: Pixels a side of the images that published weights are made for.
+        sha256: Hash of the trunk's tensors as loaded, before the stem is converted. It includes mean and
+            standard deviation of the normalisation where they are not the trunk's own.
+        image_size: Side in pixels of the images for which published weights are made.
     """
 
     source: str
@@ -50,7 +50,7 @@ def _unchanged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Trunk:
-    """A network without its classifier, randomly initialised, and what is needed to fill and to cut it.
+    """A network without its classifier, with random weights, its stages, and how its weights are loaded.
 
     Attributes:
         net: Images [B, 3, H, W] -> features [B, num_features].
@@ -62,7 +62,7 @@ class Trunk:
         read: Reads the tensors of the published ImageNet file; `None` reads them as any other file.
         mean: Mean of each input channel in the source task.
         std: Standard deviation of each input channel in the source task.
-        image_size: Pixels a side of the images of the source task.
+        image_size: Side in pixels of the images of the source task.
     """
 
     net: nn.Module
@@ -78,7 +78,7 @@ class Trunk:
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Hash tensors by name, type, shape and value, whatever their order, device and memory format."""
+    """Return a hash of tensors' names, types, shapes and values, for any order, device and memory format."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -94,16 +94,16 @@ MakeSource = Callable[[], Path]
 def load_weights(
     trunk: Trunk, model: str, weights: WeightsConfig, make_source: MakeSource | None = None
 ) -> Provenance:
-    """Fill a freshly drawn trunk with the weights asked for.
+    """Load the requested weights into a newly built trunk, in place.
 
     Args:
-        trunk: What is filled.
+        trunk: The trunk.
         model: Its name, for messages.
-        weights: What is asked for.
-        make_source: Makes source weights; models cannot train themselves.
+        weights: The requested weights.
+        make_source: Returns the file of source weights; this package cannot train them.
 
     Raises:
-        InputError: They cannot be had, or do not fit; the message names the option and the choices.
+        InputError: They are not available, or do not fit; the message names the option and the choices.
     """
     match weights.source:
         case "random":
@@ -189,7 +189,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             content = load_file(file)
         else:
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file breaks its reader in any way
+    except Exception as error:  # reading a damaged file can raise any exception
         raise InputError(
             f"weights.path={file} cannot be read: it is damaged or incomplete, or a pickle that holds more "
             f"than tensors (nothing in it was executed): {_blocked(error)}; expected safetensors or a "
@@ -202,7 +202,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def _keys(content: object) -> str:
-    """Name what a checkpoint holds instead of tensors, as far as a line has room."""
+    """Return text with the first few keys of a checkpoint that holds no tensors by name."""
     if not isinstance(content, dict) or not content:
         return ""
     keys = [str(key)[:40] for key in list(content)[:5]]
@@ -210,13 +210,13 @@ def _keys(content: object) -> str:
 
 
 def _blocked(error: Exception) -> str:
-    """Say in one line what could not be read: the class that a pickle wanted, where it is that."""
+    """Return one line on why a file could not be read: the class that a pickle needs, or the error."""
     found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
     return f"it wants {found[1]}" if found else (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def fill(trunk: Trunk, model: str, tensors: dict[str, Tensor], origin: str) -> None:
-    """Copy tensors into a trunk, strictly; those of the source classifier are left out.
+    """Copy tensors into a trunk; all must match, and those of the source classifier are ignored.
 
     Raises:
         InputError: A tensor is missing, left over or of another shape, or holds NaN or infinity.
@@ -224,7 +224,7 @@ def fill(trunk: Trunk, model: str, tensors: dict[str, Tensor], origin: str) -> N
     heads = tuple(f"{name}." for name in trunk.head)
     tensors = {name: tensor for name, tensor in trunk.adapt(tensors).items() if not name.startswith(heads)}
     expected = trunk.net.state_dict()
-    # Files older than BatchNorm's counter lack it, and it is used by no network here.
+    # Old files lack BatchNorm's counter, which no network here uses.
     missing = [n for n in expected if n not in tensors and not n.endswith(".num_batches_tracked")]
     unexpected = [n for n in tensors if n not in expected]
     misshapen = [

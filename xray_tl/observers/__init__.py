@@ -1,6 +1,6 @@
-"""The ideal observer: what the best possible classifier would score on generated images.
+"""The ideal observer: the scores of the best possible classifier on generated images.
 
-`ideal` is exact; `ideal_scores` keeps what it computed; `difficulty` finds the task of a stated ceiling.
+`ideal` computes exact likelihood ratios; `ideal_scores` caches them; `difficulty` finds the d0 of a ceiling.
 
 Imports: config, data.synthetic, statistics, store.
 """

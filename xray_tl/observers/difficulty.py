@@ -1,4 +1,4 @@
-"""A task of a given difficulty: the detectability d0 whose best possible AUROC is the one asked for."""
+"""Difficulty of a task: find the detectability d0 at which the best possible AUROC has a given value."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from xray_tl.store.cache import remember
 log = logging.getLogger(__name__)
 
 IMAGES = 1000
-"""Images that difficulty is measured on; no data set holds them."""
+"""Number of images on which difficulty is measured; they belong to no data set."""
 
 LOWEST, HIGHEST = 0.5, 100.0
-"""Detectabilities between which d0 is sought."""
+"""Limits of the search for d0."""
 
 TOLERANCE = 2e-3
-"""Of d0, relative: far below what the images' sampling error leaves uncertain."""
+"""Relative tolerance of d0, far below its uncertainty from the sampling of images."""
 
 
 def resolve_difficulty(
     config: SyntheticDataConfig, device: torch.device | str = "cpu"
 ) -> SyntheticDataConfig:
-    """Return the data set with the `d0` that its `target_auroc` asks for; as it is where none is asked for.
+    """Return the configuration with the `d0` for its `target_auroc`, or unchanged if it has no target.
 
     Raises:
         InputError: An option is outside its range or excluded by another, or no d0 reaches the target; the
-            message then says which range can be had.
+            message then states the possible range.
     """
     target = config.target_auroc
     if target is None:
@@ -48,7 +48,7 @@ def resolve_difficulty(
     open_ended = replace(config, target_auroc=None, d0=LOWEST)
     source = SyntheticRadiographs(open_ended, split="test", seed=RESERVED_SEEDS[0], device=device)
     identity = {"observer": OBSERVER, "data": source.identity(), "images": IMAGES, "target": target}
-    identity["device"] = source.device.type  # rounds in its own way
+    identity["device"] = source.device.type  # devices round differently
     found = remember("difficulty", identity, lambda: {"d0": np.array(_solve(open_ended, target, device))})
     return replace(config, target_auroc=None, d0=float(found["d0"]))
 
@@ -59,7 +59,7 @@ def _solve(config: SyntheticDataConfig, target: float, device: torch.device | st
     @functools.cache
     def excess(log_d0: float) -> float:
         auroc = soft_auroc(replace(config, d0=float(np.exp(log_d0))), device)
-        return float(ndtri(np.clip(auroc, 1e-6, 1 - 1e-6)) - ndtri(target))  # 1 would be infinitely easy
+        return float(ndtri(np.clip(auroc, 1e-6, 1 - 1e-6)) - ndtri(target))  # ndtri(1) is infinite
 
     low, high = float(np.log(LOWEST)), float(np.log(HIGHEST))
     if excess(low) > 0 or excess(high) < 0:
@@ -68,14 +68,14 @@ def _solve(config: SyntheticDataConfig, target: float, device: torch.device | st
             f"data.target_auroc={target:g} cannot be reached: data.finding={config.finding} with its label "
             f"flips and mild findings allows {reachable[0]:.3f} to {reachable[1]:.3f}"
         )
-    # Rounded far below what matters, so that machines that round differently agree on the data set.
+    # Rounded, far below what matters, so that machines with different rounding get the same data set.
     d0 = float(f"{np.exp(brentq(excess, low, high, xtol=TOLERANCE)):.4g}")
     log.info("d0 = %.3f", d0)
     return d0
 
 
 def soft_auroc(config: SyntheticDataConfig, device: torch.device | str = "cpu") -> float:
-    """Return the best possible AUROC of a data set's kind of image, on images that no data set holds."""
+    """Return the best possible AUROC of a configuration, measured on images that belong to no data set."""
     source = SyntheticRadiographs(config, split="test", seed=RESERVED_SEEDS[0], device=device)
     logit = observed_logit(source, IdealObserver(source).log_likelihood_ratio(torch.arange(IMAGES)).numpy())
     logit = logit + marker_log_ratio(source, IMAGES)

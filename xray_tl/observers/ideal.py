@@ -1,13 +1,13 @@
-"""The ideal observer: the exact likelihood ratio of a synthetic radiograph, given its anatomy.
+"""Ideal observer: the exact likelihood ratio of a synthetic radiograph, given its anatomy.
 
 With w = (y - g) / m an image is stationary noise plus, perhaps, alpha b(x - x0). A placement (template t,
 centre x0, contrast kappa) has the log-likelihood ratio against the empty image
 
     l = alpha u_t(x0) - alpha^2 E_t / 2,      u_t = IFFT[FFT(w) conj(B_t) / N],      alpha = a / m(x0)
 
-and the likelihood of either hypothesis is the mean of exp(l) over what it may hold: any template, any centre
-in Omega, any of its contrasts. Anatomy is independent of the hypothesis, so no classifier of the displayed
-image can have a better ROC than this ratio (Barrett & Myers 2004, chapter 13).
+and the likelihood of either hypothesis is the mean of exp(l) over its possible placements: any template, any
+centre in Omega, any of its contrasts. Anatomy is independent of the hypothesis, so no classifier of the
+displayed image can have a better ROC than this ratio (Barrett & Myers 2004, chapter 13).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.data.synthetic.scene import Simulation
 
 OBSERVER = 1
-"""Version of the observer: raise it whenever a change moves a likelihood ratio."""
+"""Version of the observer; raise it whenever a code change alters a likelihood ratio."""
 
 SIMULATED_AT_ONCE = 8
 
@@ -74,7 +74,7 @@ class IdealObserver:
 
     @exact_arithmetic()
     def _log_means(self, simulation: Simulation, omega: Tensor, image: int) -> list[Tensor]:
-        """Return, a contrast, ln of the mean of exp(l) over templates and centres."""
+        """Return, for each contrast, ln of the mean of exp(l) over templates and centres."""
         scene, size = simulation.scene, self.source.config.image_size
         modulation = scene.noise_modulation[image].double()
         whitened = (simulation.log_exposure[image].double() - scene.log_exposure[image].double()) / modulation

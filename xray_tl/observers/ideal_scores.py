@@ -1,4 +1,4 @@
-"""The ideal observer's scores of a split, computed once and kept."""
+"""Scores of the ideal observer for a split, computed once and cached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xray_tl.store.cache import remember
 log = logging.getLogger(__name__)
 
 AT_ONCE = 16
-"""Images that a thread scores before it takes the next ones."""
+"""Number of images that a thread scores at a time."""
 
 
 def ideal_logit(source: SyntheticRadiographs, images: int) -> NDArray[np.float64]:
@@ -25,7 +25,7 @@ def ideal_logit(source: SyntheticRadiographs, images: int) -> NDArray[np.float64
         "observer": OBSERVER,
         "data": source.identity(),
         "images": images,
-        "device": source.device.type,  # rounds in its own way
+        "device": source.device.type,  # devices round differently
     }
     ratio = remember("ideal", identity, lambda: {"log_likelihood_ratio": _score(source, images)})
     logit = observed_logit(source, ratio["log_likelihood_ratio"])
@@ -35,7 +35,7 @@ def ideal_logit(source: SyntheticRadiographs, images: int) -> NDArray[np.float64
 def observed_logit(
     source: SyntheticRadiographs, log_likelihood_ratio: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Turn the likelihood ratio of presence [N] into the log-odds of the observed label, flips included."""
+    """Return the log-odds of the observed label [N], flips included, from the presence's likelihood ratio."""
     prevalence = source.config.prevalence
     present = log_likelihood_ratio + np.log(prevalence / (1 - prevalence))
     log_present, log_absent = -np.logaddexp(0, -present), -np.logaddexp(0, present)
@@ -48,9 +48,9 @@ def observed_logit(
 
 
 def marker_log_ratio(source: SyntheticRadiographs, images: int) -> NDArray[np.float64]:
-    """Return what the marker alone says for a positive label [N]: its log-likelihood ratio.
+    """Return the log-likelihood ratio [N] of a positive label that the marker alone gives.
 
-    It follows from the observed label and nothing else, so the ratios of image and marker add up.
+    The marker depends only on the observed label, so the log-ratios of image and marker can be added.
     """
     correlation = source.marker_correlation or 0.0
     with np.errstate(divide="ignore"):

@@ -1,6 +1,6 @@
-"""From a sweep's records and predictions to its page, tables and figures.
+"""Report of a sweep: page, tables and figures, made from its records and predictions.
 
-`page.write_report` writes everything; `answer` makes the three sentences; `style` says how figures look.
+`page.write_report` writes everything; `answer` writes the three sentences; `style` is the look of figures.
 
 Imports: config, statistics, store, study.
 Never imports: torch.

@@ -1,4 +1,4 @@
-"""The answer of a report in three sentences, and what it holds for; no torch."""
+"""The result of a report in three sentences, and the scope in which it holds; no torch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from xray_tl.statistics.wording import (
 from xray_tl.study.analysis import StudyAnalysis
 
 MOST_NAMED = 3
-"""Arms that a sentence names; more are counted."""
+"""Largest number of arms that a sentence names; more are only counted."""
 
 
 def sentences(done: StudyAnalysis) -> list[str]:
-    """Say in three sentences which arm, by how much, and with what certainty."""
+    """Return three sentences: the best arm, the ceiling, and what is open with the scope of the result."""
     best = done.arms[0]
     estimate = done.comparison.analysis.arms[best.label]
     span = with_width(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
@@ -47,7 +47,7 @@ def sentences(done: StudyAnalysis) -> list[str]:
 
 
 def _open_question(done: StudyAnalysis) -> list[str]:
-    """Say what would decide between the best arm and the next that it is not told from."""
+    """Return what would decide the first undecided comparison of the best arm, if there is one."""
     for (first, second), verdict in done.comparison.verdicts.items():
         if first == done.arms[0].label and verdict.kind == "undecided":
             need = need_text(verdict, TERMS)
@@ -86,7 +86,7 @@ def _against_ceiling(done: StudyAnalysis) -> str:
 
 
 def metric(done: StudyAnalysis) -> str:
-    """Name what is compared."""
+    """Return the name of the metric that is compared."""
     best = done.arms[0]
     over = [f"{len(best.targets)} targets"] if len(best.targets) > 1 else []
     over += [f"{best.folds} folds"] if best.folds > 1 else []
@@ -94,7 +94,7 @@ def metric(done: StudyAnalysis) -> str:
 
 
 def sampled(done: StudyAnalysis) -> str:
-    """Say what is averaged and what varies together, where cases are not all there is."""
+    """Return sentences on folds and on patients with several images, where a study has them."""
     study, folds = done.comparison.readings, done.arms[0].folds
     said = []
     if folds > 1:
@@ -105,7 +105,7 @@ def sampled(done: StudyAnalysis) -> str:
 
 
 def scope(done: StudyAnalysis) -> str:
-    """Say what the differences hold for."""
+    """Return what the differences hold for: seeds, training sets and cases."""
     pairs = done.comparison.analysis.pairs or done.comparison.analysis.arms
     varied = all(arm.varies_training_sets for arm in done.arms)
     of = ", each on a training set of its own," if varied else " on this training set"

@@ -1,4 +1,4 @@
-"""Figures of the test images for TensorBoard: once a single run, or once an arm of a sweep; no torch."""
+"""Figures of test predictions for TensorBoard: per single run, or per arm of a sweep; no torch."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from xray_tl.study.study_folder import Arm, Run
 
 FOLDER = "tensorboard"
 EVENTS = "events.out.tfevents.figures"
-"""Sorts behind the files that training writes, whose names go on with a time: TensorBoard reads it last."""
+"""File name that sorts after those of training, which continue with a time: TensorBoard reads it last."""
 
 
 def write_run(folder: Path, record: Mapping[str, Any]) -> Path:
-    """Write ROC, reliability and confusion of a run's test images, one curve or matrix a target.
+    """Write ROC, reliability and confusion of a run's test images, one curve or matrix per target.
 
     Args:
         folder: The run's folder.
@@ -48,7 +48,7 @@ def write_run(folder: Path, record: Mapping[str, Any]) -> Path:
 
 
 def write_arms(folder: Path, arms: Iterable[Arm]) -> None:
-    """Write the same for each arm of a sweep, all its seeds together, where its runs have a board.
+    """Write ROC, reliability and confusion of each arm whose runs used TensorBoard, all seeds together.
 
     Args:
         folder: The sweep's folder.
@@ -84,7 +84,7 @@ def _with_area(arm: Arm) -> Arm:
 
 
 def _write(folder: Path, figures: Mapping[str, Figure], step: int) -> Path:
-    """Write figures as one file of events."""
+    """Write figures as one TensorBoard event file."""
     with atomic_path(folder / EVENTS) as partial, partial.open("wb") as file:
         writer = RecordWriter(file)
         writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())

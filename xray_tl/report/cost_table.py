@@ -1,4 +1,4 @@
-"""Table and picture of what backbones cost; no torch."""
+"""Table and figure of the cost of backbones; no torch."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _TRAINING = {
 
 
 def as_frame(measured: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return one row a backbone, the environment left out."""
+    """Return one row per backbone, without the environment."""
     rows = [{key: value for key, value in row.items() if key != "environment"} for row in measured]
     return pd.DataFrame(rows)
 
 
 def format_bench(frame: pd.DataFrame) -> str:
-    """Format inference and training as two tables for a terminal; below them what all rows share."""
+    """Format inference and training as two tables for a terminal, with notes on the measurement below."""
     first = frame.iloc[0]
     return (
         f"{_table(frame, _INFERENCE)}\n\ntraining, images/s:\n{_table(frame, _TRAINING)}\n\n"

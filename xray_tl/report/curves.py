@@ -1,4 +1,4 @@
-"""Figures of how arms learn and decide: curves, ROC, reliability, confusion; no torch."""
+"""Figures of arms: training curves, ROC, reliability and confusion; no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def draw_curves(arms: Sequence[Arm]) -> Figure:
-    """Draw loss and validation AUROC an epoch: mean over seeds, band from lowest to highest."""
+    """Draw loss and validation AUROC per epoch: mean over seeds, band from lowest to highest."""
     panels = (
         ("train_loss", "training loss"),
         ("val_loss", "validation loss"),
@@ -63,7 +63,7 @@ def draw_roc(arms: Sequence[Arm]) -> Figure:
 
 
 def draw_rocs(arms: Sequence[Arm]) -> Figure:
-    """Draw the same for several targets, a panel each: the mean over seeds alone."""
+    """Draw ROC curves for several targets, one panel each: only the mean over seeds."""
     targets, grid = arms[0].targets, np.linspace(0, 1, 101)
     columns = min(4, len(targets))
     rows = -(-len(targets) // columns)
@@ -90,7 +90,7 @@ def draw_rocs(arms: Sequence[Arm]) -> Figure:
 
 
 def draw_reliability(arms: Sequence[Arm], bins: int = 8) -> Figure:
-    """Draw how often images of a stated probability are positive, all seeds of an arm together."""
+    """Draw reliability: share of positives against stated probability, all seeds of an arm together."""
     columns = min(4, len(arms))
     rows = -(-len(arms) // columns)
     height = 2.25 if columns > 2 else 3.2
@@ -118,11 +118,11 @@ def draw_reliability(arms: Sequence[Arm], bins: int = 8) -> Figure:
 
 
 def draw_confusion(counts: NDArray[np.int64], target: str) -> Figure:
-    """Draw how many test images were decided how, at the thresholds that validation chose.
+    """Draw the confusion matrix of the test images at the operating points chosen on validation.
 
     Args:
         counts: Rows: truth absent, present; columns: decided absent, present; all seeds together.
-        target: What is absent or present.
+        target: Name of the target that is absent or present.
     """
     with figure_style():
         figure = Figure(figsize=(3.2, 3.2), layout="constrained")

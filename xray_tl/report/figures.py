@@ -1,4 +1,4 @@
-"""Figures of a sweep, drawn from its runs and finished intervals; no torch."""
+"""Figures of a sweep, drawn from its runs and from intervals computed before; no torch."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ Intervals = Mapping[str, tuple[float, float]]
 def draw_auroc(runs: pd.DataFrame, intervals: Intervals | None = None) -> Figure:
     """Draw floors, arms and ceiling of a sweep on one axis: test AUROC.
 
-    One row a floor (square) and an arm: a dot a seed, a stroke at their mean, a bar over its interval (95 %).
-    The ceiling of a row's own test images is a line across it, two standard errors wide either side.
+    Each floor (a square) and each arm has a row. An arm has a dot per seed, a stroke at their mean and a bar
+    over its 95 % interval. The ceiling of a row's own test images is a line across the row, with a band of
+    two standard errors on either side.
 
     Args:
-        runs: One row a run.
-        intervals: Of arms by label; else the t interval over seeds, which takes the images for fixed.
+        runs: One row per run.
+        intervals: Intervals of arms by label; by default the t interval over seeds, for fixed images.
     """
     complete = by_seed(runs[runs["status"] == "complete"])
     floors = floor_rows(_main_data(complete))
@@ -76,7 +77,7 @@ def write_auroc(runs: pd.DataFrame, folder: Path, intervals: Intervals | None = 
 def draw_differences(
     pairs: Mapping[tuple[str, str], Estimate], kinds: Mapping[tuple[str, str], str]
 ) -> Figure:
-    """Draw each pair's difference with its interval, decided ones in ink."""
+    """Draw each pair's difference with its interval, undecided ones in grey."""
     named = {f"{a} vs {b}": estimate for (a, b), estimate in pairs.items()}
     colors = [SOFT if kinds[pair] == "undecided" else ARMS[0] for pair in pairs]
     figure = _draw_intervals(named, colors, "difference of test AUROC, 95 % interval")
@@ -85,7 +86,7 @@ def draw_differences(
 
 
 def draw_estimates(arms: Mapping[str, Estimate], ceiling: float) -> Figure:
-    """Draw each arm's mean with its interval, under the ceiling if that is known."""
+    """Draw each arm's mean with its interval, and the ceiling if it is known."""
     figure = _draw_intervals(arms, [ARMS[0]] * len(arms), "test AUROC, 95 % interval")
     if not np.isnan(ceiling):
         figure.axes[0].axvline(ceiling, color=CEILING, linewidth=1.2)
@@ -93,7 +94,7 @@ def draw_estimates(arms: Mapping[str, Estimate], ceiling: float) -> Figure:
 
 
 def _draw_intervals(estimates: Mapping[str, Estimate], colors: Sequence[str], label: str) -> Figure:
-    """Draw estimates with their intervals, from the top."""
+    """Draw estimates with their intervals, from top to bottom."""
     with figure_style():
         figure = Figure(figsize=(7.5, 0.9 + 0.33 * len(estimates)), layout="constrained")
         axes = figure.subplots()
@@ -107,7 +108,7 @@ def _draw_intervals(estimates: Mapping[str, Estimate], colors: Sequence[str], la
 
 
 def draw_learning_curve(points: Mapping[str, Sequence[tuple[int, Estimate]]], ceiling: float) -> Figure:
-    """Draw test AUROC over the number of training images, with intervals, under the ceiling."""
+    """Draw test AUROC over the number of training images, with intervals, and the ceiling."""
     with figure_style():
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axes = figure.subplots()
@@ -130,7 +131,7 @@ def draw_learning_curve(points: Mapping[str, Sequence[tuple[int, Estimate]]], ce
 
 
 def _main_data(complete: pd.DataFrame) -> pd.DataFrame:
-    """Keep, of each test set, the runs on the data of its best arm: a learning curve has many."""
+    """Keep, for each test set, the runs on the data of its best arm: a learning curve has many data sets."""
     means = complete.groupby([*ARM, *APART], dropna=False)["test_auroc"].transform("mean")
     best = complete.loc[means.sort_values(ascending=False, kind="stable").index].drop_duplicates("test_set")
     main = dict(zip(best["test_set"], best["data_hash"], strict=True))

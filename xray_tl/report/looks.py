@@ -1,8 +1,8 @@
-"""How often a sweep was looked at, and with how many seeds: `looks.csv` in its folder; no torch.
+"""Log of the looks at a sweep's results: when, and with how many seeds (`looks.csv`); no torch.
 
-A report is a look at differences. More seeds, added because of what it says, are judged by a second look,
-and each has its own chance of an error. A report of the same records as the last one is no new look: its row,
-with the time of the first, stands for both. A summary of runs that allow no report is none.
+A report is a look at the differences. If seeds are added because of its result, a second look judges them,
+and each look has its own chance of an error. A report of the same records as the last one is no new look: the
+row with the time of the first one stands for both. A summary of runs that allow no report is no look.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ log = logging.getLogger(__name__)
 
 LOOKS = "looks.csv"
 COLUMNS = ("time", "seeds", "images", "runs", "records")
-"""When (UTC); the most seeds that a pair shares; test images; complete runs; a hash of what they are."""
+"""Time (UTC); largest number of seeds that a pair shares; test images; complete runs; hash of these runs."""
 
 
 def note_look(folder: Path, done: StudyAnalysis) -> list[str]:
-    """Add a look at a sweep, unless it is at the same records as the last; return what is to be said.
+    """Add a look at a sweep, unless its records are those of the last look; return remarks on the looks.
 
-    A file that cannot be read stays as it is; one that cannot be written costs a line in the log.
+    A file that cannot be read is not changed; if it cannot be written, that is logged.
 
     Args:
         folder: The sweep's folder.
-        done: What is looked at.
+        done: The analysed sweep.
 
     Returns:
-        That the sweep was looked at with different numbers of seeds or images; or that it is not known.
+        One remark if the sweep was looked at with different numbers of seeds or images, or if the earlier
+        looks are not known; else none.
     """
     path = folder / LOOKS
     try:
         looks = _read(path)
-    except (OSError, ValueError) as error:  # pandas' own errors, and what is no text, are ValueErrors
+    except (OSError, ValueError) as error:  # errors of pandas and of decoding text are ValueErrors
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         text = f"{LOOKS} cannot be read, so how often this sweep was looked at is not known: {why}"
         text += " (without that file, looks count from then on)"
@@ -71,7 +72,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _look(done: StudyAnalysis) -> dict[str, str]:
-    """Return the row of a look now."""
+    """Return the row of the present look."""
     analysis, runs = done.comparison.analysis, done.study.runs
     complete = runs[runs["status"] == "complete"]
     found = complete[["run_dir", "config_hash", "test_auroc"]].sort_values("run_dir")
@@ -86,7 +87,7 @@ def _look(done: StudyAnalysis) -> dict[str, str]:
 
 
 def _said(looks: pd.DataFrame) -> list[str]:
-    """Name the looks, where they were with different numbers of seeds or images."""
+    """Return a remark that lists the looks, if their numbers of seeds or images differ."""
     sizes = looks[["seeds", "images"]]
     changed = looks[(sizes != sizes.shift()).any(axis=1)]
     if len(changed) < 2:

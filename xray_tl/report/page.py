@@ -1,4 +1,4 @@
-"""The report of a sweep: one page that needs no network, and its tables and figures as files; no torch."""
+"""Report of a sweep: one HTML page that needs no network, and its tables and figures as files; no torch."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ REPORT = "report.html"
 PARTS = "report"
 """Folder, beside the page, of its tables and figures."""
 MOST_CURVES = 8
-"""Arms that one figure of curves shows, at most: the best."""
+"""Largest number of arms in a figure of curves."""
 MOST_DIFFERENCES = 15
-"""Pairs that one figure or open table shows, at most: else those of the best arm."""
+"""Largest number of pairs in a figure or an open table; if there are more, those of the best arm."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
 
 
 def _audit(done: StudyAnalysis) -> list[dict[str, Any]]:
-    """Return what audits found; of a cross-validation those of every fold, with the folds that have it."""
+    """Return the findings of audits; in a cross-validation, with the folds that have them unless all do."""
     arm = done.arms[0]
     runs = [run for run in arm.runs if run.reader == arm.readers[0]]
     found: dict[tuple[str, str, bool], list[int | None]] = {}
@@ -208,7 +208,7 @@ def _provenance(done: StudyAnalysis) -> Table:
 
 
 def _environment(done: StudyAnalysis) -> dict[str, str]:
-    """Return what the runs were made with; what differs between them stands side by side."""
+    """Return the environment of the runs; values that differ between runs are listed together."""
     values: dict[str, list[str]] = {}
     for run in (run for arm in done.arms for run in arm.runs):
         for key, value in (run.record.get("environment") or {}).items():
@@ -218,7 +218,7 @@ def _environment(done: StudyAnalysis) -> dict[str, str]:
 
 
 def _command(folder: Path) -> str:
-    """Return the sweep's own command, as Hydra keeps it; empty where it does not stand there."""
+    """Return the sweep's command as Hydra stored it; empty if it is not found."""
     try:
         overrides = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
         given = [*overrides.hydra, *overrides.task]
@@ -229,7 +229,7 @@ def _command(folder: Path) -> str:
 
 
 def _latency(folder: Path) -> dict[str, float]:
-    """Read what `bench` measured, if it wrote into this folder."""
+    """Return the latencies that `bench` wrote into this folder; empty if there are none."""
     try:
         measured = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
         return {str(row["model"]): float(row["latency_p50_ms"]) for row in measured}

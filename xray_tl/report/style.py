@@ -1,4 +1,4 @@
-"""How the project's figures look: one palette, text that stays text, colours that a page can turn around."""
+"""Style of the project's figures: one palette, text stored as text, colours that a page can replace."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xray_tl.store.files import atomic_path, write_text
 INK, SOFT, FAINT = "#1b1d20", "#6b7178", "#d5d8dc"
 FLOOR, CEILING = "#8a8a8b", "#b3261e"
 ARMS = ("#0060a8", "#c45500", "#1a7f4f", "#8e44ad", "#a87900", "#0f8b8d", "#c2185b", "#5d6d1e")
-"""Colours of arms, in order; told apart by eyes that see no red or green too."""
+"""Colours of arms, in order; distinguishable also with red-green colour blindness."""
 _TURNED = {INK: "var(--ink)", SOFT: "var(--soft)", FAINT: "var(--faint)", CEILING: "var(--ceiling)"}
 _TURNED |= {color: f"var(--arm-{place})" for place, color in enumerate(ARMS)}
 
@@ -43,7 +43,7 @@ def figure_style() -> Iterator[None]:
         "ytick.labelcolor": INK,
         "legend.frameon": False,
         "svg.fonttype": "none",
-        "text.parse_math": False,  # a $ in a name is a $
+        "text.parse_math": False,  # a $ in a name starts no formula
         "figure.facecolor": "white",
     }
     with mpl.rc_context(own):
@@ -51,11 +51,11 @@ def figure_style() -> Iterator[None]:
 
 
 def inline_svg(figure: Figure, name: str) -> str:
-    """Return a figure as SVG to stand in a page, in the page's own colours and without a background.
+    """Return a figure as SVG for use in a page, with the page's colours and without a background.
 
     Args:
         figure: The figure.
-        name: Unique in the page; identifiers in the SVG follow from it.
+        name: Unique name in the page; identifiers in the SVG depend on it.
     """
     text = _svg(figure, name, transparent=True)
     text = text[text.index("<svg") :]
@@ -81,6 +81,6 @@ def _svg(figure: Figure, name: str, *, transparent: bool) -> str:
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 2) -> None:
-    """Name the lines of axes below a figure."""
+    """Add a legend of the axes' lines below a figure."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)

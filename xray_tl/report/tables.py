@@ -14,7 +14,7 @@ from xray_tl.study.study_folder import Arm, Run
 
 
 def arms_table(done: StudyAnalysis) -> pd.DataFrame:
-    """Return one row an arm, numbers unrounded: estimates with their intervals, costs."""
+    """Return one row per arm with unrounded numbers: estimates with their intervals, costs."""
     wide = done.measures.set_index(["arm", "metric"])
     rows = []
     for arm in done.arms:
@@ -36,7 +36,7 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
 
 
 def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
-    """Return one row a pair, numbers unrounded."""
+    """Return one row per pair of arms with unrounded numbers."""
     rows = []
     for pair, estimate in done.comparison.analysis.pairs.items():
         verdict = done.comparison.verdicts[pair]
@@ -66,7 +66,7 @@ def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
 
 
 def _holds_for_new(done: StudyAnalysis, pair: Pair) -> str:
-    """Name what a pair's verdict generalises over."""
+    """Return what a pair's verdict generalises to: new seeds or training sets, patients or images."""
     study, estimate = done.comparison.readings, done.comparison.analysis.pairs[pair]
     varied = all(arm.varies_training_sets for arm in done.arms if arm.label in pair)
     seeds = ["training sets" if varied else "seeds"] if estimate.random_readers else []
@@ -150,7 +150,7 @@ def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 
 def shown_confusion(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
-    """Return the mean counts over seeds at each run's threshold: of each arm, or each target of the best."""
+    """Return the mean confusion counts over seeds, at each run's threshold, per arm or target of the best."""
     several, best = len(done.arms[0].targets) > 1, done.arms[0]
     head = [
         "target" if several else "arm",
@@ -168,7 +168,7 @@ def shown_confusion(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 
 def shown_targets(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
-    """Return the AUROC of each target, a column an arm; no rows of one target."""
+    """Return the AUROC of each target, one column per arm; no rows if there is only one target."""
     labels, analysed = [arm.label for arm in done.arms], done.comparison.analysis.arms
     rows = []
     for target, found in done.by_target.groupby("target", sort=False):
@@ -182,7 +182,7 @@ def shown_targets(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 
 def shown_rates(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
-    """Return what was tried for each arm before its runs: mean validation AUROC of each pair of rates."""
+    """Return the search of learning rates: each arm's mean validation AUROC for each pair that was tried."""
     found = {
         _searched(arm, run): run.record.get("tuning")
         for arm in done.arms
@@ -206,7 +206,7 @@ def shown_rates(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 
 def _searched(arm: Arm, run: Run) -> str:
-    """Name what a search of rates was for: an arm, on a fold or a training set of its own."""
+    """Return the label of a search of learning rates: arm, and its fold and training set if they vary."""
     name = arm.label if arm.folds == 1 else f"{arm.label}, fold {run.fold}"
     return f"{name}, training set {run.row['train_seed']}" if arm.varies_training_sets else name
 
@@ -227,10 +227,10 @@ def _confusion(scores: pd.DataFrame, threshold: float) -> list[int]:
 
 
 def efficiency(done: StudyAnalysis, arm: Arm) -> dict[str, float]:
-    """Return the mean efficiency of the seeds, and that of the ends of the AUROC's interval."""
+    """Return the mean efficiency over seeds, and the efficiency at both ends of the AUROC's interval."""
     estimate, ceiling = done.comparison.analysis.arms[arm.label], arm.mean("ceiling_auroc")
     reached = arm.mean("efficiency")
-    if not 0.5 < ceiling < 1:  # not known, or no better than chance, or without an error: no finite ratio
+    if not 0.5 < ceiling < 1:  # unknown, not above chance, or 1: there is no finite ratio
         return {"": reached, "_lower": np.nan, "_upper": np.nan}
     ends = np.clip([estimate.lower, estimate.upper], 1e-6, 1 - 1e-6)
     ratio = detectability(ends) / detectability(np.array(ceiling))

@@ -1,4 +1,4 @@
-"""The five questions of the course report behind the project, answered from a study; no torch."""
+"""Answers to the five questions of the original course report, from a study; no torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from xray_tl.study.study_folder import Arm
 
 TERMS = Terms(reader="seed", case="image")
 REMEDIES = ("augment.", "model.head_dropout", "optim.weight_decay", N_TRAIN)
-"""Options that the original report proposed against the gap, or what their names begin with."""
+"""Options, or prefixes of options, that the original report proposed against the training-test gap."""
 DIFFERENCES = "Difference of test AUROC, first minus second, with its 95 % interval; grey: undecided."
 
 Name = Mapping[str, str]
@@ -34,16 +34,16 @@ Name = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Task:
-    """One of the questions.
+    """One of the five questions, with its answer.
 
     Attributes:
         letter: A to E.
-        title: What it is called.
+        title: Its title.
         answer: Sentences from this study; empty where it has no arms for the question.
         original: What the original report found.
         supported: Whether its data could support that.
         figure: Name of the figure that belongs to it.
-        caption: What that shows.
+        caption: Caption of that figure.
     """
 
     letter: str
@@ -115,7 +115,7 @@ def tasks(done: StudyAnalysis, latency: dict[str, float]) -> list[Task]:
 
 
 def selected(done: StudyAnalysis) -> dict[str, Arm]:
-    """Return each backbone's arm of best validation AUROC (task A)."""
+    """Return each backbone's arm with the best validation AUROC (task A)."""
     by_model: dict[str, list[Arm]] = {}
     for arm in done.arms:
         by_model.setdefault(arm.name["model"], []).append(arm)
@@ -123,7 +123,7 @@ def selected(done: StudyAnalysis) -> dict[str, Arm]:
 
 
 def compared(done: StudyAnalysis) -> dict[str, list[Pair]]:
-    """Return the pairs that tasks B to D ask for, by the names of their figures."""
+    """Return the pairs of arms that tasks B to D compare, by the names of their figures."""
     return {
         "task_b": _asked(done, partial(_other_model, "finetune")),
         "task_c": _asked(done, partial(_other_model, "frozen")),
@@ -172,7 +172,7 @@ def _verdicts(done: StudyAnalysis, task: str) -> Iterator[str]:
 
 
 def _asked(done: StudyAnalysis, asked: Callable[[Name, Name], bool]) -> list[Pair]:
-    """Return the pairs asked for: of plain arms where there are any, else of all."""
+    """Return the pairs that a condition selects: of arms without options if there are any, else all."""
     arms = {arm.label: arm for arm in done.arms}
     found = [(a, b) for a, b in done.comparison.verdicts if asked(arms[a].name, arms[b].name)]
     plain = [(a, b) for a, b in found if not arms[a].options and not arms[b].options]
@@ -198,7 +198,7 @@ def _interaction(found: Interaction) -> str:
 
 
 def _gap(done: StudyAnalysis) -> Iterator[str]:
-    """Take the gap of an arm apart, then say what each remedy does to it."""
+    """Yield sentences on the causes of an arm's training-test gap and on the effect of each remedy."""
     arm = _without_remedy(done)
     estimate = done.comparison.analysis.arms[arm.label]
     gap = done.overfitting.get(arm.label)
@@ -238,20 +238,20 @@ def _difference(estimate: Estimate, arm: Arm) -> str:
 
 
 def _of(estimate: Estimate, seeds: int) -> str:
-    """Say how many seeds an estimate rests on, where that is not all of them, or one."""
+    """Return how many seeds an estimate uses, if these are only one or not all; else an empty text."""
     if estimate.readers == seeds > 1:
         return ""
     return f", {estimate.readers} of {seeds} seeds" if seeds > 1 else ", one seed"
 
 
 def _without_remedy(done: StudyAnalysis) -> Arm:
-    """Return the arm without options that has most arms with one remedy beside it; of equal ones the best."""
+    """Return the arm without options that most arms extend by one remedy; among equals the best."""
     plain = [arm for arm in done.arms if not arm.options]
     return max(plain, key=lambda arm: len(_remedied(done, arm)), default=done.arms[0])
 
 
 def _remedied(done: StudyAnalysis, plain: Arm) -> list[Arm]:
-    """Return the arms that have one remedy more than a plain one, and the same weights."""
+    """Return the arms that add one remedy to a plain arm and have the same weights and precision."""
     found = []
     for arm in done.arms:
         same = arm.name == plain.name and all(
@@ -268,7 +268,7 @@ def _remedied(done: StudyAnalysis, plain: Arm) -> list[Arm]:
 
 
 def _remedies(done: StudyAnalysis, plain: Arm) -> Iterator[str]:
-    """Compare arms that have one remedy more than a plain one, more training images among them, with it."""
+    """Yield a sentence per arm that adds one remedy (or training images) to a plain arm: the comparison."""
     for arm in _remedied(done, plain):
         (option,) = arm.options
         for pair in done.comparison.verdicts:

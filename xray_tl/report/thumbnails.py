@@ -20,13 +20,13 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A case as a report shows it.
+    """A case as the report shows it.
 
     Attributes:
         case: Its name.
-        target: What it has or has not, where there are several; else empty.
+        target: The target, if there are several; else empty.
         truth: Its label.
-        probability: What the arm says of it, mean over seeds.
+        probability: Its predicted probability, mean over seeds (and over arms, if several).
         image: PNG as a data URI, or empty.
     """
 
@@ -38,7 +38,7 @@ class Thumbnail:
 
 
 def confident_mistakes(done: StudyAnalysis) -> tuple[Thumbnail, ...]:
-    """Return the cases that the best arm's seeds, together, get most wrong."""
+    """Return the cases with the largest errors of the best arm's mean probability."""
     mean = _mean_scores([done.arms[0]])
     wrong = mean[(mean["probability"] >= 0.5) != (mean["truth"] > 0.5)]
     order = (wrong["truth"] - wrong["probability"]).abs().sort_values(ascending=False)
@@ -53,7 +53,7 @@ def hardest_cases(done: StudyAnalysis) -> tuple[Thumbnail, ...]:
 
 
 def _mean_scores(arms: list[Arm]) -> pd.DataFrame:
-    """Average over seeds, then arms: truth, probability and rank (share of images that score lower)."""
+    """Average truth, probability and rank (share of images with lower scores) over seeds, then over arms."""
     by_arm = []
     for arm in arms:
         parts = []
@@ -93,7 +93,7 @@ def _open(path: Path) -> Image.Image | None:
 
 
 def _place(atlas: Image.Image, case: str) -> int | None:
-    """Return where a case lies in an atlas: by its name, or by its index where cases have no names."""
+    """Return the position of a case in an atlas, by its name, or by its index if cases have no names."""
     if "names" in atlas.info:
         names = json.loads(str(atlas.info["names"]))
         return names.index(case) if case in names else None

@@ -1,8 +1,8 @@
-"""What a backbone costs on this machine: arithmetic, latency, throughput, memory, and its share of a limit.
+"""Benchmark of a backbone on this machine: arithmetic, latency, throughput, memory, share of the limit.
 
-The limit is the machine's own rate of a large matrix product in the precision that is measured: no
-convolution does better, so a share says how much faster the same arithmetic could be. What multiplies no
-matrices has none: memory, and the generator, whose time goes into random numbers, filters and exponentials.
+The limit is the rate at which this machine multiplies large matrices in the measured precision. No
+convolution is faster, so a share tells how much faster the same arithmetic could be. Memory has no such
+limit, nor has the image generator, which spends its time on random numbers, filters and exponentials.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ MODES = {
     "partial": ModeConfig("partial", head_lr=1e-3, trainable_stages=1),
     "frozen": ModeConfig("frozen", head_lr=1e-3),
 }
-"""What is trained: everything, the deepest stage, the head alone."""
+"""The measured ways of training: everything, the deepest stage and the head, the head only."""
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How large the images are and how often is measured.
+    """Image size, batch size and numbers of repeated measurements.
 
     Attributes:
-        image_size: Pixels a side.
-        batch_size: Images of a batch, for throughput.
-        latency_repeats: Single images.
-        repeats: Batches; the median counts.
-        warm_up: Unmeasured calls before each measurement.
+        image_size: Side of the images in pixels.
+        batch_size: Images per batch in the throughput measurements.
+        latency_repeats: Number of timed passes of a single image.
+        repeats: Number of timed batches; their median is reported.
+        warm_up: Calls before each measurement that are not timed.
     """
 
     image_size: int
@@ -69,12 +69,12 @@ class Effort:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where is measured.
+    """The device and the precision that are measured.
 
     Attributes:
         device: CPU or accelerator.
-        autocast: Makes the context of a computation in the precision that is measured.
-        dtype: What a matrix product computes in there.
+        autocast: Returns a context manager in which computation uses the measured precision.
+        dtype: Data type of a matrix product in that precision.
     """
 
     device: torch.device
@@ -82,14 +82,14 @@ class Machine:
     dtype: torch.dtype
 
     def wait(self) -> None:
-        """Wait until everything that was asked of the device is done."""
+        """Wait until the device has finished all queued work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
     def seconds(self, action: Callable[[], object], repeats: int, warm_up: int) -> list[float]:
-        """Time an action, each call by itself."""
+        """Return the duration of each of `repeats` calls of an action, in seconds."""
         times = []
         for call in range(warm_up + repeats):
             self.wait()
@@ -102,7 +102,7 @@ class Machine:
 
 
 def machine_for(device: torch.device, precision: str) -> Machine:
-    """Return a device in Lightning's precision: `32-true` or `bf16-mixed`."""
+    """Return the machine for a device and Lightning's precision, `32-true` or `bf16-mixed`."""
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     return Machine(device, partial(autocast, precision, device), dtype)
 
@@ -114,13 +114,13 @@ def gemm_limit(machine: Machine, repeats: int = 7) -> float:
 
 
 def measure(model: ModelConfig, effort: Effort, machine: Machine) -> dict[str, Any]:
-    """Measure one backbone with a binary head, random weights.
+    """Measure one backbone with a binary head and random weights.
 
     Returns:
-        Parameters in millions, GMAC an image, milliseconds and images a second, megabytes (None where the
-        system does not tell); `share`: of the machine's limit, which is `gemm_gflops`. A training step's
-        arithmetic is a forward pass of everything, nothing kept from earlier epochs, and a backward pass of
-        what trains.
+        Parameters in millions, GMAC per image, latency in milliseconds, throughput in images per second and
+        peak memory in megabytes (None where the system does not report it). Keys with `share` are fractions
+        of the machine's limit `gemm_gflops`. A training step counts a forward pass of the whole network,
+        without a feature cache, and a backward pass of the part that trains.
     """
     source = SyntheticRadiographs(SyntheticDataConfig(image_size=effort.image_size), split="train", seed=0)
     images = source.render(torch.arange(effort.batch_size)).image.to(machine.device)
@@ -199,10 +199,10 @@ def _training(
 
 
 def _flops(action: Callable[[], object]) -> float:
-    """Count the floating-point operations of an action, two a multiply-add.
+    """Count the floating-point operations of an action; a multiply-add counts as two.
 
-    The counter does not know the CPU's fused attention nor the fused encoder layer of inference: both are
-    off meanwhile.
+    The counter cannot count fused attention on the CPU or the fused encoder layer of inference, so both are
+    switched off while it counts.
     """
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -215,10 +215,10 @@ def _flops(action: Callable[[], object]) -> float:
 
 
 def _with_peak(device: torch.device, action: Callable[[], T]) -> tuple[T, float | None]:
-    """Do something, and say how many megabytes were held at most: on a device, or in all by the process.
+    """Run an action; return its result and the peak memory in MB, of the GPU or of the whole process.
 
-    What an earlier measurement has freed goes back to the system first. `None` where the system does not
-    tell.
+    On the CPU, memory that an earlier measurement has freed is returned to the system first. The peak is
+    `None` where the system does not report it.
     """
     gc.collect()
     if device.type == "cuda":
@@ -229,7 +229,7 @@ def _with_peak(device: torch.device, action: Callable[[], T]) -> tuple[T, float 
         return action(), None
     _return_freed()
     try:
-        _CLEAR_REFS.write_text("5")  # the peak starts again from what is held now
+        _CLEAR_REFS.write_text("5")  # reset the peak to the memory in use now
     except OSError as error:
         _say_unknown(str(error))
         return action(), None
@@ -237,7 +237,7 @@ def _with_peak(device: torch.device, action: Callable[[], T]) -> tuple[T, float 
 
 
 def _return_freed() -> None:
-    """Let glibc return all free memory to the system, whatever `keep_large_blocks` made it keep."""
+    """Make glibc return all free memory to the system, even what `keep_large_blocks` makes it keep."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError, TypeError):  # another C library, another system
@@ -252,6 +252,6 @@ def _process_peak_mb() -> float | None:
     return None
 
 
-@cache  # once a process, not once a backbone and mode
+@cache  # warn once per process, not once per backbone and mode
 def _say_unknown(reason: str) -> None:
     log.warning("peak memory stays unknown: %s", reason)

@@ -1,7 +1,8 @@
-"""What crosses the freeze boundary: a pure function of frozen weights and images, so it is computed once.
+"""Feature cache: the activations at the freeze boundary, computed once and stored on disk.
 
-Of a trunk that never trains these are its features. They are kept in the cache under everything that they
-follow from, and shared by all epochs, seeds and jobs.
+The activations depend only on the frozen weights and the images. Those of a backbone that never trains are
+its features. The key of a cache entry covers everything that its values depend on, so all epochs, seeds and
+jobs can share it. In the code the activations are called `crossing`, because they cross the boundary.
 """
 
 from __future__ import annotations
@@ -31,24 +32,24 @@ from xray_tl.store.cache import Arrays, remember
 log = logging.getLogger(__name__)
 
 FEATURES = 4
-"""Version of what is kept: raise it whenever a change moves a value."""
+"""Version of the cached values; raise it whenever a code change alters a value."""
 
 AT_ONCE = 32
-"""Images that pass at once, whatever the run's batch size: all runs share the result."""
+"""Images per forward pass; independent of the run's batch size, because all runs share the result."""
 
-# What is weighed with the same figures everywhere, so that the same command does the same everywhere.
+# The same round figures for every machine, so that the same command decides the same way everywhere.
 FLOP_PER_S = {"cpu": 1e11, "mps": 2e12, "cuda": 2e13}
-BYTES_PER_S = 3e8  # copied, hashed, written
+BYTES_PER_S = 3e8  # rate of copying, hashing and writing together
 
 
 @dataclass(frozen=True)
 class Balance:
-    """What keeping the values of a freeze boundary takes and saves, in round figures.
+    """Rough estimate of what caching the activations at a freeze boundary costs and saves.
 
     Attributes:
-        gigabytes: Their size, of all images.
-        cost_s: Seconds to keep them.
-        saves_s: Seconds of computing in this run that they make needless.
+        gigabytes: Size of the activations of all images.
+        cost_s: Seconds to store them.
+        saves_s: Seconds of computing that they save in this run.
     """
 
     gigabytes: float
@@ -60,13 +61,14 @@ class Balance:
 
 
 class FeatureCache:
-    """Lets a run load what crosses its freeze boundary instead of images, where that pays.
+    """Replaces a run's images by the activations at its freeze boundary, where that saves time.
 
     Args:
-        parts: The run; its backbone as it will be used, weights loaded, BatchNorm statistics settled.
+        parts: The run; its backbone is ready for use: weights loaded, BatchNorm statistics estimated.
         splits: Which of `train`, `val` and `test` the run needs.
-        frozen: Hash of the tensors that never train, where it is known.
-        of_whole: Whether a set that splits are drawn from passes as a whole, for other splits of it too.
+        frozen: Hash of the tensors that never train, if it is known already.
+        of_whole: Whether to compute the features of the whole image set from which the splits are drawn, so
+            that other splits of it (other folds) can share them.
     """
 
     def __init__(
@@ -80,15 +82,15 @@ class FeatureCache:
         self.parts, self.splits, self._frozen, self._of_whole = parts, tuple(splits), frozen, of_whole
         self._entered: int | None = None
         self._used = self._missed = False
-        self._whole: Any = None  # what crosses of all images that splits are drawn from, while it is needed
+        self._whole: Any = None  # activations of the whole image set, while they are needed
 
     @property
     def outcome(self) -> str:
-        """What the record calls it: `hit` (all was in the cache), `miss` (computed now) or `off`."""
+        """Return the outcome for the record: `hit` (all from the cache), `miss` (computed now) or `off`."""
         return "off" if not self._used else "miss" if self._missed else "hit"
 
     def enter(self, open_stages: int) -> None:
-        """Load what crosses the boundary in front of the open stages, or images where that does not pay.
+        """Load the activations in front of the open stages, or images where caching does not pay.
 
         Args:
             open_stages: How many of the deepest stages train from now on; the others have never changed.
@@ -111,21 +113,22 @@ class FeatureCache:
         self._used = True
 
     def enter_tested(self) -> None:
-        """Load for the network that is tested: the best epoch's, with its stages open in the backbone.
+        """Load the tested network's input: activations if its open stages are the final ones, else images.
 
-        Where fewer were open in it than at the end, images pass whole: stages that were closed in that epoch
-        compute in fp32, and what is kept lies in front of the stages that are open at the end alone.
+        The backbone holds the best epoch, with the stages of that epoch open. Where they are fewer than at
+        the end of training, images pass the whole backbone: stages that were closed in that epoch compute in
+        fp32, and test images are cached only in front of the stages that are open at the end.
         """
         backbone, most = self.parts.task.classifier.backbone, self.parts.task.policy.most_open
         self.enter(most if backbone.open_stages == most else backbone.num_stages)
 
     def _needed(self, open_stages: int) -> tuple[str, ...]:
-        """Which splits pass while these stages are open: the test split at the end only."""
+        """Return the splits that are needed while these stages are open; `test` only with the final ones."""
         last = open_stages == self.parts.task.policy.most_open
         return tuple(split for split in self.splits if last or split != "test")
 
     def _worth_it(self, open_stages: int) -> Halves | None:
-        """Cut the backbone if what crosses the boundary is worth keeping; say why if it is not."""
+        """Return the backbone cut at the boundary if caching pays; else log the reason and return `None`."""
         settings, backbone = self.parts.settings, self.parts.task.classifier.backbone
         if settings.feature_cache == "off":
             log.info("feature cache off: feature_cache=off")
@@ -148,11 +151,11 @@ class FeatureCache:
         return halves if self._pays(halves, open_stages) else None
 
     def _pays(self, halves: Halves, open_stages: int) -> bool:
-        """Weigh what keeping takes against what it saves, and say both where that decides."""
+        """Compare the cost of caching with the time saved; log both where the comparison decides."""
         data, backbone = self.parts.data, self.parts.task.classifier.backbone
         limit = data.config.memory_limit_gb
         if not open_stages and 4e-9 * backbone.num_features * sum(data.sizes.values()) <= limit:
-            return True  # a whole trunk's features are small, and serve every seed, mode and arm
+            return True  # features of a whole frozen backbone are small and shared by every seed and arm
         balance = self._weigh(halves, open_stages)
         fits = data.in_memory and balance.gigabytes <= limit
         kept = bool(open_stages) and fits and balance.saves_s > balance.cost_s
@@ -174,7 +177,7 @@ class FeatureCache:
 
     @torch.inference_mode()
     def _agree(self, halves: Halves) -> bool:
-        """Try on one image whether both halves are the whole backbone."""
+        """Check on one image that the two halves compute the same as the whole backbone."""
         backbone, device = self.parts.task.classifier.backbone, self.parts.device
         modes = {module: module.training for module in backbone.modules()}
         backbone.eval()
@@ -187,7 +190,7 @@ class FeatureCache:
         return torch.allclose(whole, halved, rtol=0, atol=1e-3 * scale)
 
     def _weigh(self, halves: Halves, open_stages: int) -> Balance:
-        """Estimate what keeping takes and saves; nothing is timed."""
+        """Estimate what caching costs and saves from operation counts; nothing is timed."""
         parts = self.parts
         settings, policy, sizes = parts.settings, parts.task.policy, parts.data.sizes
         size = settings.data.image_size
@@ -214,7 +217,7 @@ class FeatureCache:
         def compute() -> Arrays:
             self._missed = True
             backbone = self.parts.task.classifier.backbone
-            if frozen_sha256(backbone, open_stages)[1] != trunk:  # the job before may have handed the hash on
+            if frozen_sha256(backbone, open_stages)[1] != trunk:  # the hash may come from the previous job
                 raise RunError(
                     "a frozen tensor changed between two jobs: its features would be kept as others'"
                 )
@@ -237,13 +240,13 @@ class FeatureCache:
 
 
 def _batches(whole: RadiographSource) -> Iterator[Batch]:
-    """Give all images of a set, in order."""
+    """Return an iterator over batches of all images of a set, in order of index."""
     images = OnDemandSplit(whole, len(whole))
     return (images.__getitems__(batch) for batch in EvenBatches(range(len(whole)), len(whole), AT_ONCE))
 
 
 def identity(parts: Parts, split: str, trunk: str | None) -> dict[str, Any]:
-    """Return all that a split's values follow from, but where in the backbone they are.
+    """Return everything that a split's cached values depend on, except their place in the backbone.
 
     Args:
         parts: The run.
@@ -265,7 +268,7 @@ def identity(parts: Parts, split: str, trunk: str | None) -> dict[str, Any]:
 
 @torch.inference_mode()
 def _compute(parts: Parts, batches: Iterable[Batch], count: int, halves: Halves) -> NDArray[np.float32]:
-    """Pass N images through the frozen part [N, ...], in fp32 whatever the run's precision is."""
+    """Compute the activations [N, ...] of N images in fp32, whatever the run's precision is."""
     backbone = parts.task.classifier.backbone.eval()
     before = folded(halves.before)
     crossing, done = torch.empty(0), 0

@@ -1,4 +1,4 @@
-"""A finished run opened again, on this machine or another: as it was trained, as its record states."""
+"""Reopening of a finished run, on any machine: its configuration, record and best checkpoint."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A complete run, read back.
+    """A complete run, read from its folder.
 
     Attributes:
-        folder: Where it lies.
+        folder: The run's folder.
         config: Its configuration as stored.
         record: Its record.
-        checkpoint: Its best epoch.
+        checkpoint: The checkpoint of its best epoch.
     """
 
     folder: Path
@@ -41,15 +41,15 @@ class FinishedRun:
 
     @property
     def thresholds(self) -> list[float]:
-        """Return its operating points, one a target."""
+        """Return the run's operating points, one per target."""
         stated = self.record["threshold"]
         return stated if isinstance(stated, list) else [stated]
 
     def settings(self, config: DictConfig | None = None) -> Settings:
-        """Return its configuration, or a changed one, as it is built again.
+        """Return the settings to rebuild the run with, from its own or a changed configuration.
 
-        Weights are those that the record names, whatever was asked for; where the checkpoint holds all of the
-        network, none are loaded.
+        The kind of initial weights is taken from the record, not from the configuration. If the checkpoint
+        holds the whole network, no initial weights are loaded.
         """
         settings = typed(self.config if config is None else config)
         weights = replace(settings.weights, source=str(self.record["weights"]["source"]))
@@ -59,20 +59,20 @@ class FinishedRun:
 
     @property
     def precision(self) -> str:
-        """Return Lightning's name of the precision that it was trained and tested in."""
+        """Return the precision of the run's training and test, by Lightning's name."""
         return str(self.record["environment"]["precision"])
 
     def source(self, settings: Settings) -> MakeSource | None:
-        """Return what finds the source weights that its trunk stands on; `None` where it needs none."""
+        """Return a function that finds the run's source weights; `None` if it needs none."""
         if settings.weights.source != "source":
             return None
         return partial(find_weights, self.folder, settings, self.record["weights"]["sha256"])
 
     def restore(self, task: TransferTask) -> None:
-        """Load what it trained into a task that was built of its settings.
+        """Load the run's trained weights into a task that was built from its settings.
 
         Raises:
-            InputError: The task stands on other weights, or the tensors do not fit.
+            InputError: The task has other initial weights, or the tensors do not fit.
         """
         path = self.folder / BEST
         if not self.checkpoint["holds_all"]:
@@ -81,7 +81,7 @@ class FinishedRun:
 
 
 def on_this_machine(settings: Settings) -> Settings:
-    """Return settings with an accelerator that is here, and say so where it is not the one asked for."""
+    """Return settings with an accelerator that this machine has; warn if it is not the requested one."""
     trainer = settings.trainer
     if available(trainer.accelerator):
         return settings
@@ -93,11 +93,11 @@ def on_this_machine(settings: Settings) -> Settings:
 
 
 def open_finished(run: Path, command: str) -> FinishedRun:
-    """Read a complete run back.
+    """Read a complete run from its folder.
 
     Args:
         run: The run's folder.
-        command: What needs it, for messages.
+        command: Name of the command that needs it, for messages.
 
     Raises:
         InputError: The folder holds no complete run, or one of an earlier version that cannot be repeated.

@@ -1,4 +1,4 @@
-"""A run's floors: what its images give away without learned features, computed once a data set."""
+"""Floors of a run: classifiers without learned features, scored once per data set."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def _kept(data: XrayDataModule) -> Arrays:
     identity = {
         "floors": VERSION,
         "data": data.data_hash(),
-        "device": data.device.type,  # renders in its own way
+        "device": data.device.type,  # devices render slightly different images
         "scikit-learn": sklearn.__version__,
     }
     return remember("floors", identity, lambda: _score(data))
 
 
 def _score(data: XrayDataModule) -> Arrays:
-    """Return truth and every floor's logits of the validation and test images, [N, T] each."""
+    """Return truth and every floor's logits of validation and test [N, T], and intensities of training."""
     log.info("floors: %s images", sum(data.sizes.values()))
     truth, features = {}, {}
     for split in SPLITS:

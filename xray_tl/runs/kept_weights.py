@@ -1,4 +1,4 @@
-"""Source weights kept beside the runs that stand on them, and found again by their hash on any machine."""
+"""Copies of source weights beside the runs that use them, found again by hash on any machine."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from xray_tl.store.temporary import has_spare_folder, spare_folder
 log = logging.getLogger(__name__)
 
 KEPT = "weights"
-"""Folder, in a sweep's or a single run's own, of the source weights that its runs stand on."""
+"""Subfolder of a sweep's or a single run's folder that holds the source weights of its runs."""
 
 
 def keep_weights(place: Path, run: Path, settings: Settings, sha256: str) -> None:
-    """Keep a run's source weights in a folder, under the hash of the trunk that they make.
+    """Copy a run's source weights into a folder, named by the hash of the backbone that they give.
 
-    A hard link where the file system has them: it takes no space, and outlasts the cache's own entry. What
-    cannot be kept is mentioned: the run is whole as long as the cache has it.
+    The copy is a hard link where the file system supports links: it takes no space and stays when the cache
+    removes its entry. A failed copy is only logged: the run is usable as long as the cache has the weights.
 
     Args:
-        place: The folder.
+        place: The folder in which the subfolder `weights` lies.
         run: The run's folder.
         settings: The run's configuration.
-        sha256: Hash of its trunk as loaded.
+        sha256: Hash of its backbone as loaded.
     """
     kept = place / KEPT / f"{sha256}.safetensors"
     if kept.is_file():
@@ -59,14 +59,14 @@ def keep_weights(place: Path, run: Path, settings: Settings, sha256: str) -> Non
 
 
 def find_weights(run: Path, settings: Settings, sha256: str) -> Path:
-    """Find the source weights that make a trunk of a given hash: beside a run, or in the cache.
+    """Find the source weights that give a backbone of a known hash: beside a run, or in the cache.
 
-    Whichever device trained them: they are taken as they are and not made again.
+    It does not matter which device trained them: existing files are used, and none is trained again.
 
     Args:
         run: The run's folder.
-        settings: Its configuration: the backbone, and the images' size, which some adapt to.
-        sha256: Hash of the trunk as loaded.
+        settings: Its configuration: the backbone, and the image size, to which some backbones adapt.
+        sha256: Hash of the backbone as loaded.
 
     Raises:
         InputError: They are in neither place.
@@ -82,7 +82,7 @@ def find_weights(run: Path, settings: Settings, sha256: str) -> Path:
 
 
 def _hash_of_trunk(file: Path, settings: Settings) -> str | None:
-    """Hash the trunk that a file makes; `None` of one that is damaged or another network's."""
+    """Return the hash of the backbone that a file gives; `None` if it is damaged or does not fit."""
     weights = replace(settings.weights, source="source")
     try:
         return build_backbone(settings.model, weights, settings.data.image_size, lambda: file)[1].sha256

@@ -1,4 +1,4 @@
-"""What a run's images allow at best, and how far its model is from it."""
+"""Ceiling of a run: the ideal observer's AUROC on its images, and the model's efficiency against it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ BOOTSTRAP_SEED = 0
 
 
 def ideal_logits(data: XrayDataModule, splits: Mapping[str, Predictions]) -> dict[str, Array] | None:
-    """Return the ideal observer's log-odds of the observed label [N, 1], a split.
+    """Return the ideal observer's log-odds of the observed label, [N, 1] for each split.
 
-    `None` for real radiographs: without a generative model nobody knows them.
+    `None` for real radiographs: without a generative model the log-odds are unknown.
     """
     known: dict[str, Array] = {}
     for name in splits:
@@ -34,9 +34,8 @@ def ideal_logits(data: XrayDataModule, splits: Mapping[str, Predictions]) -> dic
 def describe_ceiling(test: Predictions, ideal: Mapping[str, Array] | None) -> dict[str, Any] | None:
     """Return the record's `ceiling`: bounds of the test images, and the model against the ideal observer.
 
-    `None` where the ideal observer is not known.
-
-    A model above the ceiling is a defect of the experiment and logged as one.
+    `None` if the ideal observer's scores are not known. A model above the ceiling is a defect of the
+    experiment and is logged as an error.
     """
     if ideal is None:
         return None

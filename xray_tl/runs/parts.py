@@ -1,4 +1,4 @@
-"""From a configuration to the parts of a run: data, classifier, task."""
+"""Building of a run's parts from its configuration: data, classifier, task."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ from xray_tl.training.task import TransferTask
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of.
+    """The objects of one run, from its settings to its data and its task.
 
     Attributes:
-        settings: Its configuration, the difficulty resolved.
-        device: Where it computes.
-        precision: Lightning's name of its precision.
-        data: Its images.
-        task: Its classifier and how that is trained.
+        settings: Its configuration; `data.d0` is known, also where `data.target_auroc` asks for it.
+        device: The device that it computes on.
+        precision: Its precision, by Lightning's name.
+        data: Its data module.
+        task: Its LightningModule: classifier, objective and freeze policy.
         provenance: Where its initial weights come from.
-        proven: Hash of the backbone's frozen tensors, if it is as the job before left it, and never trained.
+        proven: Hash of the backbone's frozen tensors, if the previous job of this process used the same
+            frozen backbone and checked the hash at its end; else `None`.
     """
 
     settings: Settings
@@ -52,20 +53,21 @@ class Parts:
     proven: str | None = None
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Compute in the run's precision, outside its trainer."""
+        """Return a context manager that computes in the run's precision, for use outside the trainer."""
         return autocast(self.precision, self.device)
 
 
 def assemble(settings: Settings, stage: str | None = None, source: MakeSource | None = None) -> Parts:
-    """Build data, classifier and task; nothing is rendered yet.
+    """Build data, classifier and task; no image of the data set is rendered yet.
 
     Args:
         settings: The run's configuration.
-        stage: Limits which splits are checked.
-        source: Finds the source weights of a finished run; by default they are made where they are not kept.
+        stage: `fit` or `test` checks only the splits that it needs; `None` checks all.
+        source: Finds the source weights of a finished run; by default they are taken from the cache, or
+            trained if they are not there.
 
     Raises:
-        InputError: An option asks for what cannot be had.
+        InputError: An option asks for something that is not available.
     """
     set_threads(settings.trainer)
     device = choose_device(settings.trainer.accelerator)
@@ -97,11 +99,11 @@ def assemble_trained(
     Args:
         settings: The run's configuration.
         targets: What it predicts.
-        device: Where it computes.
+        device: The device that it computes on.
         source: Finds its source weights.
 
     Raises:
-        InputError: Its initial weights cannot be had.
+        InputError: Its initial weights are not available.
     """
     loaded, policy = _backbone(settings, source)
     objective = Objective(targets, settings.optim, torch.full((len(targets.names),), 0.5))
@@ -133,7 +135,7 @@ def _task(
 
 
 class Loaded(NamedTuple):
-    """A backbone, where its weights come from, and the hash of its frozen tensors if that is known."""
+    """A backbone, the provenance of its weights, and the hash of its frozen tensors if it is known."""
 
     backbone: Backbone
     provenance: Provenance
@@ -141,30 +143,33 @@ class Loaded(NamedTuple):
 
 
 _untouched: dict[str, Loaded] = {}
-"""The last trunk that never trained, by what it was made from: the next job of a sweep may use it again."""
+"""The last backbone that never trained (at most one), by the settings that it was built from.
+
+The next job of a sweep in this process can use it again.
+"""
 
 
 def keep_proof(parts: Parts, frozen: str | None) -> None:
-    """Note the hash of a trunk's frozen tensors at the end of a run: the next run starts from there."""
+    """Store the checked hash of a kept backbone's frozen tensors, so that the next run can start from it."""
     for made_from, kept in _untouched.items():
         if kept.backbone is parts.task.classifier.backbone:
             _untouched[made_from] = kept._replace(proven=frozen)
 
 
 def forget_trunk() -> None:
-    """Let the next run build its trunk anew: this one broke, and may have left it in any state."""
+    """Drop the kept backbone, which may have been changed; the next run builds a new one."""
     _untouched.clear()
 
 
 def _backbone(settings: Settings, source: MakeSource | None = None) -> tuple[Loaded, FreezePolicy]:
-    """Build the backbone and its freeze policy, or take the one of the job before if it never trains."""
+    """Build the backbone and its freeze policy, or use the previous job's backbone if it never trains."""
     made_from = json.dumps(
         [
             *(asdict(node) for node in (settings.model, settings.weights)),
             settings.data.image_size,
             settings.trainer.accelerator,
-            settings.trainer.precision,  # of source weights that are made
-            _finding(settings) in FINDINGS,  # for which none are
+            settings.trainer.precision,  # also that of training source weights
+            _finding(settings) in FINDINGS,  # for these findings source weights are refused
         ]
     )
     kept = _untouched.pop(made_from, None)
@@ -172,7 +177,7 @@ def _backbone(settings: Settings, source: MakeSource | None = None) -> tuple[Loa
         kept.backbone.enter(None)
         policy = build_policy(settings.mode, kept.backbone.num_stages, settings.trainer.max_epochs)
         if not policy.most_open:
-            _untouched[made_from] = kept._replace(proven=None)  # until this run has proved it again
+            _untouched[made_from] = kept._replace(proven=None)  # unknown until this run has checked it
             return kept, policy
     loaded = Loaded(*_build(settings, source))
     policy = build_policy(settings.mode, loaded.backbone.num_stages, settings.trainer.max_epochs)
@@ -183,10 +188,10 @@ def _backbone(settings: Settings, source: MakeSource | None = None) -> tuple[Loa
 
 
 def make_weights(settings: Settings) -> None:
-    """Make the initial weights of a run where they have to be made, and check them as the run will.
+    """Train a run's source weights if it needs them and they are missing; check that its weights fit.
 
     Raises:
-        InputError: They cannot be had, or do not fit.
+        InputError: The weights are not available, or do not fit.
     """
     _build(settings)
 
@@ -201,10 +206,10 @@ def _finding(settings: Settings) -> str | None:
 
 
 def _source_file(settings: Settings) -> Path:
-    """Return the file of a run's source weights, made first where the cache does not hold them.
+    """Return the file of a run's source weights, training them first if the cache does not hold them.
 
     Raises:
-        InputError: They cannot be had, or train on the target's finding.
+        InputError: They are not available, or the source task trains on the target's finding.
     """
     finding = _finding(settings)
     if finding in FINDINGS:
@@ -217,7 +222,7 @@ def _source_file(settings: Settings) -> Path:
 
 @torch.no_grad()
 def fit_standardiser(parts: Parts) -> None:
-    """Take mean and spread of the features from the training images, where the mode asks for it."""
+    """Fit the standardiser to the features of the training images, if the mode asks for it."""
     if parts.settings.mode.standardise:
         classifier = parts.task.classifier
         classifier.backbone.eval()

@@ -44,11 +44,11 @@ def predict(trainer: Trainer, task: TransferTask, data: XrayDataModule, split: s
 def table(
     splits: Mapping[str, Predictions], data: XrayDataModule, ideal: Mapping[str, Array] | None = None
 ) -> pd.DataFrame:
-    """Lay out predictions as one row an image and target whose truth is known.
+    """Return predictions as a table: one row per image and target whose truth is known.
 
     Args:
         splits: Scores by split.
-        data: Names of targets and images.
+        data: Gives the names of targets and images.
         ideal: The ideal observer's log-odds [N, T] by split, where it is known.
     """
     parts = []
@@ -66,7 +66,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 
 def metrics(splits: Mapping[str, Predictions], targets: Targets, thresholds: list[float]) -> dict[str, Any]:
-    """Compute the metrics of every split at the thresholds that validation chose."""
+    """Compute the metrics of every split at the operating points chosen on validation."""
     return {
         name: summarise(
             split.truth, split.logit, split.probability, thresholds, multiclass=targets.kind == "multiclass"

@@ -1,4 +1,4 @@
-"""A linear head solved to its optimum: no order, no epochs, no training noise."""
+"""Linear probe solved to its optimum with L-BFGS: no epochs, no sampling order, no training noise."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from xray_tl.training.objective import Objective
 log = logging.getLogger(__name__)
 
 GRADIENT = 1e-7
-"""The largest entry of the gradient at the solution."""
+"""Largest absolute entry of the gradient at a point that counts as the solution."""
 
 ITERATIONS = 5000
-"""At most; a hundred or two are usual."""
+"""Largest number of iterations; 100 to 200 are usual."""
 
 
 def fit_head(parts: Parts, path: Path) -> None:
-    """Solve the head of a frozen backbone on all training images at once and keep it as a checkpoint.
+    """Solve the head of a frozen backbone on all training images at once and write it as a checkpoint.
 
     Args:
-        parts: The run; its data load what the backbone takes, its standardiser is fitted.
-        path: Where the checkpoint goes.
+        parts: The run; its data load what the backbone takes as input, and its standardiser is fitted.
+        path: File of the checkpoint.
 
     Raises:
         RunError: No optimum was found.
@@ -53,10 +53,10 @@ def fit_head(parts: Parts, path: Path) -> None:
 def solve(
     head: nn.Linear, objective: Objective, features: Tensor, truth: Tensor, penalty: float
 ) -> tuple[float, int]:
-    """Minimise the objective plus half the penalty times the squared weights, biases left out.
+    """Minimise the objective plus half the penalty times the squared weights; biases are not penalised.
 
-    In double precision and from zero, so that neither a seed nor an order has a part in it (L-BFGS with a
-    strong Wolfe line search: Nocedal & Wright, Numerical Optimization, 2006, chapters 3 and 7).
+    It starts from zero and computes in double precision, so that the result depends on no seed and no order.
+    L-BFGS with a strong Wolfe line search: Nocedal & Wright, Numerical Optimization, 2006, chapters 3 and 7.
 
     Args:
         head: Takes the solution; D features in, T logits out.

@@ -1,4 +1,4 @@
-"""BatchNorm statistics of a random trunk, which has seen no image: estimated once, and kept in the cache."""
+"""BatchNorm statistics of a frozen backbone with random weights: estimated once and cached."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 BATCHNORM_IMAGES = 256
-"""Training images that a random trunk's BatchNorm statistics are estimated from, at most."""
+"""Largest number of training images for the estimate."""
 
 ESTIMATE = 2
-"""Version of the estimate: raise it whenever a change moves a statistic."""
+"""Version of the estimate; raise it whenever a code change alters a statistic."""
 
 
 def settle_batchnorm(parts: Parts) -> bool:
-    """Estimate the statistics of a random trunk's frozen BatchNorm layers from the training images, once.
+    """Estimate the statistics of a random backbone's frozen BatchNorm layers from training images.
 
-    Such a trunk has seen no image. The statistics are kept beside the features.
+    Random weights have seen no image, so their initial statistics say nothing. The estimate is kept in the
+    cache. Backbones with other weights, and layers that train, are not changed.
 
     Returns:
-        Whether a statistic may have moved: not where the job before has settled the same ones.
+        Whether a statistic changed; none does if the previous job left the same values in the backbone.
     """
     backbone = parts.task.classifier.backbone
     frozen = [layer for layer in batchnorm_layers(backbone) if not layer.weight.requires_grad]

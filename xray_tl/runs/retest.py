@@ -1,4 +1,4 @@
-"""A finished run tested again, from its checkpoint: on its own test split, or on shifted data."""
+"""Retest of a finished run from its checkpoint, on its own test split or on other data."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from xray_tl.training.trainer import build_trainer, expected_warnings
 log = logging.getLogger(__name__)
 
 READING = ("image_size", "fit", "intensity", "batch_size")
-"""Options of `data` that a model is bound to, or that change no result."""
+"""Options of `data` that the trained model fixes, or that change no result."""
 DATA_GROUPS = ("difficulty", "shift")
-"""Groups whose files hold options of `data`."""
+"""Config groups whose files set options of `data`."""
 
 
 def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
     """Test the model of a complete run; return a table for the terminal.
 
-    Without data overrides the recorded test metrics must come out exactly. With them the results go to a new
-    folder below the run's `evaluations/`.
+    Without data overrides the recorded test metrics must be reproduced exactly. With them the results go to
+    a new folder below the run's `evaluations/`.
 
     Args:
         cfg: Composed configuration, whose overridden values replace the run's.
@@ -51,17 +51,17 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
         overrides: Hydra's overrides, such as `data.acquisition.kerma=0.25`.
 
     Raises:
-        InputError: The folder holds no complete run, or an override asks for what cannot be done.
-        RunError: The recorded metrics did not come out.
+        InputError: The folder holds no complete run, or an override asks for something impossible.
+        RunError: The recorded metrics were not reproduced.
     """
     finished = open_finished(run, "evaluate")
     stored, record = finished.config, finished.record
-    if stored.data.get("target_auroc") is not None:  # a shift must not be made up for by another d0
+    if stored.data.get("target_auroc") is not None:  # keep d0: a new one would undo the shift's effect
         stored.data.d0, stored.data.target_auroc = record["data"]["d0"], None
     apply_overrides(stored, cfg, overrides)
     validate(stored)
     settings = on_this_machine(finished.settings(stored))
-    if record["time"]["feature_cache"] == "off":  # to the last bit as it was recorded
+    if record["time"]["feature_cache"] == "off":  # to reproduce the record bit by bit
         settings = replace(settings, feature_cache="off")
     other_data = any(text.lstrip("+").startswith(("data", *DATA_GROUPS)) for text in overrides)
     with expected_warnings():
@@ -71,7 +71,7 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
         if parts.data.collection is not None:
             _check_unseen(parts.data.collection, run)
         finished.restore(parts.task)
-        # sets what is deterministic
+        # building the trainer also sets torch's deterministic mode
         trainer = build_trainer(settings.trainer, parts.device, parts.precision, run, None, [])
         features = FeatureCache(parts, ("test",), of_whole=not other_data)
         features.enter_tested()
@@ -92,10 +92,10 @@ def evaluate(cfg: DictConfig, run: Path, overrides: list[str]) -> str:
 
 
 def _check_targets(parts: Parts, record: dict[str, Any]) -> None:
-    """Refuse images that do not have what the run predicts; name targets that are called differently.
+    """Refuse images that lack the run's targets; warn if a binary target only has another name.
 
     Raises:
-        InputError: They are of another kind or number.
+        InputError: The targets differ and are not both binary, or positive and negative are swapped.
     """
     own = record["data"].get("targets")
     other = [parts.data.targets.kind, *parts.data.targets.names]
@@ -113,7 +113,7 @@ def _check_unseen(collection: Collection, run: Path) -> None:
     """Refuse test images that the run was trained or validated on.
 
     Raises:
-        InputError: There are some.
+        InputError: There are such images.
     """
     place = run / SPLIT
     if not place.is_file():
@@ -121,8 +121,8 @@ def _check_unseen(collection: Collection, run: Path) -> None:
     stored, now = read_csv_table(place, str(place)), collection.split_table()
     trained = stored["split"] != "test"
     of_test = now["split"] == "test"
-    image = "pixels" if "pixels" in stored else "content"  # earlier runs know copies by their files alone
-    # an exact copy on both sides of the run's own split was warned of then
+    image = "pixels" if "pixels" in stored else "content"  # older tables identify copies only by file
+    # copies on both sides of the run's own split were reported when it was trained
     seen = (set(stored[image][trained]) - set(stored[image][~trained])) & set(now[image][of_test])
     known, tested = (
         set(table["patient"][rows].map(spelling_key)) for table, rows in ((stored, trained), (now, of_test))
@@ -138,10 +138,11 @@ def _check_unseen(collection: Collection, run: Path) -> None:
 
 
 def check_shifts(shifts: list[str], data: DictConfig) -> None:
-    """Check the shifts that a run is to be tested on, before it is trained.
+    """Check, before a run is trained, the shifts on which it will be tested.
 
     Raises:
-        InputError: A name is unknown, or the run itself is made with another shift, which would stay.
+        InputError: A name is unknown, the data are not simulated, or the run itself uses another shift, which
+            would remain active.
     """
     own = data.get("shift", "none")
     if shifts and data.get("name", "synthetic") != "synthetic":
@@ -155,19 +156,19 @@ def check_shifts(shifts: list[str], data: DictConfig) -> None:
 
 
 def evaluate_shifts(run: Path, shifts: list[str]) -> None:
-    """Test a finished run on named shifts, those that it was not tested on yet."""
+    """Test a finished run on those of the named shifts that have no record yet."""
     for name in shifts:
         folder = shifted(run, name)
         if not (folder / RECORD).is_file():
-            shutil.rmtree(folder, ignore_errors=True)  # of a killed process
+            shutil.rmtree(folder, ignore_errors=True)  # left by a killed process
             evaluate(OmegaConf.create({"name": None}), run, [folder.name])
 
 
 def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[str]) -> None:
-    """Replace, in a run's stored configuration, what the command line names: groups first, then values.
+    """Apply command-line overrides to a run's stored configuration: groups first, then values.
 
     Raises:
-        InputError: An override deletes an option, or adds a shift to a shifted run.
+        InputError: An override deletes an option, sets the precision, or adds a shift to a shifted run.
     """
     for text in overrides:
         if text.startswith("~"):
@@ -191,11 +192,11 @@ def apply_overrides(stored: DictConfig, composed: DictConfig, overrides: list[st
         else:
             OmegaConf.update(stored, key, OmegaConf.select(composed, key), merge=False, force_add=True)
     if "data.target_auroc" in named and "data.d0" not in named and stored.data.target_auroc is not None:
-        stored.data.d0 = None  # the target finds another
+        stored.data.d0 = None  # d0 is found again from the target
 
 
 def _other_data(own: DictConfig, other: DictConfig, named: set[str]) -> DictConfig:
-    """Return another data set, read as the run's own images were unless the command line names it."""
+    """Return another data set with the run's own reading options, except those on the command line."""
     kept = {key: own[key] for key in READING if key in own and key in other and f"data.{key}" not in named}
     changed = OmegaConf.merge(other, kept)
     assert isinstance(changed, DictConfig)
@@ -203,10 +204,10 @@ def _other_data(own: DictConfig, other: DictConfig, named: set[str]) -> DictConf
 
 
 def _compare(record: dict[str, Any], metrics: dict[str, float], run: Path, device: torch.device) -> str:
-    """Show recorded metrics beside those of now, which are the same on the same kind of device.
+    """Return a table of recorded and new metrics, which must be equal on the same kind of device.
 
     Raises:
-        RunError: They differ, and no other kind of device explains it.
+        RunError: They differ, and neither another kind of device nor an older schema explains it.
     """
     stated, found = record["metrics"]["test"], finite(metrics)
     different = [name for name, value in found.items() if value != stated[name]]
@@ -256,7 +257,7 @@ def _record(
 
 
 def _new_folder(run: Path, name: str | None, overrides: list[str]) -> Path:
-    """Make a folder below `evaluations/` that was not there before."""
+    """Create and return a new folder below `evaluations/`."""
     base = re.sub(r"[^\w.=,-]", "-", name or ",".join(overrides))[:120]
     for number in range(1, 10_000):
         folder = run / EVALUATIONS / (base if number == 1 else f"{base}-{number}")

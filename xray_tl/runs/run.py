@@ -1,4 +1,4 @@
-"""One run: its folder claimed, its outcome recorded, whatever happens in between."""
+"""Entry point of a run: claim its folder, execute it, and record the outcome or the failure."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ Record = dict[str, Any]
 
 
 def run(cfg: DictConfig, folder: Path, beside: Path | None = None) -> Record:
-    """Train, test and record one run; skip it if it is complete, go on with it if it was interrupted.
+    """Train, test and record one run; skip it if it is complete, resume it if it was interrupted.
 
     Args:
         cfg: Its configuration.
         folder: Its folder.
-        beside: Folder that keeps the source weights that it stands on, a sweep's for all of its runs; by
-            default its own.
+        beside: Folder that gets a copy of its source weights: that of the sweep for all of its runs; by
+            default the run's own.
 
     Raises:
-        InputError: The configuration asks for what cannot be done; nothing is recorded.
-        RunError: The run broke; it is recorded as failed.
-        KeyboardInterrupt: It was interrupted, is recorded so, and can go on.
+        InputError: The configuration asks for something impossible; nothing is recorded.
+        RunError: The run failed and is recorded as failed.
+        KeyboardInterrupt: The run was interrupted, is recorded as interrupted, and can be resumed.
     """
     validate(cfg)
     shifts = list(cfg.get("shifts") or [])
@@ -52,10 +52,10 @@ def run(cfg: DictConfig, folder: Path, beside: Path | None = None) -> Record:
 
 
 def prepare(cfg: DictConfig) -> None:
-    """Make the source weights that a run will ask for, if it will.
+    """Train the source weights that a run needs, if it needs any and they are missing.
 
     Raises:
-        InputError: The configuration asks for what cannot be done.
+        InputError: The configuration asks for something impossible.
     """
     validate(cfg)
     make_weights(typed(cfg))
@@ -67,7 +67,7 @@ def _run(cfg: DictConfig, folder: Path, beside: Path) -> Record:
             _check_current(complete, folder)
             _check_unchanged(cfg, complete, folder)
             log.info("%s is complete: nothing to do", folder)
-            (folder / LAST).unlink(missing_ok=True)  # a process may have died between record and this
+            (folder / LAST).unlink(missing_ok=True)  # a process may have died before it did this
             return complete
         record = describe(cfg)
         try:
@@ -91,20 +91,20 @@ def _run(cfg: DictConfig, folder: Path, beside: Path) -> Record:
 
 
 def _check_current(complete: Record, folder: Path) -> None:
-    """Refuse to take a run of an earlier version for one of this: a sweep would compare their rules.
+    """Refuse a complete run of an earlier version: its result was computed by other rules.
 
     Raises:
-        FolderError: It is one.
+        FolderError: The run has an earlier schema.
     """
     if complete["schema"] < SCHEMA:
         raise FolderError(of_earlier_version(folder, complete))
 
 
 def _check_unchanged(cfg: DictConfig, complete: Record, folder: Path) -> None:
-    """Refuse to take a finished run for one on files that have changed since.
+    """Refuse a complete run whose image files, labels or split have changed since.
 
     Raises:
-        FolderError: They have.
+        FolderError: They have changed.
     """
     settings = typed(cfg)
     if isinstance(settings.data, SyntheticDataConfig):
@@ -119,7 +119,7 @@ def _check_unchanged(cfg: DictConfig, complete: Record, folder: Path) -> None:
 
 
 def record_refusal(cfg: DictConfig, folder: Path, error: InputError) -> None:
-    """Record, within a sweep, a run whose configuration was refused; never over a result."""
+    """Record a sweep's run with a refused configuration as failed; never overwrite a result."""
     try:
         with claim(folder, cfg) as complete:
             if complete is None:
@@ -130,19 +130,19 @@ def record_refusal(cfg: DictConfig, folder: Path, error: InputError) -> None:
 
 @cache
 def settle_imports() -> None:
-    """Spare the collector what is imported by now: it would go through it after every job."""
+    """Exclude all objects imported so far from garbage collection, which runs after every job."""
     gc.collect()
     gc.freeze()
 
 
 def release_memory() -> None:
-    """Free a finished run: trainer and task refer to each other, so only the collector can."""
+    """Free the memory of a finished run: trainer and task form a cycle that only the collector frees."""
     gc.collect()
     torch.cuda.empty_cache()  # does nothing where CUDA was not used
 
 
 def describe(cfg: DictConfig) -> Record:
-    """Start a run's record with what its configuration says."""
+    """Return a new record with what the configuration states."""
     train_seed = cfg.data.train_seed
     return {
         "status": "complete",
@@ -157,7 +157,7 @@ def describe(cfg: DictConfig) -> Record:
 
 
 def _record_failure(folder: Path, record: Record, error: Exception) -> None:
-    """Record a run as failed, as far as the disk lets it."""
+    """Record a run as failed; if the record cannot be written, log that."""
     try:
         write_record(folder, {**record, "status": "failed", "error": f"{type(error).__name__}: {error}"})
     except (RunError, OSError) as second:
@@ -165,7 +165,7 @@ def _record_failure(folder: Path, record: Record, error: Exception) -> None:
 
 
 def _explain(error: Exception, cfg: DictConfig) -> Exception:
-    """Turn a failure that has a known remedy into one line that names it."""
+    """Return an error with a known remedy as one that names the remedy, any other unchanged."""
     if isinstance(error, torch.OutOfMemoryError):
         size, batch = cfg.data.image_size, cfg.data.batch_size
         return RunError(f"CUDA out of memory: lower data.batch_size={batch} or data.image_size={size}")

@@ -1,4 +1,4 @@
-"""Scores of radiographs from a finished run: read and normalised as its training images were."""
+"""Scoring of radiograph files with a finished run, read and normalised like its training images."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from xray_tl.training.task import TransferTask
 log = logging.getLogger(__name__)
 
 UNLIKE = 4.0
-"""Standard deviations of the training images' statistics beyond which an image is called unlike them."""
+"""An image is unusual if its mean or spread is more than this many SDs from the training images'."""
 AHEAD = 4
-"""Batches that are decoded before they are needed, at most."""
+"""Largest number of batches that are decoded before they are needed."""
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A finished run, ready for radiographs.
+    """A finished run, ready to score radiograph files.
 
     Attributes:
-        task: Its network.
+        task: Its network, with trained weights.
         reading: How it reads files.
         targets: What it predicts.
-        thresholds: Its operating points, one a target.
+        thresholds: Its operating points, one per target.
         record: Its record.
-        device: Where it computes.
-        precision: Lightning's name of the precision that its record states.
+        device: The device that it computes on.
+        precision: The precision stated in its record, by Lightning's name.
     """
 
     task: TransferTask
@@ -66,10 +66,10 @@ class Scorer:
 
 
 def open_scorer(run: Path, trainer: TrainerConfig) -> Scorer:
-    """Load a finished run; its data are not needed.
+    """Load a finished run for scoring; its data are not needed.
 
     Raises:
-        InputError: The folder holds no complete run, or its weights cannot be had.
+        InputError: The folder holds no complete run, or its weights are not found.
     """
     finished = open_finished(run, "predict")
     settings, record = finished.settings(), finished.record
@@ -78,17 +78,17 @@ def open_scorer(run: Path, trainer: TrainerConfig) -> Scorer:
     kind, *names = record["data"].get("targets") or ["binary", record["data"]["finding"]]
     targets = Targets(kind, tuple(names))
     task = assemble_trained(settings, targets, device, finished.source(settings))
-    forget_trunk()  # this one may be folded
+    forget_trunk()  # this backbone may be folded below, so no run may use it again
     finished.restore(task)
     task.classifier.to(device).eval()
-    if finished.precision == "32-true":  # else it is cut at its boundary, by the names of its own modules
+    if finished.precision == "32-true":  # in bf16 it is cut at its freeze boundary, by module names
         task.classifier.backbone.net = folded(task.classifier.backbone.net)
     reading = reading_of(settings.data)
     return Scorer(task, reading, targets, finished.thresholds, record, device, finished.precision)
 
 
 def score(scorer: Scorer, paths: Sequence[Path], batch_size: int, workers: int | None) -> pd.DataFrame:
-    """Score radiographs: one row a file and target.
+    """Score radiograph files; return one row per file and target.
 
     Columns: `path`, `target`, `probability`, `prediction` (1 at the run's threshold or above; multi-class:
     the most probable class), `unusual` (how the image is unlike the training images, or why it cannot be
@@ -97,8 +97,8 @@ def score(scorer: Scorer, paths: Sequence[Path], batch_size: int, workers: int |
     Args:
         scorer: A finished run.
         paths: Files.
-        batch_size: Images at once.
-        workers: Processes that decode; `None`: one a core.
+        batch_size: Images per batch.
+        workers: Number of processes that decode files; `None`: one per core.
     """
     rows: list[tuple[str, str, float, float, str]] = []
     bar = tqdm(total=len(paths), unit="image", disable=not sys.stderr.isatty())
@@ -131,7 +131,7 @@ def score(scorer: Scorer, paths: Sequence[Path], batch_size: int, workers: int |
 def _batches(
     paths: list[str], reading: Reading, size: int, workers: int | None
 ) -> Iterator[tuple[list[str], list[Read | str]]]:
-    """Decode a few batches ahead of their use, never all."""
+    """Yield names and decoded images of batches; decode only a few batches ahead of their use."""
     waiting: deque[tuple[list[str], Iterator[Read | str]]] = deque()
     with mapping(len(paths), workers) as do:
         for start in range(0, len(paths), size):
@@ -151,7 +151,7 @@ def _decide(probability: np.ndarray[Any, np.dtype[np.float64]], scorer: Scorer) 
 
 
 def _unusual(read: Read, record: dict[str, Any]) -> str:
-    """Say how an image is unlike those that the run was trained on; empty if it is like them."""
+    """Describe how an image differs from the run's training images; empty if it does not."""
     said = [LOOKS[read.look]] if LOOKS[read.look] else []
     for name, value in (("mean", read.image.mean()), ("spread", read.image.std())):
         if "images" not in record:

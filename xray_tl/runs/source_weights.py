@@ -1,8 +1,8 @@
-"""Source weights in the cache: made once on this machine, without a network or images from outside.
+"""Source weights in the cache: trained once on this machine, without downloads or external images.
 
-They follow from the backbone, the budget and `weights.seed` alone (and round as the device does). One process
-makes them while others wait, it goes on where an earlier one was interrupted, and their hash is checked
-whenever they are used. If the cache cannot take them they last as long as the command that needs them.
+They depend only on the backbone, the budget, `weights.seed` and the device's arithmetic. One process trains
+them while others wait; it resumes an interrupted training; their hash is checked at every use. If the cache
+cannot be written to, they are kept in a temporary folder until the command ends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Learned = tuple[dict[str, Tensor], dict[str, float]]
 
 
 def for_now(folder: Path, error: Exception) -> Path:
-    """Return a folder in place of one that cannot be written to, and say what that costs."""
+    """Return a temporary folder in place of one that cannot be written to, and warn of the cost."""
     spare = _spare(folder)
     log.warning(
         "the cache %s cannot be written to, the run goes on without it: %s. Source weights are kept in %s "
@@ -53,13 +53,13 @@ def for_now(folder: Path, error: Exception) -> Path:
         spare,
     )
     spare.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):  # it was not interrupted, or there is no space for it
+    with contextlib.suppress(OSError):  # there is no such checkpoint, or no space for it
         shutil.copy(folder / LAST, spare)
     return spare
 
 
 def refuse(folder: Path, error: Exception) -> Path:
-    """Refuse to make source weights that cannot be kept.
+    """Refuse to train source weights that cannot be stored.
 
     Raises:
         InputError: Always.
@@ -74,18 +74,18 @@ def source_weights(
     image_size: int | None = None,
     instead: Instead = for_now,
 ) -> Path:
-    """Return the file of a backbone's source weights, made first where the cache does not hold them.
+    """Return the file of a backbone's source weights, training them first if the cache lacks them.
 
     Args:
         model: The backbone.
         weights: Budget and seed.
-        trainer: What it is trained on.
-        image_size: Pixels a side of the images that it is for, if they are known.
-        instead: Given a folder of the cache that cannot be written to, and why, says where they go.
+        trainer: Accelerator and precision of the training.
+        image_size: Side in pixels of the images that the backbone is for, if known.
+        instead: Takes a cache folder that cannot be written to and the error; returns a replacement folder.
 
     Raises:
         InputError: The budget is unknown, or the weights would not fit a backbone for those images.
-        KeyboardInterrupt: Training was interrupted; the next call goes on with it.
+        KeyboardInterrupt: Training was interrupted; the next call resumes it.
     """
     device = choose_device(trainer.accelerator)
     chosen = recipe(model, weights.budget)
@@ -111,16 +111,16 @@ def source_weights(
 
 
 def file_prefix(model: ModelConfig) -> str:
-    """Return what the folders of a backbone's source weights begin with, whatever budget, seed and device."""
+    """Return the prefix of all folders of a backbone's source weights, for any budget, seed and device."""
     return model.name.replace("/", "-")
 
 
 class _Making:
-    """Source weights that are to be made: trained once, wherever they can be kept.
+    """Source weights to be made: trained once, and stored in the cache or in a replacement folder.
 
     Args:
-        identity: All that they follow from, as JSON values.
-        announce: Says that they are made in a folder.
+        identity: Everything that they depend on, as JSON values.
+        announce: Logs that they are made in a folder.
         train: Trains them, with its checkpoints in a folder.
     """
 
@@ -132,7 +132,7 @@ class _Making:
         self._trains = False
 
     def make(self, folder: Path, instead: Instead) -> Path:
-        """Return their file: in a folder, or in the one instead where that cannot be written to."""
+        """Return their file: in `folder`, or in the one that `instead` gives if it cannot be written to."""
         try:
             return self._make_in(folder)
         except (OSError, RunError, SafetensorError) as error:
@@ -160,7 +160,7 @@ class _Making:
 
 
 def _spare(folder: Path) -> Path:
-    """Return where source weights lie that a folder of the cache cannot take."""
+    """Return the temporary folder that replaces a folder of the cache."""
     return spare_folder() / folder.relative_to(cache_folder())
 
 
@@ -178,7 +178,7 @@ def _announce(model: ModelConfig, budget: str, chosen: Recipe, folder: Path) -> 
 
 
 def _is_whole(folder: Path) -> bool:
-    """Tell whether a folder holds finished weights, unchanged."""
+    """Tell whether a folder holds finished weights that match their recorded hash."""
     try:
         stated = json.loads((folder / RECIPE).read_text(encoding="utf-8"))["sha256"]
         with (folder / WEIGHTS).open("rb") as stream:
@@ -196,7 +196,7 @@ def _is_whole(folder: Path) -> bool:
 def _keep(
     folder: Path, identity: dict[str, Any], tensors: dict[str, Tensor], learned: dict[str, float]
 ) -> None:
-    """Write the weights, then the recipe that makes them valid."""
+    """Write the weights, then the recipe file that marks them as valid."""
     with atomic_path(folder / WEIGHTS) as partial:
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial)
         with partial.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""What a run does: build, fit, load the best epoch, test; its record fills up along the way."""
+"""Steps of a run: build, train, load the best epoch, test; each step adds to the record."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
     Args:
         cfg: Its configuration.
         folder: Its folder.
-        record: Its record, which fills up.
-        beside: Folder that keeps the source weights which its checkpoint leaves out.
+        record: Its record; the steps add to it in place.
+        beside: Folder that gets a copy of the source weights, which the checkpoint leaves out.
 
     Raises:
-        InputError: The configuration asks for what cannot be had.
-        RunError: The run broke.
+        InputError: The configuration asks for something that is not available.
+        RunError: The run failed.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     start = time.perf_counter()
@@ -131,7 +131,7 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
 
 
 def _describe_collection(collection: Collection, folder: Path) -> Record:
-    """Write the split beside the run; log and describe what an audit finds."""
+    """Write the split table into the run's folder; log and describe the findings of an audit."""
     write_text(folder / SPLIT, collection.split_table().to_csv(index=False))
     found = audit(collection)
     for finding in found:
@@ -145,9 +145,9 @@ def _describe_collection(collection: Collection, folder: Path) -> Record:
 
 
 def _describe_tested(parts: Parts, best: dict[str, Any]) -> Record:
-    """Describe which epoch is tested, and how many parameters had been trained by then.
+    """Describe the tested epoch, its open stages and its numbers of parameters.
 
-    Under `lp_ft` and `gradual` the best epoch may lie before any stage was opened.
+    Under `lp_ft` and `gradual` the best epoch may come before the first stage opens.
     """
     classifier = parts.task.classifier
     tested = {
@@ -199,7 +199,7 @@ def _fit(parts: Parts, trainer: Trainer, folder: Path, last: Path | None) -> Non
 
 
 def _settle_best(parts: Parts, folder: Path) -> None:
-    """Re-estimate the trained BatchNorm statistics of the best epoch into its checkpoint."""
+    """Re-estimate the statistics of the best epoch's trainable BatchNorm layers; rewrite its checkpoint."""
     task = parts.task
     if not parts.settings.trainer.reestimate_batchnorm:
         return
@@ -215,17 +215,17 @@ def _settle_best(parts: Parts, folder: Path) -> None:
 
 
 def _frozen_hashes(parts: Parts) -> Record:
-    """Return the hashes of what never trains, before training and in the network that is tested."""
+    """Return the hashes of the tensors that never train, before training and in the tested network."""
     task = parts.task
     count, after = frozen_sha256(task.classifier.backbone, task.policy.most_open)
     return {"tensors": count, "sha256_before": task.frozen_before, "sha256_after": after}
 
 
 def _check_frozen(parts: Parts, hashes: Record) -> None:
-    """Hold the hashes of what never trains against each other, and keep the proof for the next run.
+    """Compare the two hashes of the tensors that never train, and keep the proof for the next run.
 
     Raises:
-        RunError: They differ.
+        RunError: The two hashes differ.
     """
     if hashes["sha256_after"] != hashes["sha256_before"]:
         raise RunError("a frozen tensor changed in training (frozen.sha256_before and sha256_after differ)")

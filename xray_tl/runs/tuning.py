@@ -1,4 +1,4 @@
-"""Learning rates of an arm, chosen on validation images before its runs; the test images stay unseen."""
+"""Choice of an arm's learning rates on validation images, before its runs; test images are not used."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 FIT = ("train", "val")
 
 RATES = 2
-"""Version of the search: raise it whenever a change moves what a trial reaches."""
+"""Version of the search; raise it whenever a code change alters the result of a trial."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was tried for an arm, and what was chosen.
+    """The learning rates tried for an arm, their scores, and the chosen pair.
 
     Attributes:
-        rates: Pairs of rates, backbone and head.
+        rates: Pairs of learning rates (backbone, head).
         seeds: Training seeds of the trials.
         val_auroc: Best validation AUROC of each pair and seed.
         chosen: The pair with the best mean; of equal ones the first.
@@ -46,10 +46,10 @@ class Tuning:
 
 
 def tuned(parts: Parts) -> tuple[Parts, Tuning | None]:
-    """Choose a run's learning rates, if it asks for that, and return the run with them.
+    """Choose a run's learning rates if it asks for that; return new parts with them, and the search.
 
     Raises:
-        RunError: No pair of rates could be trained with.
+        RunError: Training failed with every pair of rates.
     """
     settings = parts.settings
     tune = settings.tune
@@ -57,7 +57,7 @@ def tuned(parts: Parts) -> tuple[Parts, Tuning | None]:
         return parts, None
     identity = _identity(parts)
     kept = remember("rates", identity, lambda: _try_all(settings))["val_auroc"]
-    mean = np.where(np.isnan(kept), 0.0, kept).mean(axis=1)  # what diverges is worse than anything
+    mean = np.where(np.isnan(kept), 0.0, kept).mean(axis=1)  # a diverged trial ranks below all others
     if np.isnan(kept).all():
         raise RunError(f"none of tune.rates={tune.rates} could be trained with: give lower ones")
     chosen = list(tune.rates[int(mean.argmax())])
@@ -71,12 +71,12 @@ def tuned(parts: Parts) -> tuple[Parts, Tuning | None]:
 
 
 def _identity(parts: Parts) -> dict[str, Any]:
-    """Return all that a choice follows from: the arm, its training and validation images, its weights."""
+    """Return everything that the choice depends on: arm, training and validation images, weights."""
     settings = parts.settings
     arm = {name: asdict(getattr(settings, name)) for name in ("model", "mode", "augment", "optim", "tune")}
     for group, rate in (("mode", "head_lr"), ("optim", "lr")):
         del arm[group][rate]
-    if settings.optim.sampling is None:  # as before there was a choice
+    if settings.optim.sampling is None:  # keys are then the same as before this option existed
         del arm["optim"]["sampling"]
     return {
         "rates": RATES,
@@ -122,7 +122,7 @@ def _try(settings: Settings, pair: list[float], seed: int) -> float:
 
 
 class _KeepsNothing(Checkpoint):
-    """Stands where Lightning would put a writer of checkpoints of its own."""
+    """Checkpoint callback that writes nothing; with it Lightning adds none of its own."""
 
 
 def _with_rates(settings: Settings, pair: list[float]) -> Settings:

@@ -1,7 +1,7 @@
-"""The runs of a sweep: composed, done one by one or side by side, counted, summarised.
+"""Execution of a sweep: compose its jobs, run them one by one or in parallel, and summarise them.
 
-`sweep` knows its start and its end, `jobs` does one run or queues it, `progress` counts, `atlas` keeps
-pictures of the test images for the report.
+`sweep` handles the start and the end, `composition` composes the jobs, `jobs` runs or queues them, `progress`
+counts them, and `atlas` stores pictures of the test images for the report.
 
 Imports: config, data, data.films, data.synthetic, report, runs, store, study, training.
 """

@@ -1,4 +1,4 @@
-"""An atlas of a test set: one small image a case, the finding outlined, so that a report can show them."""
+"""Atlas of a test set for the report: one small image per case, with the finding outlined."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from xray_tl.store.run_folder import load_config
 from xray_tl.study.study_folder import atlas_path
 
 TILE = 96
-"""Side of an image, pixels, at most."""
+"""Largest side of an image, in pixels."""
 COLUMNS = 25
 LARGEST = 2000
-"""Images of an atlas, at most: the first ones."""
+"""Largest number of images in an atlas; the first ones are taken."""
 OUTLINE = 255
 """Index of the outline's colour; the others are greys."""
 _ORANGE = (255, 176, 0)
 
 
 def write_missing(folder: Path, runs: pd.DataFrame) -> None:
-    """Write the atlas of every test set of a sweep that has none, from a run's configuration.
+    """Write the missing atlas of every test set of a sweep, from the configuration of one of its runs.
 
     Args:
         folder: The sweep's folder.
-        runs: One row a run.
+        runs: One row per run.
     """
     for test_set, row in runs[runs["status"] == "complete"].groupby("test_set").first().iterrows():
         path = atlas_path(folder, str(test_set))
@@ -56,12 +56,12 @@ def write_missing(folder: Path, runs: pd.DataFrame) -> None:
 
 
 def write_atlas(source: Source, count: int, path: Path) -> None:
-    """Draw the first images of a source, by index, into one PNG; what is known of findings is outlined.
+    """Draw the first images of a source, by index, into one PNG; findings are outlined where known.
 
     Args:
         source: The test images.
-        count: How many.
-        path: Where to write.
+        count: Number of images.
+        path: File to write.
     """
     side = min(TILE, source.images(torch.tensor([0])).shape[-1])
     parts = [_tiles(source, part, side) for part in torch.split(torch.arange(count), RENDERED_AT_ONCE)]

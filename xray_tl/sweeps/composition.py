@@ -1,4 +1,4 @@
-"""The jobs of a sweep as Hydra composes them: each once, its folder noted, twins warned of; no torch."""
+"""Composition of a sweep's jobs: each once, with a note of its folder and a warning of doubles; no torch."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ log = logging.getLogger(__name__)
 
 
 class ComposedOnce:
-    """Lets Hydra compose each job of a sweep once: it does so to check it, and again to launch it.
+    """Makes Hydra compose each job of a sweep once, not once to check it and again to launch it.
 
-    Different jobs that are one and the same run are warned of: an arm would be missing, and nothing say so.
-    It goes with every job that a launcher sends elsewhere: without the configurations of all the others.
+    It warns if different jobs are the same run, because an arm would then be missing without notice. A
+    launcher that sends jobs elsewhere pickles this object with each of them, without the other jobs'
+    configurations.
 
     Args:
-        loader: That of this sweep alone: it takes this one's place.
+        loader: Config loader of this sweep; this object replaces its `load_sweep_config`.
 
     Attributes:
-        shifts: What each job's run is tested on too, by the name of its folder.
+        shifts: Shifts on which each job's run is tested too, by the name of its folder.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
@@ -34,13 +35,13 @@ class ComposedOnce:
         self._jobs: dict[str, list[str]] = {}
         self._composed = 0
         self.shifts: dict[str, list[str]] = {}
-        loader.load_sweep_config = self  # type: ignore[method-assign]  # of this sweep's loader alone
+        loader.load_sweep_config = self  # type: ignore[method-assign]  # only of this sweep's loader
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_checked": {}, "_jobs": {}, "shifts": {}}
 
     def __call__(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Compose a job, or hand out what was composed when it was checked."""
+        """Compose a job, or return what was composed when it was checked."""
         key = tuple(sweep_overrides)
         if key in self._checked:
             return self._checked.pop(key)
@@ -51,7 +52,7 @@ class ComposedOnce:
         return cfg
 
     def _note_folder(self, cfg: DictConfig) -> None:
-        """Note where a job's run will lie; not one that is named when it is launched."""
+        """Note the folder of a job's run, unless its name is known only at launch."""
         with open_dict(cfg), suppress(OmegaConfBaseException):
             OmegaConf.update(cfg, "hydra.job.num", self._composed)  # as launchers count; they set it again
             self._composed += 1

@@ -1,9 +1,9 @@
-"""Jobs of a sweep: one after the other in this process, or side by side in several; no torch.
+"""Jobs of a sweep, run one after another in this process or in parallel in several; no torch.
 
-Hydra's own launcher hands out the jobs. With `hydra/launcher=parallel` they only queue here, for processes
-that do one job after another each, so that imports are paid once a process, on a group of cores of its own.
-A process that is killed costs its own job: another takes its place and its cores. Source weights that jobs
-would wait for are made first, on all cores.
+Hydra's own launcher starts the jobs. With `hydra/launcher=parallel` they are only queued here, for worker
+processes. Each worker runs one job after another on its own group of cores, so that it imports libraries only
+once. If a worker is killed, only its job is lost: a new one takes its place and its cores. Source weights for
+which jobs would wait are trained first, on all cores.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from xray_tl.store.temporary import spare_folder
 log = logging.getLogger(__name__)
 
 TRIES = 200
-"""How often a process looks for a free group, 50 ms apart: one that was killed may take seconds to end."""
+"""Attempts to find a free group of cores, 50 ms apart: a killed process may take seconds to end."""
 
 Report = Callable[[str, str | None], None]
 Job = tuple[DictConfig, Path, dict[str, Any]]
@@ -44,12 +44,12 @@ Job = tuple[DictConfig, Path, dict[str, Any]]
 
 
 def do_job(cfg: DictConfig, folder: Path) -> str | None:
-    """Do one job of a sweep: a failure is recorded; return it, or `None`.
+    """Run one job of a sweep; record a failure and return its message, else return `None`.
 
-    A run that another process works on is no failure: its folder shows at the end what came of it.
+    A run that another process works on is no failure: at the end of the sweep its folder is checked.
 
     Raises:
-        KeyboardInterrupt: It was interrupted, is recorded so, and can go on.
+        KeyboardInterrupt: The run was interrupted, is recorded as interrupted, and can be resumed.
     """
     from xray_tl.runs.run import record_refusal, release_memory, run, settle_imports
 
@@ -72,15 +72,15 @@ def do_job(cfg: DictConfig, folder: Path) -> str | None:
 
 
 class Workers:
-    """Processes that do jobs side by side, each on a group of cores of its own.
+    """Worker processes that run jobs in parallel, each on its own group of cores.
 
     Args:
-        jobs: How many at once: no more than there are cores.
+        jobs: Number of processes, at most one per core.
     """
 
     def __init__(self, jobs: int) -> None:
         with suppress(OSError):  # no folder for temporary files
-            spare_folder()  # that the processes share it, and this one removes it
+            spare_folder()  # created here, so that the processes share it and this one removes it
         groups = core_groups(own_cores(), jobs)
         self._locks = TemporaryDirectory(prefix="xray_tl-", ignore_cleanup_errors=True)
         self._pool = ProcessPool(
@@ -99,10 +99,10 @@ class Workers:
         self._queue.append((cfg, folder, logging_config))
 
     def wait(self, report: Report) -> None:
-        """Do all jobs; tell of each one that ends its name and why it failed, if it did.
+        """Run all queued jobs; report the name and the failure, if any, of each job that ends.
 
         Raises:
-            KeyboardInterrupt: All jobs are stopped first; those that ran can go on.
+            KeyboardInterrupt: All jobs are stopped first; those that had started can be resumed.
         """
         try:
             names: dict[Future[str | None], str] = {
@@ -117,10 +117,10 @@ class Workers:
             self._close()
 
     def prepare(self) -> None:
-        """Make the source weights that jobs would wait for, one backbone after the other on all cores.
+        """Train the source weights for which jobs would wait, one backbone after the other on all cores.
 
         Raises:
-            KeyboardInterrupt: All processes are stopped first; what was being made can go on.
+            KeyboardInterrupt: All processes are stopped first; the training can be resumed.
         """
         kinds: dict[str, Job] = {}
         for job in self._queue:
@@ -131,7 +131,7 @@ class Workers:
         try:
             for job in kinds.values():
                 failure = _failure(self._pool.schedule(_make_weights, args=(*job, own_cores())))
-                if failure is not None:  # its jobs will say so too
+                if failure is not None:  # its jobs will report it too
                     log.info("source weights of %s were not made first: %s", job[1].name, failure)
         except KeyboardInterrupt:
             self._stop()
@@ -148,18 +148,18 @@ class Workers:
 
 
 def core_groups(present: list[int], jobs: int) -> list[list[int]]:
-    """Divide cores among jobs, and jobs no further than there are cores: neighbours, as evenly as can be."""
+    """Divide cores into groups of neighbours of about equal size, one per job and at most one per core."""
     jobs = min(jobs, len(present))
     ends = [len(present) * number // jobs for number in range(jobs + 1)]
     return [present[first:end] for first, end in pairwise(ends)]
 
 
 _held: list[FileLock] = []
-"""What says that this process has its group of cores: the system lets go of it when the process dies."""
+"""The lock on this process's group of cores; the system releases it when the process ends."""
 
 
 def _start(folder: Path, groups: list[list[int]]) -> None:
-    """Begin as a process that jobs are done in: the sweep ends it, not what a scheduler sends to all."""
+    """Initialise a worker: ignore signals that a scheduler sends to all processes, take a group of cores."""
     for name in ("SIGUSR1", "SIGUSR2"):  # pebble does the same with Ctrl-C
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -167,11 +167,11 @@ def _start(folder: Path, groups: list[list[int]]) -> None:
 
 
 def _take_group(folder: Path, groups: list[list[int]]) -> None:
-    """Hold a free group of cores, for this process and those that it starts."""
+    """Take a free group of cores for this process and the processes that it starts."""
     group = _free_group(folder, groups)
     # Read when a process imports torch: more threads than cores make each step several times as long.
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(len(group or groups[0]))
-    if group is not None:  # else wherever the system finds room
+    if group is not None:  # else the system chooses the cores
         _pin(group)
 
 
@@ -189,7 +189,7 @@ def _free_group(folder: Path, groups: list[list[int]]) -> list[int] | None:
 
 
 def _pin(group: list[int]) -> None:
-    """Keep all threads of this process to these cores, where the system can."""
+    """Restrict all threads of this process to these cores, where the system supports it."""
     if not hasattr(os, "sched_setaffinity"):
         return
     threads = Path("/proc/self/task")
@@ -204,14 +204,14 @@ def _will_train(job: Job) -> bool:
     try:
         with claim(folder, cfg) as complete:
             return complete is None
-    except (FolderError, OSError, KeyError):  # the job will say so
+    except (FolderError, OSError, KeyError):  # the job will report it
         return False
 
 
 def in_turn(jobs: list[Job]) -> list[Job]:
-    """Order jobs so that the first of every arm, on every data set, comes first, then the rest as they came.
+    """Return jobs in a new order: first one job of every arm and data set, then the others as they were.
 
-    A first job chooses rates and makes features that others of its arm and data would wait for.
+    The first job chooses learning rates and computes features; the others of its arm and data would wait.
     """
     firsts: dict[tuple[Any, ...], Job] = {}
     rest = []
@@ -223,7 +223,7 @@ def in_turn(jobs: list[Job]) -> list[Job]:
 
 
 def _work(cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> str | None:
-    """Do one job in a process of its own, on no more threads than that has cores."""
+    """Run one job in a worker process, on at most as many threads as that has cores."""
     _set_up(logging_config, f"{folder.name}: ")
     from xray_tl.training.device import limit_threads
 
@@ -234,7 +234,7 @@ def _work(cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> str 
 def _make_weights(
     cfg: DictConfig, folder: Path, logging_config: dict[str, Any], present: list[int]
 ) -> str | None:
-    """Make the source weights that a job asks for, if it does, while no other job runs."""
+    """Train the source weights that a job needs, if any, while no other job runs; return a failure."""
     _set_up(logging_config, "")
     from xray_tl.runs.run import prepare
 
@@ -248,7 +248,7 @@ def _make_weights(
 
 @contextmanager
 def _on(present: list[int]) -> Iterator[None]:
-    """Compute on other cores than this process's group, a thread each."""
+    """Compute on the given cores instead of this process's group, with one thread per core."""
     import torch
 
     group, threads = own_cores(), torch.get_num_threads()
@@ -262,7 +262,7 @@ def _on(present: list[int]) -> Iterator[None]:
 
 
 def _set_up(logging_config: dict[str, Any], prefix: str) -> None:
-    """Register what configurations refer to, and log to the terminal that several jobs share."""
+    """Register config schemas and resolvers; log with a prefix to the terminal that jobs share."""
     from xray_tl.config import register_schemas
     from xray_tl.config.identity import register_resolvers
 

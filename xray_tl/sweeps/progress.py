@@ -1,4 +1,4 @@
-"""A sweep in numbers: how many jobs it has, runs at once, has done, and how much time is left; no torch."""
+"""Progress of a sweep: number of jobs, jobs in parallel, jobs done, and time left; no torch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from xray_tl.errors import InputError
 log = logging.getLogger(__name__)
 
 MEMORY_PER_JOB_GB = 4.0
-"""What a fine-tuned VGG16 takes, the largest of the registered backbones' needs at 224 px."""
+"""Memory for fine-tuning VGG16 at 224 px, the largest need of the registered backbones, in GB."""
 
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where a container's limit stands, in bytes: control groups of version 2 and 1."""
+"""Files with a container's memory limit in bytes: control groups of version 2 and 1."""
 
 SKIPPED_S = 1.0
-"""Jobs that end sooner after each other, before any other, were complete already: they say nothing."""
+"""First jobs that end within this time were complete already; the estimate of time left ignores them."""
 
 
 def jobs_at_once(asked: int | str) -> int:
-    """Return how many jobs run side by side: as asked, `auto` as far as memory lasts; at most one a core.
+    """Return how many jobs run in parallel: as asked, or `auto` by memory; at most one per core.
 
-    On an accelerator `auto` is one: what several would take of its memory is not known.
+    On an accelerator `auto` is one: how much of its memory several jobs would need is not known.
 
     Raises:
         InputError: It is neither `auto` nor a number from 1.
@@ -52,7 +52,7 @@ def _accelerated() -> bool:
 
 
 def _memory_gb() -> float:
-    """Return the memory that this machine has, or that its container may use."""
+    """Return the memory in GB that this machine has, or that its container may use."""
     try:
         sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     except (AttributeError, ValueError, OSError):  # not on this system
@@ -64,14 +64,14 @@ def _memory_gb() -> float:
 
 
 def count_jobs(config: DictConfig) -> int | None:
-    """Return how many jobs a sweep has; `None` where that shows only as it goes."""
+    """Return the number of jobs of a sweep; `None` if it is not known in advance."""
     sweeper = config.hydra.sweeper
     if not str(sweeper.get("_target_")).endswith("BasicSweeper"):
         return None
     lines = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     values = {}
     for override in OverridesParser.create().parse_overrides([*lines, *config.hydra.overrides.task]):
-        if isinstance(override.value(), Glob):  # Hydra alone knows what it stands for
+        if isinstance(override.value(), Glob):  # only Hydra knows how many values it has
             return None
         sweep = override.is_discrete_sweep()
         values[override.get_key_element()] = len(list(override.sweep_string_iterator())) if sweep else 1
@@ -82,11 +82,11 @@ def count_jobs(config: DictConfig) -> int | None:
 
 
 class Progress:
-    """Says after each job how far a sweep is, and how much time is left.
+    """Reports after each job how many are done and how much time is left.
 
     Args:
-        total: How many jobs there are, if it is known.
-        at_once: How many of them run side by side.
+        total: Number of jobs, if it is known.
+        at_once: How many of them run in parallel.
     """
 
     def __init__(self, total: int | None, at_once: int = 1) -> None:
@@ -115,7 +115,7 @@ class Progress:
 
 
 def _span(seconds: float) -> str:
-    """Round a time to what a reader needs: `40 s`, `12 min`, `3.5 h`."""
+    """Return a time as rounded text: `40 s`, `12 min`, `3.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

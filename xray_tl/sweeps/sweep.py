@@ -1,7 +1,7 @@
-"""A sweep from its start to its end: jobs, progress, a summary of all runs, the exit code; no torch.
+"""Control of a sweep: its jobs, their progress, a summary of all runs, the exit code; no torch.
 
-The process that began it does all of that, wherever a launcher has its jobs done: how they ended stands in
-their folders.
+The process that started the sweep does all of this, wherever a launcher runs the jobs: it reads in their
+folders how they ended.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 begun: SweepSummary | None = None
-"""The sweep that this process began and has not ended, if there is one: jobs may be done elsewhere."""
+"""The sweep that this process started and has not ended, if any; a launcher may run its jobs elsewhere."""
 
 
 class SweepSummary(Callback):
-    """Hydra callback of every sweep: the exit code follows from this sweep's jobs, the table has all runs.
+    """Hydra callback of every sweep: its jobs decide the exit code; the table has all runs in the folder.
 
     Args:
-        jobs: How many jobs run side by side; `auto`: as many as cores and memory allow.
+        jobs: How many jobs run in parallel; `auto`: as many as cores and memory allow.
     """
 
     def __init__(self, jobs: int | str = 1) -> None:
@@ -50,11 +50,11 @@ class SweepSummary(Callback):
         self.failed: dict[str, str] = {}
 
     def __reduce__(self) -> tuple[type[SweepSummary], tuple[int | str]]:
-        """Go elsewhere with a job as one that began no sweep: it counts and says nothing there."""
+        """Pickle as a callback without a sweep: in a job's own process it counts and logs nothing."""
         return type(self), (self.jobs,)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
-        """Count the jobs, and start processes for them unless they run one by one in this one."""
+        """Count the jobs, and start worker processes unless the jobs run one by one in this process."""
         global begun
         begun, self.folder = self, Path(config.hydra.sweep.dir)
         at_once = 1
@@ -63,12 +63,12 @@ class SweepSummary(Callback):
         except InputError as error:
             begun = None
             sys.exit(f"error: {error}")
-        self.workers = Workers(at_once) if self.jobs != 1 else None  # a job that is killed costs itself
+        self.workers = Workers(at_once) if self.jobs != 1 else None  # else a killed job would end the sweep
         self.progress = Progress(count_jobs(config), at_once)
         self.composed = ComposedOnce(GlobalHydra.instance().config_loader())
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
-        """Note a job that failed: it returned why, or let an exception out."""
+        """Note a job that failed: it returned a message or raised an exception."""
         if self.workers is not None and job_return.status == JobStatus.COMPLETED:
             return  # it was queued
         wrong = job_return.status != JobStatus.COMPLETED or isinstance(job_return._return_value, str)
@@ -87,7 +87,7 @@ class SweepSummary(Callback):
             sys.exit(1)
 
     def end(self) -> bool:
-        """Summarise, and name the jobs without a complete run; tell whether all is well."""
+        """Summarise the sweep, log the jobs without a complete run, and return whether there are none."""
         global begun
         begun = None
         whole = _summarise_or_say_why(self.folder)
@@ -97,13 +97,13 @@ class SweepSummary(Callback):
         return whole and not failures
 
     def _incomplete(self) -> dict[str, str]:
-        """Say of each job why its folder has no complete run, if it has none."""
+        """Return the reason, by job, why its folder has no complete run, for each job without one."""
         shifts = self.composed.shifts if self.composed is not None else {}
         found = {name: unfinished(self.folder / name, names) for name, names in shifts.items()}
         return {name: why for name, why in found.items() if why is not None}
 
     def _prepare(self, workers: Workers) -> None:
-        """Make what jobs share first; if that breaks, each job makes its own."""
+        """Train shared source weights first; if that fails, the jobs train them."""
         try:
             workers.prepare()
         except Exception:
@@ -119,10 +119,10 @@ class SweepSummary(Callback):
 
 @contextmanager
 def summarised() -> Iterator[None]:
-    """Summarise a sweep that is interrupted, or whose launcher breaks: Hydra does not tell its callback."""
+    """Summarise a sweep that is interrupted or whose launcher fails, for which Hydra calls no callback."""
     try:
         yield
-        if begun is not None:  # its callback broke: to Hydra that is a warning
+        if begun is not None:  # its callback failed, of which Hydra only warns
             sys.exit(1)
     except BaseException as stop:
         if begun is None:
@@ -136,7 +136,7 @@ def summarised() -> Iterator[None]:
 
 
 def _summarise_or_say_why(folder: Path) -> bool:
-    """Summarise; Hydra would turn an exception into a warning and end with exit code 0."""
+    """Summarise and return whether it worked; Hydra would only warn of an exception and exit with 0."""
     try:
         summarise(folder)
     except (InputError, RunError, OSError) as error:
@@ -149,7 +149,7 @@ def _summarise_or_say_why(folder: Path) -> bool:
 
 
 def summarise(folder: Path) -> None:
-    """Write summary, figure and report, print the table of arms, name the runs that are not complete."""
+    """Write summary, figure and report; print the table of arms; log the runs that are not complete."""
     from xray_tl.study.run_table import arms, collect, format_arms, write_summary
 
     try:
@@ -169,7 +169,7 @@ def summarise(folder: Path) -> None:
 
 
 def _report(folder: Path, runs: pd.DataFrame) -> Path:
-    """Write the report of a sweep; where its runs do not allow one, the figure alone, and say why."""
+    """Write the report of a sweep; if its runs do not allow one, log why and write only the figure."""
     from xray_tl.report.figures import write_auroc
     from xray_tl.report.page import write_report
     from xray_tl.store.allocator import keep_large_blocks

@@ -1,6 +1,6 @@
-"""How a network trains: task, loss, optimizer, schedule, BatchNorm, checkpoints, device.
+"""Training of a network: task, loss, optimizer, schedule, BatchNorm, checkpoints, device.
 
-Nothing here knows of a run's folder or record; `runs` puts these parts together.
+The modules here do not handle a run's record or the layout of its folder; `runs` combines them.
 
 Imports: config, data, data.synthetic, models, statistics, store.
 """

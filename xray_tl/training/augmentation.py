@@ -1,4 +1,4 @@
-"""Training images as another positioning or exposure would have given them."""
+"""Random augmentation of training images: positioning, exposure and noise."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Augment = Callable[[Tensor], Tensor]
 
 
 def build_augment(config: AugmentConfig) -> Augment | None:
-    """Return what changes a batch of images [B, 1, H, W] in [0, 1], each on its own; `None` if nothing does.
+    """Return a function that augments a batch [B, 1, H, W] in [0, 1] image by image; `None` without steps.
 
-    Draws from torch's generator, which every epoch seeds anew. What a rotation moves in from outside is
-    black. There is no mirroring: the heart lies on the left.
+    It draws from torch's global generator, which is seeded again in every epoch. Areas that a rotation or a
+    shift brings in from outside the image are black. Images are never mirrored: the heart lies on the left.
     """
     steps: list[torch.nn.Module] = []
     if config.degrees or config.translate or config.scale:

@@ -1,4 +1,4 @@
-"""Statistics of BatchNorm layers, estimated over a whole data set instead of a moving average."""
+"""Estimation of BatchNorm statistics over a whole data set instead of a moving average."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from xray_tl.data.splits import Batch
 def estimate_batchnorm(net: nn.Module, layers: Iterable[_BatchNorm], batches: Iterable[Batch]) -> int:
     """Replace the running statistics of `layers` by their averages over `batches`; return how many layers.
 
-    All other modules stay in eval: no dropout, no other statistic moves. Every batch counts the same.
+    All other modules are in eval: no dropout acts and no other statistic changes. Every batch has the same
+    weight.
 
     Args:
-        net: What is run; images [B, 1, H, W].
+        net: The network that is run; takes images [B, 1, H, W].
         layers: BatchNorm layers of `net` to estimate.
         batches: Batches of images in [0, 1].
     """

@@ -1,6 +1,6 @@
-"""What a run shows in TensorBoard: the ceiling beside its curves, and hparams beside final metrics.
+"""TensorBoard output of a run: the ceiling beside its curves, and hyperparameters with final metrics.
 
-Figures of the test split are drawn from the predictions, once a single run or once an arm: `report/board.py`.
+`report/board_figures.py` draws figures of the test split from the predictions, per single run or per arm.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from torch.utils.tensorboard.summary import hparams as hparams_summary
 
 
 class RunLogger(TensorBoardLogger):
-    """TensorBoard events in one file a process: figures and hparams come after training."""
+    """TensorBoard logger with one event file per process; it stays open after training for final metrics."""
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
-        """Log into `folder`; what an earlier process logged from `purge_step` on is not shown."""
+        """Log into `folder`; hide what an earlier process logged from step `purge_step` on."""
         super().__init__(save_dir=folder, name="", version="", default_hp_metric=False, purge_step=purge_step)
 
     def finalize(self, status: str) -> None:
@@ -29,11 +29,11 @@ class RunLogger(TensorBoardLogger):
 
 
 def write_ceiling(logger: TensorBoardLogger, auroc: float, step: int) -> None:
-    """Draw the best possible AUROC as a horizontal line beside `test/auroc`, and all areas in one chart.
+    """Log the best possible AUROC as a horizontal line, and define one chart of all AUROC curves.
 
     Args:
         logger: The run's logger.
-        auroc: Of the ideal observer on the test images.
+        auroc: AUROC of the ideal observer on the test images.
         step: The last step of training.
     """
     for at in (0, step):
@@ -46,7 +46,7 @@ def write_ceiling(logger: TensorBoardLogger, auroc: float, step: int) -> None:
 def write_hparams(
     logger: TensorBoardLogger, options: Mapping[str, str | float], metrics: Mapping[str, float], step: int
 ) -> None:
-    """Write final metrics, as scalars and beside the options in the hparams page, into the run's own events.
+    """Write final metrics into the run's own events, as scalars and with the options in the hparams page.
 
     `add_hparams` of torch's writer would open a second run.
     """

@@ -1,4 +1,4 @@
-"""What is shown and measured while a run trains: progress, rate, example images."""
+"""Callbacks that show and measure a run in training: progress, throughput, example images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Throughput(Callback):
-    """Measures training images per second, opening stages included, validation and checkpoints left out."""
+    """Measures training images per second; opening stages counts, validation and checkpoints do not."""
 
     def __init__(self) -> None:
         self.images, self.seconds, self._start = 0, 0.0, 0.0
@@ -32,7 +32,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        """Count the images; stop the clock at the epoch's last batch, when the device has done it."""
+        """Count the images; stop the clock when the device has finished the epoch's last batch."""
         self.images += len(batch.case)
         if batch_idx + 1 == trainer.num_training_batches:
             device = trainer.strategy.root_device
@@ -41,21 +41,21 @@ class Throughput(Callback):
             self.seconds += time.perf_counter() - self._start
 
     def state_dict(self) -> dict[str, float]:
-        """Keep the counts for a process that goes on."""
+        """Return the counts, for the checkpoint of a run that may be resumed."""
         return {"images": self.images, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Take over the counts of an earlier process."""
+        """Restore the counts of an earlier process."""
         self.images, self.seconds = int(state_dict["images"]), state_dict["seconds"]
 
     @property
     def rate(self) -> float | None:
-        """Images per second; `None` if nothing was trained."""
+        """Return images per second; `None` if nothing was trained."""
         return self.images / self.seconds if self.seconds else None
 
 
 class Progress(Callback):
-    """One bar over all steps of a run, with rate and remaining time; one log line an epoch elsewhere.
+    """Shows one progress bar for all steps of a run; without a bar, one log line per epoch.
 
     Args:
         bar: Draw the bar (where stderr is a terminal).
@@ -66,7 +66,7 @@ class Progress(Callback):
         self.wanted = bar and sys.stderr.isatty()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar at the step where training starts or goes on."""
+        """Open the bar at the step where training starts or resumes."""
         if self.wanted:
             total = int(trainer.estimated_stepping_batches)
             self.bar = tqdm(total=total, initial=trainer.global_step, unit="step", dynamic_ncols=True)
@@ -74,12 +74,12 @@ class Progress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        """Move the bar."""
+        """Advance the bar by one step."""
         if self.bar is not None:
             self.bar.update()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the epoch's figures."""
+        """Show the epoch's loss and AUROC."""
         metrics = trainer.callback_metrics
         shown = {name: f"{float(metrics[key]):.3f}" for name, key in _SHOWN.items() if key in metrics}
         if self.bar is not None:
@@ -107,18 +107,18 @@ _SHOWN = {"train loss": "train/loss_epoch", "val loss": "val/loss", "val AUROC":
 
 
 class ExampleImages(Callback):
-    """Shows training images once, at the start: positives first, negatives below.
+    """Writes example training images to TensorBoard at the start: positives above negatives.
 
     Args:
-        data: Where they come from.
-        count: How many.
+        data: The run's data.
+        count: Number of images.
     """
 
     def __init__(self, data: XrayDataModule, count: int) -> None:
         self.data, self.count = data, count
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the grid, unless the run goes on from a checkpoint."""
+        """Write the grid of images, unless the run resumes from a checkpoint."""
         if trainer.global_step or not self.count or not isinstance(trainer.logger, TensorBoardLogger):
             return
         batch = next(self.data.mixed_image_batches("train", 4 * self.count))

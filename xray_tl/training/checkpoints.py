@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, read without unpickling code, tied to the weights that they stand on."""
+"""Checkpoints: written atomically, read without executing code, tied to their initial weights."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _OURS = ("state_dict", "weights_sha256", "frozen_before", "fit_s", "open_stages"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, moved into place when they are whole, loaded as tensors only."""
+    """Checkpoint files for Lightning: moved into place when they are complete, loaded as tensors only."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
     ) -> None:
-        """Write a checkpoint beside its place and move it there.
+        """Write a checkpoint to a temporary file and move it into place.
 
         Raises:
             RunError: No space is left.
@@ -55,13 +55,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         return {**checkpoint, **{key: checkpoint[key] for key in _OURS}}
     except InputError:
         raise
-    except Exception as error:  # a damaged file makes torch's reader fail in many ways
+    except Exception as error:  # reading a damaged file can raise many kinds of exceptions
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"checkpoint {path} cannot be read: {type(error).__name__}: {reason}") from error
 
 
 def check_provenance(checkpoint: Mapping[str, Any], weights_sha256: str, path: Path) -> None:
-    """Refuse a checkpoint that stands on other weights than those that were loaded.
+    """Refuse a checkpoint that was trained from other initial weights than those loaded now.
 
     Raises:
         InputError: The hashes differ.
@@ -74,10 +74,10 @@ def check_provenance(checkpoint: Mapping[str, Any], weights_sha256: str, path: P
 
 
 def check_current(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Refuse to go on from an epoch of an earlier version: the rest would be trained by other rules.
+    """Refuse to resume a checkpoint of an earlier version: the rest would be trained by other rules.
 
     Raises:
-        InputError: It is one.
+        InputError: The checkpoint has an earlier schema.
     """
     if checkpoint["schema"] < SCHEMA:
         raise InputError(
@@ -87,7 +87,7 @@ def check_current(checkpoint: Mapping[str, Any], path: Path) -> None:
 
 
 def check_data(checkpoint: Mapping[str, Any], data_hash: str, path: Path) -> None:
-    """Refuse to go on from a checkpoint of other images or labels: files may have changed since.
+    """Refuse to resume a checkpoint of other images or labels: files may have changed since.
 
     Raises:
         InputError: The hashes differ.
@@ -97,7 +97,7 @@ def check_data(checkpoint: Mapping[str, Any], data_hash: str, path: Path) -> Non
 
 
 def load_weights(task: TransferTask, checkpoint: dict[str, Any], path: Path) -> None:
-    """Load a checkpoint's weights into a task that stands on the same source weights.
+    """Load a checkpoint's weights into a task that has the same initial weights.
 
     Raises:
         InputError: The tensors do not fit the task's network.
@@ -112,10 +112,10 @@ def load_weights(task: TransferTask, checkpoint: dict[str, Any], path: Path) -> 
 
 
 class Keeper(ModelCheckpoint):
-    """A checkpoint callback that knows its files again after the run's folder was moved."""
+    """Checkpoint callback that finds its files again after the run's folder was moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the state; Lightning's own forgets the best score when the folder has another name."""
+        """Restore the state; Lightning's own method loses the best score if the folder has another name."""
 
         def here(path: str) -> str:
             return str(Path(str(self.dirpath)) / Path(path).name) if path else path
@@ -126,7 +126,7 @@ class Keeper(ModelCheckpoint):
 
 
 def keepers(folder: Path) -> list[Callback]:
-    """Keep the best weights by validation AUROC (`best.ckpt`) and the last epoch's state (`last.ckpt`)."""
+    """Return callbacks that write `best.ckpt` (best validation AUROC) and `last.ckpt` (last epoch)."""
     best = Keeper(
         dirpath=folder,
         filename="best",
@@ -140,12 +140,12 @@ def keepers(folder: Path) -> list[Callback]:
 
 
 def last_keeper(folder: Path) -> Callback:
-    """Keep the last epoch's state, to go on from (`last.ckpt`)."""
+    """Return the callback that writes the last epoch's state (`last.ckpt`), to resume from."""
     return Keeper(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
 
 
 class ResumableEarlyStopping(EarlyStopping):
-    """Early stopping that stays stopped when a run goes on after its last epoch."""
+    """Early stopping that stays stopped when a run is resumed after its last epoch."""
 
     def __init__(self, patience: int) -> None:
         super().__init__(monitor="val/auroc", mode="max", patience=patience)

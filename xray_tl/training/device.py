@@ -1,4 +1,4 @@
-"""What a run trains on: accelerator, precision, threads."""
+"""Device of a run: accelerator, precision, CPU threads, and their description for the record."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from xray_tl.errors import InputError
 log = logging.getLogger(__name__)
 
 _own: int | None = None
-"""The process's own number of CPU threads, while a run has another."""
+"""The process's own number of CPU threads while a run uses another number, else `None`."""
 
 _share: int | None = None
-"""How many CPU threads a run may have at most, where jobs run side by side."""
+"""Largest number of CPU threads of a run where jobs run in parallel, else `None`."""
 
 
 def choose_device(accelerator: str) -> torch.device:
-    """Choose CUDA, then MPS, then the CPU; or what is asked for by name.
+    """Return the device of an accelerator; `auto` takes the first available of CUDA, MPS and CPU.
 
     Raises:
-        InputError: That accelerator is not here.
+        InputError: The accelerator is not available.
     """
     if accelerator == "auto":
         accelerator = next(name for name, here in _present().items() if here)
@@ -41,7 +41,7 @@ def choose_device(accelerator: str) -> torch.device:
         )
     if accelerator != "cuda":
         return torch.device(accelerator)
-    # TF32 keeps 10 bits of the fraction: what is called fp32 here, and in records, has all 23.
+    # TF32 keeps only 10 bits of the fraction; fp32 means all 23 bits in this project and its records.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     return torch.device(accelerator, 0)
 
@@ -56,12 +56,12 @@ def _present() -> dict[str, bool]:
 
 
 def choose_precision(precision: str, device: torch.device, *, trunk_trains: bool = True) -> str:
-    """Choose Lightning's precision: bf16 autocast where CUDA hardware has it, else fp32.
+    """Return Lightning's precision: for `auto`, bf16 autocast where CUDA hardware has it, else fp32.
 
     Args:
         precision: `auto`, `32` or `bf16`.
-        device: Where is computed.
-        trunk_trains: Whether any stage of the backbone trains; of a frozen one all is computed in fp32.
+        device: The device that computes.
+        trunk_trains: Whether any stage of the backbone trains; a frozen backbone always computes in fp32.
     """
     if not trunk_trains:
         if precision == "bf16":
@@ -76,20 +76,20 @@ def choose_precision(precision: str, device: torch.device, *, trunk_trains: bool
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Compute in Lightning's precision, outside its trainer."""
+    """Return a context manager that computes in Lightning's precision, for use outside the trainer."""
     if precision == "bf16-mixed":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
 
 
 def limit_threads(share: int) -> None:
-    """Let no run of this process have more CPU threads than its share."""
+    """Limit the CPU threads of every run in this process to `share`."""
     global _share
     _share = share
 
 
 def set_threads(config: TrainerConfig) -> None:
-    """Set the CPU threads that are configured, a share of the cores at most; else the process's own again."""
+    """Set the configured number of CPU threads, at most the share; without one, restore the process's own."""
     global _own
     if config.threads is None:
         if _own is not None:
@@ -106,12 +106,12 @@ def set_threads(config: TrainerConfig) -> None:
 
 @cache
 def _warn_of_share(asked: int, share: int) -> None:
-    """Say once a process that a run gets fewer threads than it asks for."""
+    """Warn, once per process, that a run gets fewer threads than it asks for."""
     log.warning("trainer.threads=%d, but jobs run side by side: this one gets its share, %d", asked, share)
 
 
 def describe_environment(device: torch.device, precision: str) -> dict[str, Any]:
-    """Describe what a result was made with."""
+    """Return the record's `environment`: versions, device, precision and threads."""
     return {
         "xray_tl": xray_tl.__version__,
         "git": _git_revision(),
@@ -125,7 +125,7 @@ def describe_environment(device: torch.device, precision: str) -> dict[str, Any]
 
 
 def describe_device(device: torch.device) -> str:
-    """Name a device: its type, and what it is called."""
+    """Return a device's type and the name of its hardware."""
     name = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
@@ -136,7 +136,7 @@ def describe_device(device: torch.device) -> str:
 
 @cache
 def _git_revision() -> str | None:
-    """Return the checkout's revision; read once, since what runs is what was imported."""
+    """Return the checkout's git revision, read once: the running code is what was imported then."""
     checkout = Path(xray_tl.__file__).resolve().parents[1]
     if not (checkout / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""What a head is trained to do: one loss for binary, multi-class and multi-label targets."""
+"""Objective of training: loss and probabilities for binary, multi-class and multi-label targets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Objective(nn.Module):
         if optim.class_weights == "balanced":
             columns = len(targets.names) if self.multiclass else 2
             shares = (positives, 1 - positives)
-            # a class that training lacks has no weight: whatever it is shown elsewhere counts nothing
+            # a class without training images has weight 0: in other splits it adds nothing to the loss
             positive, negative = (torch.where(s > 0, 1 / (columns * s), 0.0) for s in shares)
         self.register_buffer("positive_weight", positive, persistent=False)
         self.register_buffer("negative_weight", negative, persistent=False)
@@ -44,12 +44,12 @@ class Objective(nn.Module):
             return (each * (truth @ self.positive_weight)).mean()
         known = truth.isfinite()
         weight = torch.where(truth > 0.5, self.positive_weight, self.negative_weight)
-        weight = torch.where(known, weight, 0.0)  # a class that training lacks has no finite weight
+        weight = torch.where(known, weight, 0.0)  # an entry of unknown truth counts nothing
         smooth = truth.nan_to_num() * (1 - self.smoothing) + self.smoothing / 2
         total = F.binary_cross_entropy_with_logits(logits, smooth, weight, reduction="sum")
         return total / known.sum().clamp(min=1)
 
     def probability(self, logits: Tensor) -> Tensor:
-        """Return probabilities [B, T], in double precision: float32 ties confident cases."""
+        """Return probabilities [B, T] in double precision: in float32, confident cases would become equal."""
         exact = logits.cpu().double()  # MPS has no float64
         return exact.softmax(1) if self.multiclass else exact.sigmoid()

@@ -1,4 +1,4 @@
-"""Optimizer groups that follow the freeze policy, and the learning rate over the run."""
+"""Optimizer groups that follow the freeze policy, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy
 
 POSITIONS = {"cpb_mlp", "meta_mlp", "pos_block", "pos_embd", "pos_embed", "rel_pos", "shared_rel_pos"}
-"""Modules that make positions, as timm calls them: most of their authors leave them out of the decay."""
+"""timm's names of modules that compute positions; most of their authors exclude them from weight decay."""
 
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
 
 
 def rate_factor(step: int, steps: int, optim: OptimConfig) -> float:
-    """Return the share of the full rate at a step: linear warm-up, then cosine to zero or constant."""
+    """Return the factor of the full learning rate at a step: linear warm-up, then cosine or constant."""
     warmup = math.ceil(optim.warmup * steps)
     if step < warmup:
         return (step + 1) / (warmup + 1)
@@ -46,7 +46,7 @@ def add_stages(
     policy: FreezePolicy,
     optim: OptimConfig,
 ) -> None:
-    """Add stages, counted from the deepest (0), to an optimizer."""
+    """Add the parameters of stages, counted from the deepest (0), to an optimizer."""
     backbone = classifier.backbone
     for depth in depths:
         stage = backbone.num_stages - 1 - depth
@@ -57,10 +57,10 @@ def add_stages(
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
-    """Tell whether weight decay may reach a parameter: kernels and matrices that a layer multiplies by.
+    """Tell whether weight decay applies to a parameter: only to kernels and matrices of layers.
 
-    Everything else has a size of its own that zero does not stand for: scales, shifts and biases, gains and
-    temperatures whatever their shape, tokens, tables of positions, and what makes such tables.
+    For all others zero is not a neutral value: scales, shifts and biases, gains and temperatures of any
+    shape, tokens, tables of positions, and modules that compute such tables.
     """
     *modules, own = name.split(".")
     return parameter.ndim > 1 and "weight" in own and not POSITIONS.intersection(modules)
@@ -69,7 +69,7 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
 def parameter_groups(
     name: str, parameters: NamedParameters, rate: float, optim: OptimConfig
 ) -> list[dict[str, Any]]:
-    """Split parameters into those that decay and those that must not."""
+    """Return optimizer groups of parameters: one with weight decay and one without."""
     decay: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for key, parameter in parameters:

@@ -1,4 +1,4 @@
-"""A backbone's training on the source task: which findings, who the patient is, how the film was taken."""
+"""Training of a backbone on the source task: predict findings, anatomy and acquisition."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ log = logging.getLogger(__name__)
 
 LAST = "last.ckpt"
 HELD_OUT = 256
-"""Images that say what was learned; none of them is trained on."""
+"""Number of held-out images that measure what was learned."""
 
 PRETRAINING = {"convnext_tiny": 2, "timm": 2}
-"""Version of the training below by registry key, 1 of all others: raise it when a change moves a weight."""
+"""Version of the training below by registry key, 1 if absent; raise it when a code change alters a weight."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how a backbone is trained on the source task.
+    """Recipe of a backbone's training on the source task.
 
     Attributes:
-        images: Images, two a patient.
+        images: Number of images, two per patient.
         epochs: Passes over them.
-        image_size: Pixels a side, whatever the target's: what a budget makes must not follow from the target.
-        batch_size: Images a step, both of each patient among them.
+        image_size: Side of the images in pixels; weights of a budget must not depend on the target's images.
+        batch_size: Images per step; the two images of a patient are in the same step.
         lr: Full learning rate of AdamW.
         parameter_weight: Weight of the squared error of anatomy and acquisition beside the findings' loss.
     """
@@ -65,10 +65,10 @@ class Recipe:
 
 
 BUDGETS = {"small": "about 3 minutes", "full": "about 10 minutes"}
-"""What a budget costs for ResNet50 and VGG16 on two cores."""
+"""Training time of each budget, for ResNet50 and VGG16 on two cores."""
 
-# A step of VGG16 costs three of ResNet50's, and it needs as many: in the small budget, small images and
-# batches buy them (measured: docs/measured-choices.md).
+# A step of VGG16 takes as long as three of ResNet50, and VGG16 needs as many steps. Smaller images and
+# batches keep it within the small budget (measured: docs/measured-choices.md).
 _RECIPES: dict[str, dict[str, Recipe]] = {
     "vgg16": {
         "small": Recipe(1152, 2, image_size=48, batch_size=8, lr=3e-4),
@@ -93,12 +93,12 @@ def recipe(model: ModelConfig, budget: str) -> Recipe:
 
 
 class SourceTraining(ScheduledModule):
-    """Train a backbone on the source task: findings by cross-entropy, anatomy and acquisition by squares.
+    """LightningModule of the source task: cross-entropy of findings plus squared error of parameters.
 
     Args:
-        backbone: The backbone, all of it open. A plain one (VGG) has BatchNorm while it is trained here.
-        images: What it is trained on, rendered; images 2 p and 2 p + 1 are a pair.
-        recipe: How.
+        backbone: The backbone, all stages open. One without normalisation (VGG) has BatchNorm only here.
+        images: The rendered training images; images 2 p and 2 p + 1 show the same patient.
+        recipe: The recipe.
         seed: Everything random in an epoch follows from (seed, epoch).
     """
 
@@ -134,21 +134,21 @@ class SourceTraining(ScheduledModule):
 
     def train_dataloader(self) -> DataLoader[SourceImages]:
         """Load pairs in the epoch's order."""
-        # Lightning starts the first pass before it sets the epoch: a training that goes on needs it here.
+        # Lightning starts the first pass before it sets the epoch, which a resumed training needs here.
         order = EpochOrder(len(self.pairs), self.seed, self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         return DataLoader(
             self.pairs,
             batch_sampler=EvenBatches(order, len(self.pairs), self.recipe.batch_size // 2),
             collate_fn=as_is,  # __getitems__ gives whole batches
-            generator=torch.Generator(),  # the loader draws a base seed: not from training's generator
+            generator=torch.Generator(),  # for the loader's base seed, not training's generator
         )
 
     def on_train_epoch_start(self) -> None:
-        """Reseed from (seed, epoch), so that an interrupted training goes on as if it had not been."""
+        """Reseed from (seed, epoch), so that a resumed training equals an uninterrupted one."""
         seed_everything("source epoch", self.seed, self.current_epoch)
 
     def on_train_epoch_end(self) -> None:
-        """Stop before a diverged network is kept.
+        """Stop the training if its loss is not finite, before the network is kept.
 
         Raises:
             RunError: The loss is NaN or infinite; names the epoch.
@@ -158,14 +158,14 @@ class SourceTraining(ScheduledModule):
             raise RunError(f"pretraining: the loss became {loss} in epoch {self.current_epoch}")
 
     def configure_optimizers(self) -> AdamW:
-        """Build fused AdamW over everything."""
+        """Build fused AdamW over all parameters."""
         groups = parameter_groups("all", self.named_parameters(), self.recipe.lr, _OPTIM)
         return AdamW(groups, lr=self.recipe.lr, fused=True)
 
     def transfer_batch_to_device(
         self, batch: SourceImages, device: torch.device, dataloader_idx: int
     ) -> SourceImages:
-        """Leave a batch where it was rendered: on the device that trains."""
+        """Return a batch as it is: it was rendered on the training device."""
         return batch
 
 
@@ -192,18 +192,18 @@ def pretrain(
     device: torch.device,
     folder: Path,
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Train, from the start or from the last whole epoch; return the trunk's tensors and what it learned.
+    """Train a backbone, from the start or the last whole epoch; return its tensors and held-out scores.
 
     Args:
         model: The backbone.
-        weights: The seed that draws its trunk.
-        trainer: What it is trained on.
-        chosen: How.
-        device: Where.
-        folder: Keeps the last epoch's checkpoint.
+        weights: Has the seed of its initial weights.
+        trainer: Options of the trainer.
+        chosen: The recipe.
+        device: The training device.
+        folder: Folder of the last epoch's checkpoint.
 
     Raises:
-        KeyboardInterrupt: Training was interrupted; the next call goes on from its last epoch.
+        KeyboardInterrupt: Training was interrupted; the next call resumes after its last epoch.
     """
     fresh = WeightsConfig(source="random", seed=weights.seed)
     try:
@@ -229,7 +229,7 @@ def pretrain(
 
 @torch.no_grad()
 def _held_out(module: SourceTraining, images: SourceImages) -> dict[str, float]:
-    """Return what was learned: AUROC a finding, and the share of the parameters' variance explained."""
+    """Return the AUROC of each finding and the explained share of the parameters' variance."""
     parts = [module(part) for part in torch.split(images.image, module.recipe.batch_size)]
     logits, parameters = (torch.cat(column).cpu().double().numpy() for column in zip(*parts, strict=True))
     truth, target = images.findings.cpu().numpy(), images.parameters.cpu().numpy()
@@ -239,14 +239,14 @@ def _held_out(module: SourceTraining, images: SourceImages) -> dict[str, float]:
 
 
 def _resumable(folder: Path) -> Path | None:
-    """Return the checkpoint of an interrupted training; one that cannot be read is mentioned and removed."""
+    """Return the checkpoint of an interrupted training; warn of one that cannot be read, and delete it."""
     remove_partials(folder)
     path = folder / LAST
     if not path.is_file():
         return None
     try:
         epoch = torch.load(path, map_location="cpu", weights_only=True)["epoch"]
-    except Exception as error:  # a damaged file breaks its reader in any way
+    except Exception as error:  # reading a damaged file can raise any exception
         log.warning("%s cannot be read (%s): training starts again", path, type(error).__name__)
         path.unlink()
         return None

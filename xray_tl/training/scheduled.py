@@ -1,4 +1,4 @@
-"""What every training here shares: a rate that follows the schedule step by step, and a clipped gradient."""
+"""Base class of all trained modules: a learning-rate schedule per step, and gradient clipping."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xray_tl.training.optim import rate_factor
 
 
 class ScheduledModule(LightningModule):
-    """A module whose optimizer groups carry their full rate as `full_lr`.
+    """LightningModule whose optimizer groups hold their full learning rate as `full_lr`.
 
     Args:
         optim: Warm-up, schedule and clipping.

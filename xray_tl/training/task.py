@@ -1,4 +1,4 @@
-"""The LightningModule: a classifier trained under a freeze policy."""
+"""LightningModule of a run: a classifier trained under a freeze policy."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ log = logging.getLogger(__name__)
 
 
 class TransferTask(ScheduledModule):
-    """Train the head, and of the backbone what the policy opens; images [B, 1, H, W] in [0, 1].
+    """Trains the head and the backbone's open stages; images [B, 1, H, W] in [0, 1].
 
     Args:
         classifier: Backbone and head.
         objective: Loss and probabilities.
         policy: Which stages train in which epoch.
-        mode: The head's rate.
-        optim: The backbone's rate, decay and schedule.
-        seed: Everything random in an epoch follows from (seed, epoch).
-        weights_sha256: Hash of the trunk as loaded; every checkpoint names it.
-        augment: Changes training images [B, 1, H, W], if anything does.
+        mode: The head's learning rate.
+        optim: The backbone's learning rate, weight decay and schedule.
+        seed: Everything random in an epoch depends on (seed, epoch).
+        weights_sha256: Hash of the backbone as loaded; every checkpoint stores it.
+        augment: Augments training images [B, 1, H, W]; `None` without augmentation.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class TransferTask(ScheduledModule):
         self.classifier.backbone.open(policy.open_stages(0, ()))
         self._outputs: list[tuple[Tensor, Tensor]] = []
         self._losses: list[Tensor] = []
-        # The hash of what never trains, from before training; and the clock. Both outlive a killed process.
+        # Hash, before training, of the tensors that never train. Checkpoints keep it, and the training time.
         self.frozen_before: str | None = None
-        self.data_hash: str | None = None  # of what it is trained on
+        self.data_hash: str | None = None  # hash of the data set's images and labels
         self._fit_s, self._fit_start = 0.0, 0.0
 
     def forward(self, images: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class TransferTask(ScheduledModule):
 
     @property
     def fit_s(self) -> float:
-        """Seconds spent training up to now, in earlier processes too."""
+        """Return the seconds spent in training so far, those of earlier processes included."""
         return self._fit_s + time.perf_counter() - self._fit_start
 
     def on_fit_start(self) -> None:
@@ -123,10 +123,10 @@ class TransferTask(ScheduledModule):
             add_stages(optimizer, self.classifier, range(before, now), self.policy, self.optim)
             log.info("epoch %d: %d of %d stages train", self.current_epoch, now, backbone.num_stages)
             self.on_open(now)
-        self.train()  # Lightning's fit does not call it, and features were computed in evaluation
+        self.train()  # Lightning's fit does not call it, and computing features has set eval mode
 
     def on_validation_epoch_start(self) -> None:
-        """Stop a run whose training loss is no number any more.
+        """Stop the run if its training loss is not finite.
 
         Raises:
             RunError: The loss is NaN or infinite; names the epoch.
@@ -143,7 +143,7 @@ class TransferTask(ScheduledModule):
         logits, truth = (torch.cat(parts).cpu() for parts in zip(*self._outputs, strict=True))
         self._outputs.clear()
         self._check_finite(float(logits.sum()), "validation scores")
-        # In double precision, as the record has it: float32 rounding would decide between equal epochs.
+        # In double precision, as in the record: otherwise float32 rounding would decide between equal epochs.
         self.log("val/auroc", auroc(truth.double().numpy(), logits.double().numpy()))
         known = truth.isfinite()
         probability = self.objective.probability(logits)
@@ -182,11 +182,11 @@ class TransferTask(ScheduledModule):
     # ------------------------------------------------------------------ optimizer and checkpoints
 
     def configure_optimizers(self) -> AdamW:
-        """Build the optimizer over what trains now; later stages join it when they open."""
+        """Build the optimizer for the parameters that train now; stages that open later are added then."""
         return build_optimizer(self.classifier, self.policy, self.mode, self.optim)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what never trains: those parameters are the weights that the run stands on."""
+        """Remove parameters that never train (they are the initial weights); add the run's own fields."""
         left_out = self._never_trained()
         for key in left_out:
             del checkpoint["state_dict"][key]
@@ -201,9 +201,9 @@ class TransferTask(ScheduledModule):
         checkpoint["history"] = list(self.history)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Open the stages that were open, before the optimizer is built, and fill in what was left out."""
+        """Open the saved stages before the optimizer is built; fill in the parameters that were left out."""
         self.classifier.backbone.open(checkpoint["open_stages"])
-        if "scale_and_shift" in checkpoint:  # older ones have their backbone's own
+        if "scale_and_shift" in checkpoint:  # older checkpoints use the backbone's own
             self.classifier.backbone.use_scale_and_shift(checkpoint["scale_and_shift"])
         self.history = list(checkpoint["history"])
         self.frozen_before, self._fit_s = checkpoint["frozen_before"], checkpoint["fit_s"]

@@ -1,4 +1,4 @@
-"""Lightning's trainer as this project uses it: one device, whole checkpoints, a Ctrl-C that stays one."""
+"""Lightning's trainer for this project: one device, atomic checkpoints, Ctrl-C as KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from xray_tl.config import TrainerConfig
 from xray_tl.training.board import RunLogger
 from xray_tl.training.checkpoints import AtomicCheckpointIO
 
-# What Lightning warns of and is meant here, by the start of its message.
+# Warnings of Lightning about things that are intended here, by the start of their message.
 _EXPECTED = (
     r"The '\w+' does not have many workers",  # images lie in memory
     r"The number of training batches .* is smaller than the logging interval",  # epochs are logged anyway
-    r"Checkpoint directory .* exists and is not empty",  # a run that goes on
+    r"Checkpoint directory .* exists and is not empty",  # a run that is resumed
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch 2.14
     r"You are using a custom batch sampler `EvenBatches` for prediction",  # it returns every index
     r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen stages
-    r"The `srun` command is available on your system but is not used",  # asked even of a chosen environment
+    r"The `srun` command is available on your system but is not used",  # an environment is given
 )
 
 REQUEUED = "requeued"
-"""Name of a folder that is never made: there Lightning looks, within Slurm, for what its requeue left."""
+"""Name of a folder that is never created; under Slurm, Lightning looks there for files of its requeue."""
 
 
 def build_trainer(
@@ -40,19 +40,19 @@ def build_trainer(
     logger: RunLogger | None,
     callbacks: Sequence[Callback],
 ) -> Trainer:
-    """Build Lightning's trainer for one device in one process, whatever a scheduler says of ranks.
+    """Build Lightning's trainer for one device in one process, whatever ranks a scheduler sets.
 
     Args:
-        config: Epochs, what is deterministic.
-        device: Where it computes.
+        config: Number of epochs and deterministic mode.
+        device: The device that it computes on.
         precision: Lightning's name of the precision, `32-true` or `bf16-mixed`.
-        folder: Where its files go.
-        logger: Takes what is logged.
-        callbacks: What else happens.
+        folder: The run's folder.
+        logger: TensorBoard logger, if any.
+        callbacks: Callbacks of the run.
     """
     deterministic = config.deterministic
     alone = LightningEnvironment()
-    alone.set_global_rank(0)  # or, after `SLURM_PROCID=1`, loggers would be dummies
+    alone.set_global_rank(0)  # else, with `SLURM_PROCID=1`, loggers would do nothing
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=1,
@@ -68,13 +68,13 @@ def build_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=5,  # each one waits for the device
+        log_every_n_steps=5,  # each logged step waits for the device
     )
 
 
 @contextmanager
 def expected_warnings() -> Iterator[None]:
-    """Silence Lightning's hints and, by name, the warnings that a sound run causes; all others stay."""
+    """Silence Lightning's hints and the expected warnings by their text; all other warnings stay."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # which accelerators are there, and tips
     with warnings.catch_warnings():
         for message in _EXPECTED:
@@ -84,7 +84,7 @@ def expected_warnings() -> Iterator[None]:
 
 @contextmanager
 def interruptible(trainer: Trainer) -> Iterator[None]:
-    """Raise KeyboardInterrupt for Ctrl-C and SIGTERM, whatever Lightning makes of them.
+    """Raise KeyboardInterrupt for Ctrl-C and SIGTERM, which Lightning handles in other ways.
 
     Its fit and predict turn Ctrl-C into SystemExit and leave SIGINT ignored; predict only notes SIGTERM.
     """
