@@ -24,14 +24,14 @@ def test_both_halves_are_the_whole_backbone(registry: str, name: str) -> None:
         assert [module.training for module in backbone.modules()] == modes
         frozen = [p for p in backbone.parameters() if not p.requires_grad]
         with torch.no_grad():
-            crossing = halves.before(backbone.normalise(images))
+            activations = halves.before(backbone.normalise(images))
         for _ in range(2):  # the same dropout in both, and BatchNorm in both
             torch.manual_seed(1)
             whole = backbone(images)
             torch.manual_seed(1)
-            torch.testing.assert_close(halves.after(crossing), whole, rtol=0, atol=0)
+            torch.testing.assert_close(halves.after(activations), whole, rtol=0, atol=0)
         if stages:
-            halves.after(crossing).sum().backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+            halves.after(activations).sum().backward()  # type: ignore[no-untyped-call]  # torch has no type for it
             assert any(p.grad is not None for p in backbone.parameters())
         assert all(p.grad is None for p in frozen)
 
@@ -103,11 +103,11 @@ def test_dropout_of_an_open_stage_stays_behind_the_cut() -> None:
     net, x = Net().train(), torch.ones(64, 3)
     nn.init.ones_(net.first.weight)  # or the ReLU might let nothing through that could be dropped
     halves = halved(net)
-    crossing = halves.before(x)
-    assert torch.equal(crossing[0], crossing[1])
-    assert len(halves.after(crossing).unique(dim=0)) > 1
+    activations = halves.before(x)
+    assert torch.equal(activations[0], activations[1])
+    assert len(halves.after(activations).unique(dim=0)) > 1
     net.eval()
-    assert torch.equal(halves.after(crossing), net(x))
+    assert torch.equal(halves.after(activations), net(x))
 
 
 def test_what_works_in_place_is_kept() -> None:

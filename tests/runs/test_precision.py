@@ -55,12 +55,12 @@ def test_what_crosses_the_boundary_is_fp32_and_what_is_behind_it_is_not(
 ) -> None:
     backbone.open(1)
     halves = backbone.cut(1)
-    crossing = halves.before(backbone.normalise(images))
+    activations = halves.before(backbone.normalise(images))
     with _bf16():
-        expected = halves.after(crossing).float()
+        expected = halves.after(activations).float()
         found = backbone(images)
         backbone.enter(halves)
-        kept = backbone(crossing)
+        kept = backbone(activations)
         backbone.enter(None)
     assert torch.equal(found, expected)
     assert torch.equal(found, kept), "a run that keeps what crosses sees what one sees that does not"

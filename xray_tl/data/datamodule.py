@@ -23,7 +23,7 @@ from xray_tl.data.sources import open_data
 from xray_tl.data.splits import (
     RENDERED_AT_ONCE,
     Batch,
-    Current,
+    SwitchingSplit,
     EpochOrder,
     EvenBatches,
     KeptSplit,
@@ -75,7 +75,7 @@ class XrayDataModule(LightningDataModule):
         self.collection, self._described = opened.collection, {**opened.described, "test_set": test_set}
         self._balanced = sampling == "balanced"
         self._image_splits: dict[str, KeptSplit | OnDemandSplit] = {}
-        self._crossing: dict[str, KeptSplit] = {}
+        self._activations: dict[str, KeptSplit] = {}
 
     @property
     def in_memory(self) -> bool:
@@ -112,14 +112,14 @@ class XrayDataModule(LightningDataModule):
         if "train" in needed_parts(stage):
             self._chances()
 
-    def use_crossing(self, split: str, crossing: Tensor) -> None:
+    def use_activations(self, split: str, activations: Tensor) -> None:
         """Make the loaders return cached features [N, ...] of a split instead of its images."""
-        self._crossing[split] = KeptSplit(self.sources[split], crossing)
+        self._activations[split] = KeptSplit(self.sources[split], activations)
         self._image_splits.pop(split, None)
 
     def use_images(self) -> None:
         """Make the loaders return images again, in every split."""
-        self._crossing.clear()
+        self._activations.clear()
 
     def image_batches(self, split: str, size: int) -> Iterator[Batch]:
         """Yield the images of a split in order of index, in batches of nearly equal size, at most `size`."""
@@ -159,7 +159,7 @@ class XrayDataModule(LightningDataModule):
         """
         for split in needed_parts(stage):
             self._check_split(split)
-            if split not in self._crossing:
+            if split not in self._activations:
                 self.images(split)
         if stage is None and any(isinstance(images, OnDemandSplit) for images in self._image_splits.values()):
             told = log.info if self._mapped else log.warning
@@ -220,7 +220,7 @@ class XrayDataModule(LightningDataModule):
 
     def _loader(self, split: str, order: Iterable[int]) -> DataLoader[Batch]:
         def look_up() -> KeptSplit | OnDemandSplit:
-            return self._crossing[split] if split in self._crossing else self.images(split)
+            return self._activations[split] if split in self._activations else self.images(split)
 
         workers = 0
         if isinstance(look_up(), OnDemandSplit) and not self._mapped:  # else there is nothing to decode
@@ -229,7 +229,7 @@ class XrayDataModule(LightningDataModule):
             elif self.device.type == "cpu":
                 workers = self.config.num_workers or 0
         return DataLoader(
-            look_up() if workers else Current(look_up),
+            look_up() if workers else SwitchingSplit(look_up),
             batch_sampler=EvenBatches(order, self.sizes[split], self.config.batch_size),
             collate_fn=as_is,  # __getitems__ returns whole batches
             num_workers=workers,

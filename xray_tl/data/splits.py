@@ -131,7 +131,7 @@ class OnDemandSplit(Dataset[Batch]):
         return Batch(self.source.images(index), self.source.truth(index), index)
 
 
-class Current(Dataset[Batch]):
+class SwitchingSplit(Dataset[Batch]):
     """The present content of a split: its images, or their cached features.
 
     Args:

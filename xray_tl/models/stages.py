@@ -99,8 +99,8 @@ class Backbone(nn.Module):
             return self.net(self.normalise(images)).float()
         halves = self._halves()
         with torch.autocast(images.device.type, enabled=False):
-            crossing = halves.before(self.normalise(images))
-        return halves.after(crossing).float()
+            activations = halves.before(self.normalise(images))
+        return halves.after(activations).float()
 
     def _halves(self) -> Halves:
         """Return the halves at the present boundary, cut once; without a cut, all computes in fp32."""

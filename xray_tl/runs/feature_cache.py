@@ -2,7 +2,7 @@
 
 The activations depend only on the frozen weights and the images. Those of a backbone that never trains are
 its features. The key of a cache entry covers everything that its values depend on, so all epochs, seeds and
-jobs can share it. In the code the activations are called `crossing`, because they cross the boundary.
+jobs can share it. The key of the stored arrays is `crossing`, as in earlier versions.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class FeatureCache:
         trunk = self._frozen if open_stages == self.parts.task.policy.most_open else None
         trunk = trunk or frozen_sha256(backbone, open_stages)[1]
         for split in self._needed(open_stages):
-            data.use_crossing(split, torch.from_numpy(self._kept(split, trunk, open_stages, halves)))
+            data.use_activations(split, torch.from_numpy(self._kept(split, trunk, open_stages, halves)))
         self._whole = None
         backbone.enter(halves)
         self._used = True
@@ -196,13 +196,13 @@ class FeatureCache:
         size = settings.data.image_size
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             images = torch.zeros(1, 1, size, size, device=parts.device)
-            crossing = halves.before(parts.task.classifier.backbone.normalise(images))
+            activations = halves.before(parts.task.classifier.backbone.normalise(images))
         last = open_stages == policy.most_open
         epochs = range(settings.trainer.max_epochs)
         passes = sum(policy.open_stages(epoch, ()) == open_stages for epoch in epochs) + last
         spared = (passes - 1) * (sizes["train"] + sizes["val"])  # the test images pass once in any case
         count = sizes["train"] + sizes["val"] + (sizes["test"] if last else 0)
-        gigabytes = 4e-9 * crossing.numel() * count
+        gigabytes = 4e-9 * activations.numel() * count
         return Balance(
             gigabytes,
             cost_s=1e9 * gigabytes / BYTES_PER_S,
@@ -271,11 +271,11 @@ def _compute(parts: Parts, batches: Iterable[Batch], count: int, halves: Halves)
     """Compute the activations [N, ...] of N images in fp32, whatever the run's precision is."""
     backbone = parts.task.classifier.backbone.eval()
     before = folded(halves.before)
-    crossing, done = torch.empty(0), 0
+    activations, done = torch.empty(0), 0
     for batch in batches:
         rows = before(backbone.normalise(batch.image.to(parts.device)))
         if not done:
-            crossing = torch.empty(count, *rows.shape[1:])
-        crossing[done : done + len(rows)] = rows
+            activations = torch.empty(count, *rows.shape[1:])
+        activations[done : done + len(rows)] = rows
         done += len(rows)
-    return crossing.numpy()
+    return activations.numpy()
