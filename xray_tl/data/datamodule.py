@@ -23,12 +23,12 @@ from xray_tl.data.sources import open_data
 from xray_tl.data.splits import (
     RENDERED_AT_ONCE,
     Batch,
-    SwitchingSplit,
     EpochOrder,
     EvenBatches,
     KeptSplit,
     OnDemandSplit,
     Source,
+    SwitchingSplit,
     as_is,
     balanced_chances,
 )
