@@ -1,4 +1,7 @@
-"""Rooms: a package imports what its own docstring says, data flow one way, and heavy imports stay out."""
+"""Rooms: a package imports what its own docstring says, data flow one way, and heavy imports stay out.
+
+python -m tests.test_imports    prints the rooms, their modules, lines and arrows
+"""
 
 import ast
 import re
@@ -107,3 +110,17 @@ def test_a_name_stands_for_one_thing() -> None:
     names += [room.rpartition(".")[2] for room in ROOMS]
     twice = {name for name in names if names.count(name) > 1}
     assert not twice, f"modules or packages of one name: {sorted(twice)}"
+
+
+if __name__ == "__main__":
+    arrows, longest = 0, max(PACKAGE.rglob("*.py"), key=lambda path: len(path.read_text().splitlines()))
+    for place in [*ROOMS, ""]:
+        paths = _files(place) if place else sorted(PACKAGE.glob("*.py"))
+        lines = sum(len(path.read_text().splitlines()) for path in paths)
+        needs = sorted(set().union(*map(_imported, paths)) - LEAVES - {place, "__version__"})
+        arrows += len(needs)
+        print(f"{place or 'commands':16}{len(paths):4} modules{lines:6} lines -> {', '.join(needs) or '-'}")
+    print(
+        f"{len(ROOMS) + 1} places, {arrows} arrows; longest module: {longest.relative_to(PACKAGE)}, ", end=""
+    )
+    print(f"{len(longest.read_text().splitlines())} lines")
