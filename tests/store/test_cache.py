@@ -22,7 +22,7 @@ from xray_tl.errors import InputError
 from xray_tl.store import cache as cache_module
 from xray_tl.store.cache import KINDS, Arrays, cache_folder, remember
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 IDENTITY = {"a": 1, "b": ["x"]}
 
 
