@@ -160,8 +160,9 @@ def test_a_terminated_sweep_leaves_no_process(tmp_path: Path, subprocess_env: di
     code = (
         "from pathlib import Path\n"
         "from omegaconf import OmegaConf\n"
-        "from tests import test_jobs\n"
-        "from xray_tl import cli, jobs\n"
+        "from tests.sweeps import test_jobs\n"
+        "from xray_tl.config import cli\n"
+        "from xray_tl.sweeps import jobs\n"
         "if __name__ == '__main__':\n"
         "    jobs._work = test_jobs.stand_in\n"
         "    workers = jobs.Workers(1)\n"
