@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.conftest import compose_config
-from tests.evaluation.test_collect import write_run
+from tests.study.test_run_table import write_run
 from xray_tl.bench import BenchTable, _measure
 from xray_tl.config.identity import arm
 from xray_tl.report.cost_table import as_frame, write_tradeoff

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.evaluation.test_collect import write_run
 from tests.study.sweeps import write_scored
+from tests.study.test_run_table import write_run
 from xray_tl.report.figures import draw_auroc, write_auroc
 from xray_tl.study.run_table import collect
 

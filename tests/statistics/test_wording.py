@@ -1,6 +1,6 @@
 """What a verdict is called."""
 
-from tests.evaluation.test_verdict import _estimate
+from tests.statistics.test_verdict import _estimate
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.verdict import verdicts
 from xray_tl.statistics.wording import (

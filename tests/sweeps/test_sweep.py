@@ -9,7 +9,7 @@ from filelock import FileLock
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
-from tests.evaluation.test_collect import write_run
+from tests.study.test_run_table import write_run
 from xray_tl.errors import InUseError
 from xray_tl.store.run_folder import shifted
 from xray_tl.sweeps import sweep

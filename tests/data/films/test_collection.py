@@ -7,8 +7,8 @@ import pytest
 
 from tests.data.films.radiograph_files import films, write_classes, write_dicom, write_png8, write_png16
 from xray_tl.config import RadiographDataConfig
+from xray_tl.data.films import decoded as decoding
 from xray_tl.data.films.collection import open_collection
-from xray_tl.data.films.decoded import decoded as decoding
 from xray_tl.data.films.names import PARTS
 from xray_tl.data.films.radiographs import leaks
 from xray_tl.errors import InputError

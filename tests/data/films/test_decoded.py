@@ -8,9 +8,10 @@ import pytest
 
 from tests.data.films.ending import end_or_name, facts_of_all_but_one
 from tests.data.films.radiograph_files import films, write_classes, write_png16
+from xray_tl.data.films import decoded as decoding
+from xray_tl.data.films import processes
 from xray_tl.data.films.decode import LOOKS
-from xray_tl.data.films.decoded import Read, Reading, open_films, processes, try_reading
-from xray_tl.data.films.decoded import decoded as decoding
+from xray_tl.data.films.decoded import Read, Reading, open_films, try_reading
 from xray_tl.data.films.processes import LOST, alone, mapping
 
 READING = Reading(32, "pad", "range")

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.data.films.radiograph_files import films
+from xray_tl.data.films import medmnist
 from xray_tl.data.films.decode import LOOKS, look_of
-from xray_tl.data.films.decoded import Reading, medmnist
+from xray_tl.data.films.decoded import Reading
 
 SIZES = [32, 96, 300, 700]
 

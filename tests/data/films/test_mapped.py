@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from tests.data.films.radiograph_files import write_classes
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.films import decoded as decoding
+from xray_tl.data.films import mapped, radiographs
 from xray_tl.data.films.collection import open_collection
 from xray_tl.data.films.contents import hash_contents
-from xray_tl.data.films.decoded import decoded as decoding
-from xray_tl.data.films.decoded import mapped, radiographs
 from xray_tl.data.films.mapped import MappedImages
 from xray_tl.errors import InputError
 from xray_tl.store import cache as cache_module

@@ -14,8 +14,8 @@ import pytest
 from tests.data.films.radiograph_files import films
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.films import mapped, medmnist_sets
 from xray_tl.data.films.collection import open_collection
-from xray_tl.data.films.decoded import mapped, medmnist_sets
 from xray_tl.errors import InputError
 
 SIZES = {"train": 20, "val": 8, "test": 12}

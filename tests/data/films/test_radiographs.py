@@ -20,9 +20,9 @@ from tests.data.films.radiograph_files import (
 )
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.datamodule import XrayDataModule
+from xray_tl.data.films import decoded as decoding
+from xray_tl.data.films import processes
 from xray_tl.data.films.collection import open_collection
-from xray_tl.data.films.decoded import decoded as decoding
-from xray_tl.data.films.decoded import processes
 from xray_tl.errors import InputError
 
 

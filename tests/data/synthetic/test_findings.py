@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xray_tl.config import AcquisitionConfig, SyntheticDataConfig
+from xray_tl.data.synthetic import findings
 from xray_tl.data.synthetic.acquisition import Acquisition, attenuation_per_mm
 from xray_tl.data.synthetic.findings import (
     Bump,
@@ -19,7 +20,7 @@ from xray_tl.data.synthetic.findings import (
     resolve_finding,
 )
 from xray_tl.data.synthetic.generator_options import MAX_TEMPLATES
-from xray_tl.data.synthetic.radiograph import SyntheticRadiographs, findings
+from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.data.synthetic.rng import Stream, stream_keys
 from xray_tl.data.synthetic.templates import (
     Strength,

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from xray_tl.config import AcquisitionConfig, AnatomyConfig, MarkerConfig, SyntheticDataConfig
+from xray_tl.data.synthetic import radiograph as synthetic
 from xray_tl.data.synthetic.arithmetic import exact_arithmetic
 from xray_tl.data.synthetic.findings import finding_names
 from xray_tl.data.synthetic.radiograph import Radiographs, SyntheticRadiographs
-from xray_tl.data.synthetic.radiograph import radiograph as synthetic
 from xray_tl.errors import InputError
 
 FIELDS = ("image", "label", "present", "mask", "centre", "radius", "template", "contrast", "marked")

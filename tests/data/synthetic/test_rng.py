@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from xray_tl.data.synthetic.radiograph import rng
+from xray_tl.data.synthetic import rng
 from xray_tl.data.synthetic.rng import MAX_INDEX, MAX_SEED, SPLITS, Stream, normal, stream_keys, uniform
 
 
