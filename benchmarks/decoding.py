@@ -22,9 +22,10 @@ import pandas as pd
 from PIL import Image
 
 from xray_tl.config import RadiographDataConfig
-from xray_tl.data.films.decoded import Reading, open_films, try_reading
+from xray_tl.data.films.decoded import open_films
 from xray_tl.data.films.label_table import list_table
 from xray_tl.data.films.partition import groups_of, partition
+from xray_tl.data.films.reading import Reading, try_reading
 
 READING = Reading(224, "pad", "range")
 

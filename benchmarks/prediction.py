@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xray_tl.config import TrainerConfig
-from xray_tl.data.films.decoded import Reading, try_reading
+from xray_tl.data.films.reading import Reading, try_reading
 from xray_tl.store.allocator import keep_large_blocks
 
 if TYPE_CHECKING:

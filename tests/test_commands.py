@@ -1,22 +1,16 @@
 """Commands as a user types them: how fast they answer, what they print, how they end."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run_command
 from tests.conftest import TINY
 from tests.data.films.radiograph_files import write_classes, write_png8
 
 Env = dict[str, str]
 WITH_DATA = ("train", "evaluate", "preview", "ceiling")
-
-
-def _run(command: str, *args: str, env: Env, cwd: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", f"xray_tl.{command}", *args]
-    return subprocess.run(line, env=env, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +22,7 @@ def test_help_and_configuration_answer_at_once(
     command: str, flags: tuple[str, ...], subprocess_env: Env, tmp_path: Path
 ) -> None:
     start = time.monotonic()
-    done = _run(command, *flags, env=subprocess_env, cwd=tmp_path)
+    done = run_command(command, *flags, env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     # Under 1 s on a quiet machine; the imports that would break it take 4 s and more.
     assert time.monotonic() - start < 3
@@ -57,7 +51,7 @@ def test_help_and_configuration_answer_at_once(
 def test_bad_input_ends_in_a_clear_line(
     override: str, names: list[str], subprocess_env: Env, tmp_path: Path
 ) -> None:
-    done = _run("train", *TINY, override, env=subprocess_env, cwd=tmp_path)
+    done = run_command("train", *TINY, override, env=subprocess_env, cwd=tmp_path)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert all(name in done.stderr for name in names), done.stderr
@@ -67,7 +61,7 @@ def test_bad_input_ends_in_a_clear_line(
 
 def test_ceilings_of_several_kinds_of_image(subprocess_env: Env, tmp_path: Path) -> None:
     size = ("data.image_size=32", "data.finding=nodule", "images=100")
-    done = _run("ceiling", "-m", *size, "difficulty=easy,hard", env=subprocess_env, cwd=tmp_path)
+    done = run_command("ceiling", "-m", *size, "difficulty=easy,hard", env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     easy, hard = (
         float(line.split()[3]) for line in done.stdout.splitlines() if line.startswith("  AUROC at most")
@@ -75,13 +69,13 @@ def test_ceilings_of_several_kinds_of_image(subprocess_env: Env, tmp_path: Path)
     assert easy > hard > 0.5
     assert "d0 5.5, difficulty easy, shift none: 100 images" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
-    refused = _run("ceiling", "images=1", env=subprocess_env, cwd=tmp_path)
+    refused = run_command("ceiling", "images=1", env=subprocess_env, cwd=tmp_path)
     assert refused.returncode != 0
     assert refused.stderr.strip().endswith("images=1 is not valid: choose at least 2")
 
 
 def test_pretraining_refuses_what_it_cannot_do(subprocess_env: Env, tmp_path: Path) -> None:
-    done = _run("pretrain", "budget=large", env=subprocess_env, cwd=tmp_path)
+    done = run_command("pretrain", "budget=large", env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.strip() == "error: budget=large is not valid: choose one of small, full"
     assert not list(tmp_path.iterdir())
@@ -89,7 +83,7 @@ def test_pretraining_refuses_what_it_cannot_do(subprocess_env: Env, tmp_path: Pa
 
 def test_a_sweep_goes_on_past_a_difficulty_that_does_not_fit(subprocess_env: Env, tmp_path: Path) -> None:
     sweep = ("difficulty=easy", "data.finding=mass,nodule", "trainer.max_epochs=1", "mode=frozen")
-    done = _run("train", "-m", *TINY, *sweep, "hydra.sweep.dir=out", env=subprocess_env, cwd=tmp_path)
+    done = run_command("train", "-m", *TINY, *sweep, "hydra.sweep.dir=out", env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 1
     assert "1 of 2 runs complete" in done.stdout
     assert "difficulty=easy is not made for data.finding=mass" in done.stderr
@@ -97,7 +91,7 @@ def test_a_sweep_goes_on_past_a_difficulty_that_does_not_fit(subprocess_env: Env
 
 def test_a_difficulty_that_is_not_for_the_finding(subprocess_env: Env, tmp_path: Path) -> None:
     for command in ("train", "ceiling", "preview"):
-        done = _run(command, "difficulty=easy", "data.finding=mass", env=subprocess_env, cwd=tmp_path)
+        done = run_command(command, "difficulty=easy", "data.finding=mass", env=subprocess_env, cwd=tmp_path)
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
         assert "difficulty=easy is not made for data.finding=mass: choose from nodule, opacity" in done.stderr
@@ -105,13 +99,13 @@ def test_a_difficulty_that_is_not_for_the_finding(subprocess_env: Env, tmp_path:
 
 def test_traceback_where_it_is_asked_for(subprocess_env: Env, tmp_path: Path) -> None:
     env = {**subprocess_env, "HYDRA_FULL_ERROR": "1"}
-    assert "Traceback" in _run("train", *TINY, "data.n_train=0", env=env, cwd=tmp_path).stderr
+    assert "Traceback" in run_command("train", *TINY, "data.n_train=0", env=env, cwd=tmp_path).stderr
 
 
 def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path: Path) -> None:
     """One sweep whose second arm cannot be done; the same sweep again, its jobs side by side."""
     sweep = ["-m", "mode=frozen,partial", "seed=0,1", "hydra.sweep.dir=sweep", *TINY]
-    first = _run("train", *sweep, "mode.trainable_stages=9", env=subprocess_env, cwd=tmp_path)
+    first = run_command("train", *sweep, "mode.trainable_stages=9", env=subprocess_env, cwd=tmp_path)
     assert first.returncode == 1, first.stderr
     assert "Traceback" not in first.stderr
     assert "2 of 4 runs complete" in first.stdout
@@ -123,7 +117,9 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     complete = [path for path in runs if "frozen" in path.parent.name]
     written = [path.stat().st_mtime_ns for path in complete]
     parallel = ("hydra/launcher=parallel", "hydra.callbacks.summary.jobs=2")
-    again = _run("train", *sweep, "mode.trainable_stages=9", *parallel, env=subprocess_env, cwd=tmp_path)
+    again = run_command(
+        "train", *sweep, "mode.trainable_stages=9", *parallel, env=subprocess_env, cwd=tmp_path
+    )
     assert again.returncode == 1
     assert "4 of 4 jobs done, 2 of them failed" in again.stderr
     assert again.stderr.count("failed: resnet18-partial-random-s") == 2
@@ -137,31 +133,33 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
 
 
 def test_single_run_and_evaluate(subprocess_env: Env, tmp_path: Path) -> None:
-    done = _run("train", *TINY, "mode=frozen", "hydra.run.dir=run", env=subprocess_env, cwd=tmp_path)
+    done = run_command("train", *TINY, "mode=frozen", "hydra.run.dir=run", env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "auroc" in done.stdout
-    again = _run("evaluate", "run=run", "trainer.threads=1", env=subprocess_env, cwd=tmp_path)
+    again = run_command("evaluate", "run=run", "trainer.threads=1", env=subprocess_env, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "came out exactly" in again.stdout
-    bad = _run("evaluate", "run=nowhere", env=subprocess_env, cwd=tmp_path)
+    bad = run_command("evaluate", "run=nowhere", env=subprocess_env, cwd=tmp_path)
     assert bad.returncode == 1
     assert bad.stderr.startswith("error: run=nowhere is not a run's folder")
 
 
 def test_bench_measures_several_backbones_and_draws_a_sweep(subprocess_env: Env, tmp_path: Path) -> None:
     sweep = ("-m", *TINY, "trainer.max_epochs=1", "mode=frozen", "hydra.sweep.dir=sweep")
-    assert _run("train", *sweep, env=subprocess_env, cwd=tmp_path).returncode == 0
+    assert run_command("train", *sweep, env=subprocess_env, cwd=tmp_path).returncode == 0
     effort = ("image_size=32", "batch_size=2", "latency_repeats=2", "repeats=1", "warm_up=0", "trainer=cpu")
     where = ("sweep=sweep", "hydra.sweep.dir=bench")
     models = "model=resnet18,timm,efficientnet_lite0"  # timm lacks its name
-    done = _run("bench", models, *effort, *where, env=subprocess_env, cwd=tmp_path)
+    done = run_command("bench", models, *effort, *where, env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("error: model.name must be given on the command line: model.name=...")
     assert "resnet18" in done.stdout
     assert "efficientnet_lite0" in done.stdout
     written = {path.name for path in (tmp_path / "bench").iterdir()}
     assert {"bench.csv", "bench.json", "auroc_against_latency.png"} <= written
-    refused = _run("bench", "sweep=nowhere", "hydra.sweep.dir=refused", env=subprocess_env, cwd=tmp_path)
+    refused = run_command(
+        "bench", "sweep=nowhere", "hydra.sweep.dir=refused", env=subprocess_env, cwd=tmp_path
+    )
     assert refused.returncode != 0
     assert "error: sweep=nowhere is not a folder: give that of a finished sweep" in refused.stderr
 
@@ -172,7 +170,7 @@ def test_a_study_is_a_sweep_that_ends_with_a_report(subprocess_env: Env, tmp_pat
     arms = ("arm=resnet50_frozen,efficientnet_lite0_frozen_imagenet", "weights=random", "seed=0,1")
     small = ("trainer.max_epochs=1", "tune.rates=[[1e-3,1e-3]]", "shifts=[low_dose]")
     overrides = [*tiny, *small, "hydra.sweep.dir=out", *arms]
-    done = _run("train", "study=homework", *overrides, env=subprocess_env, cwd=tmp_path)
+    done = run_command("train", "study=homework", *overrides, env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "4 of 4 runs complete" in done.stdout
     assert "Report: out/report.html" in done.stdout
@@ -188,29 +186,31 @@ def test_a_folder_of_films_from_audit_to_scores(subprocess_env: Env, tmp_path: P
     root = write_classes(tmp_path / "films", 48, write_png8, per_patient=2)
     env = {**subprocess_env, "XRAY_TL_CACHE": str(tmp_path / "cache")}
     real = ("data=folder", f"data.root={root}", "data.image_size=32", "data.patient_regex='^([0-9]+)_'")
-    audited = _run("audit", *real, "output=found", env=env, cwd=tmp_path)
+    audited = run_command("audit", *real, "output=found", env=env, cwd=tmp_path)
     assert audited.returncode == 0, audited.stderr
     assert "24 patients, known of 48 of 48 images" in audited.stdout
     assert {path.name for path in (tmp_path / "found").iterdir()} == {"audit.json", "split.csv", "sheet.png"}
-    previewed = _run("preview", *real, "split=test", env=env, cwd=tmp_path)
+    previewed = run_command("preview", *real, "split=test", env=env, cwd=tmp_path)
     assert previewed.stdout.strip() == "preview.png"
     small = [option for option in TINY if not option.startswith("data.")]
     sweep = ("-m", *small, *real, "mode=frozen", "seed=0,1", "hydra.sweep.dir=sweep")
-    trained = _run("train", *sweep, env=env, cwd=tmp_path)
+    trained = run_command("train", *sweep, env=env, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     page = (tmp_path / "sweep" / "report.html").read_text()
     assert "The best possible AUROC is not known for these images" in page
     assert "<h2>Data</h2>" in page
     assert "data:image/png;base64," in page
     (run, _) = sorted(path.parent for path in (tmp_path / "sweep").glob("*/record.json"))
-    same = _run("evaluate", f"run={run}", env=env, cwd=tmp_path)
+    same = run_command("evaluate", f"run={run}", env=env, cwd=tmp_path)
     assert "came out exactly" in same.stdout, same.stderr
     elsewhere = write_classes(tmp_path / "elsewhere", 16, seed=9)
     new = ("data=folder", f"data.root={elsewhere}", "data.test_fraction=1", "name=elsewhere")
-    external = _run("evaluate", f"run={run}", *new, env=env, cwd=tmp_path)
+    external = run_command("evaluate", f"run={run}", *new, env=env, cwd=tmp_path)
     assert external.returncode == 0, external.stderr
     assert len((run / "evaluations" / "elsewhere" / "predictions.csv").read_text().splitlines()) == 17
-    scored = _run("predict", f"run={run}", f"input={elsewhere}", "output=scores.csv", env=env, cwd=tmp_path)
+    scored = run_command(
+        "predict", f"run={run}", f"input={elsewhere}", "output=scores.csv", env=env, cwd=tmp_path
+    )
     assert scored.stdout.strip() == "scores.csv", scored.stderr
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 17
 
@@ -259,7 +259,7 @@ def test_a_folder_of_films_from_audit_to_scores(subprocess_env: Env, tmp_path: P
 def test_wrong_files_end_in_a_clear_line(
     command: str, args: tuple[str, ...], said: str, subprocess_env: Env, tmp_path: Path
 ) -> None:
-    done = _run(command, *args, env=subprocess_env, cwd=tmp_path)
+    done = run_command(command, *args, env=subprocess_env, cwd=tmp_path)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert said in done.stderr

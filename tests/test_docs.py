@@ -1,12 +1,9 @@
 """Pages hold what they promise: links lead somewhere, commands compose, README and pages stay short."""
 
 import itertools
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +11,7 @@ from typing import NamedTuple
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from tests.commands import run_command
 from tests.conftest import compose_config
 from xray_tl.config import conf_dir
 from xray_tl.config.validation import check_values, validate
@@ -207,13 +205,6 @@ def test_the_first_study_runs_in_small(subprocess_env: dict[str, str], tmp_path:
             words += [f"{key}={value}" for key, value in known.items()]
         if line.command == "ceiling":
             words.append("images=50")
-        done = subprocess.run(
-            [sys.executable, "-m", f"xray_tl.{line.command}", *words],
-            env={**os.environ, **subprocess_env},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        done = run_command(line.command, *words, env=subprocess_env, cwd=tmp_path)
         assert done.returncode == 0, f"{line.place}\n{done.stderr}"
     assert list(tmp_path.rglob("report.html"))

@@ -1,8 +1,5 @@
 """Every command line of README and the pages runs, in small, on files like those that it names."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +9,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from tests.commands import run_command
 from tests.conftest import SMALL, TINY
 from tests.data.films.radiograph_files import films, write_classes, write_dicom, write_png8
 from tests.test_docs import LINES, Line, _first_job
@@ -34,17 +32,6 @@ def _runs(line: Line) -> bool:
 
 
 WHOLE = [line for line in LINES if _runs(line)]
-
-
-def _run(command: str, words: list[str], env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"xray_tl.{command}", *words],
-        env={**os.environ, **env},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
 
 
 def _write_tables(place: Path) -> None:
@@ -90,7 +77,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, subprocess_env: dict[str, st
         [*small, "mode=frozen", "hydra.run.dir=run"],
         [*real, *OF_FILMS, "mode=frozen", "hydra.run.dir=run_of_films"],
     ):
-        made = _run("train", words, subprocess_env, place)
+        made = run_command("train", *words, env=subprocess_env, cwd=place)
         assert made.returncode == 0, made.stderr
     return place
 
@@ -137,7 +124,7 @@ def _train_in_small(words: list[str], *, films: bool) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", WHOLE, ids=lambda line: line.place)
 def test_a_command_line_runs_in_small(line: Line, place: Path, subprocess_env: dict[str, str]) -> None:
-    done = _run(line.command, _in_small(line), subprocess_env, place)
+    done = run_command(line.command, *_in_small(line), env=subprocess_env, cwd=place)
     # An audit ends with 1 where it finds something, and few small films give the label away.
     assert done.returncode in ((0, 1) if line.command == "audit" else (0,)), f"{line.place}\n{done.stderr}"
     assert "Traceback" not in done.stderr

@@ -51,9 +51,9 @@ def _parts(cfg: DictConfig) -> list[Part]:
     import torch
 
     from xray_tl.data.contact_sheet import collected, generated, read
-    from xray_tl.data.films.decoded import reading_of
     from xray_tl.data.films.film_options import validate_radiographs
     from xray_tl.data.films.listing import list_input
+    from xray_tl.data.films.reading import reading_of
     from xray_tl.data.sources import open_data
     from xray_tl.data.synthetic.generator_options import validate
     from xray_tl.data.synthetic.radiograph import SyntheticRadiographs

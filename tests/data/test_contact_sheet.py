@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from tests.data.films.radiograph_files import write_classes
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.contact_sheet import check_sheet, draw_sheet, generated, pick, read, write_sheet
-from xray_tl.data.films.decoded import Reading, try_reading
+from xray_tl.data.films.reading import Reading, try_reading
 from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.errors import InputError
 

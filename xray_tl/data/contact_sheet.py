@@ -12,8 +12,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from xray_tl.data.films.decoded import MODES, Read, Reading, try_reading
 from xray_tl.data.films.names import printable
+from xray_tl.data.films.reading import MODES, Read, Reading, try_reading
 from xray_tl.data.splits import Source, Targets
 from xray_tl.data.synthetic.radiograph import Radiographs, SyntheticRadiographs
 from xray_tl.errors import InputError

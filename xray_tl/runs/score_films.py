@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from xray_tl.config import TrainerConfig
 from xray_tl.data.films.decode import LOOKS
-from xray_tl.data.films.decoded import MODES, Read, Reading, reading_of, try_reading
 from xray_tl.data.films.names import printable
 from xray_tl.data.films.processes import mapping
+from xray_tl.data.films.reading import MODES, Read, Reading, reading_of, try_reading
 from xray_tl.data.splits import Targets
 from xray_tl.models.fold import folded
 from xray_tl.runs.finished import open_finished

@@ -13,8 +13,8 @@ from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
 from xray_tl.config import typed
-from xray_tl.data.films.decoded import MODES
 from xray_tl.data.films.radiographs import Collection
+from xray_tl.data.films.reading import MODES
 from xray_tl.data.quality.faults import audit
 from xray_tl.errors import RunError
 from xray_tl.models.freeze import frozen_sha256

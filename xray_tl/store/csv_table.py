@@ -106,10 +106,9 @@ def _checked(text: str, what: str, needed: Sequence[str]) -> tuple[list[str], in
                 lines.append(rows.line_num if "".join(row).strip() else BLANK)
             elif "".join(row).strip():
                 columns, header = _columns(row, what, needed), rows.line_num
-                wanted = needed or [name for name in row if name.strip()]
-                least = max(
-                    place for place, name in enumerate(row, 1) if name.strip() in map(str.strip, wanted)
-                )
+                names = [name.strip() for name in row]
+                wanted = needed or [name for name in names if name]
+                least = max(place for place, name in enumerate(names, 1) if name in wanted)
             begins = rows.line_num + 1
     except csv.Error as error:
         raise InputError(f"{what} is not a table: line {begins}: {error}") from error

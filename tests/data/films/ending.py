@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from xray_tl.data.films.decoded import Reading, _facts
+from xray_tl.data.films.decoded import _facts
+from xray_tl.data.films.reading import Reading
 
 
 def end_or_name(number: int) -> str:

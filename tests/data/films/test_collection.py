@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.films.radiograph_files import films, write_classes, write_dicom, write_png8, write_png16
 from xray_tl.config import RadiographDataConfig
-from xray_tl.data.films import decoded as decoding
+from xray_tl.data.films import reading as film_reading
 from xray_tl.data.films.collection import open_collection
 from xray_tl.data.films.names import PARTS
 from xray_tl.data.films.radiographs import leaks
@@ -30,7 +30,7 @@ def undecoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(decoding, "read_fitted", refuse)
+    monkeypatch.setattr(film_reading, "read_fitted", refuse)
 
 
 def _parts(root: Path, *parts: str, per_patient: int = 1) -> Path:

@@ -1,18 +1,18 @@
 """One film's failure, of whatever kind, is that film's; what decoding gives is kept under what decoded it."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.data.films.ending import end_or_name, facts_of_all_but_one
+from tests.data.films.ending import facts_of_all_but_one
 from tests.data.films.radiograph_files import films, write_classes, write_png16
-from xray_tl.data.films import decoded as decoding
-from xray_tl.data.films import processes
+from xray_tl.data.films import decoded, processes
+from xray_tl.data.films import reading as film_reading
 from xray_tl.data.films.decode import LOOKS
-from xray_tl.data.films.decoded import Read, Reading, open_films, try_reading
-from xray_tl.data.films.processes import LOST, alone, mapping
+from xray_tl.data.films.decoded import open_films
+from xray_tl.data.films.processes import LOST
+from xray_tl.data.films.reading import Read, Reading, try_reading
 
 READING = Reading(32, "pad", "range")
 
@@ -54,14 +54,14 @@ def test_the_look_of_a_film_is_kept_with_it(tmp_path: Path) -> None:
 def test_a_failure_of_any_kind_is_a_note(
     paths: list[str], monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    read = decoding.read_fitted
+    read = film_reading.read_fitted
 
     def fail(path: str, reading: Reading) -> Read:
         if path == paths[3]:
             raise failure
         return read(path, reading)
 
-    monkeypatch.setattr(decoding, "read_fitted", fail)
+    monkeypatch.setattr(film_reading, "read_fitted", fail)
     found = open_films(paths, READING, 1, 1.0)
     assert found.readable.sum() == len(paths) - 1
     assert found.notes[3].startswith(f"it cannot be read ({type(failure).__name__}: ")
@@ -69,7 +69,7 @@ def test_a_failure_of_any_kind_is_a_note(
     assert len(found.notes[3]) < 220
 
 
-@pytest.mark.parametrize("package", decoding.LIBRARIES)
+@pytest.mark.parametrize("package", film_reading.LIBRARIES)
 def test_a_refusal_is_tried_again_when_any_decoder_is_installed(
     paths: list[str], monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
@@ -77,44 +77,23 @@ def test_a_refusal_is_tried_again_when_any_decoder_is_installed(
 
     def refuse(path: str, reading: Reading) -> Read:
         tried.append(path)
-        raise decoding.UnreadableError("its transfer syntax cannot be decoded")
+        raise film_reading.UnreadableError("its transfer syntax cannot be decoded")
 
-    monkeypatch.setattr(decoding, "read_fitted", refuse)
+    monkeypatch.setattr(film_reading, "read_fitted", refuse)
     open_films(paths, READING, 1, 1.0)
     open_films(paths, READING, 1, 1.0)
     assert tried == paths
-    known = decoding.version
-    monkeypatch.setattr(decoding, "version", lambda name: "99" if name == package else known(name))
+    known = film_reading.version
+    monkeypatch.setattr(film_reading, "version", lambda name: "99" if name == package else known(name))
     open_films(paths, READING, 1, 1.0)
     assert tried == 2 * paths
-
-
-def test_a_decoder_that_is_only_there_to_import_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = decoding.decoder_identity(READING)
-    monkeypatch.setattr(decoding, "find_spec", lambda name: name == "gdcm" or None)
-    assert decoding.decoder_identity(READING) != before
-
-
-@pytest.mark.parametrize("workers", [2])
-def test_a_process_that_ends_costs_one_call(workers: int) -> None:
-    numbers = list(range(70))
-    with mapping(len(numbers), workers) as do:
-        first, second = do(end_or_name, numbers), do(end_or_name, [number + 1 for number in numbers])
-        for found, shift in ((first, 0), (second, 1)):
-            expected = [LOST if (n + shift) % 50 == 17 else f"read {n + shift}" for n in numbers]
-            assert list(found) == expected
-
-
-def test_what_is_done_alone_is_done_elsewhere() -> None:
-    assert alone(os.getpid) != os.getpid()
-    assert alone(os.abort) == LOST
 
 
 def test_a_film_that_ends_its_process_costs_itself(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = open_films(paths, READING, 1, 1.0)
     monkeypatch.setattr(processes, "FEW", 4)
-    monkeypatch.setattr(decoding, "DECODER", -1)  # nothing is taken from the cache
-    monkeypatch.setattr(decoding, "_facts", facts_of_all_but_one)
+    monkeypatch.setattr(film_reading, "DECODER", -1)  # nothing is taken from the cache
+    monkeypatch.setattr(decoded, "_facts", facts_of_all_but_one)
     found = open_films(paths, READING, 2, 1.0)
     lost = next(row for row, path in enumerate(paths) if Path(path).name.startswith("00007"))
     assert found.notes[lost] == LOST

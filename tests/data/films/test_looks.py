@@ -11,7 +11,7 @@ from PIL import Image
 from tests.data.films.radiograph_files import films
 from xray_tl.data.films import medmnist
 from xray_tl.data.films.decode import LOOKS, look_of
-from xray_tl.data.films.decoded import Reading
+from xray_tl.data.films.reading import Reading
 
 SIZES = [32, 96, 300, 700]
 

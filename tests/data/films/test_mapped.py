@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from tests.data.films.radiograph_files import write_classes
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.datamodule import XrayDataModule
-from xray_tl.data.films import decoded as decoding
+from xray_tl.data.films import decoded as decoded_films
 from xray_tl.data.films import mapped, radiographs
+from xray_tl.data.films import reading as film_reading
 from xray_tl.data.films.collection import open_collection
 from xray_tl.data.films.contents import hash_contents
 from xray_tl.data.films.mapped import MappedImages
@@ -39,13 +40,13 @@ def _blocks(tmp_path: Path) -> list[Path]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note the files that are decoded."""
     paths: list[str] = []
-    read = decoding.read_fitted
+    read = film_reading.read_fitted
 
-    def noted(path: str, reading: decoding.Reading) -> decoding.Read:
+    def noted(path: str, reading: film_reading.Reading) -> film_reading.Read:
         paths.append(path)
         return read(path, reading)
 
-    monkeypatch.setattr(decoding, "read_fitted", noted)
+    monkeypatch.setattr(film_reading, "read_fitted", noted)
     return paths
 
 
@@ -77,7 +78,7 @@ def test_too_many_for_memory_are_decoded_once_and_read_from_the_cache(
     limited = XrayDataModule(_config(root, on_error="skip", memory_limit_gb=1e-6), seed=0)
     assert not limited.in_memory
     assert len(list((tmp_path / "cache" / "films").glob("*.safetensors"))) == 1 + 5
-    for module in (decoding, radiographs):
+    for module in (decoded_films, radiographs):
         monkeypatch.setattr(module, "try_reading", None)  # nothing is decoded from here on
     _same_images(kept, limited)
     epochs = [torch.cat([batch.image for batch in limited.train_dataloader()]) for _ in range(2)]
@@ -107,11 +108,11 @@ def test_a_lack_of_memory_is_not_remembered(tmp_path: Path, monkeypatch: pytest.
     root = write_classes(tmp_path / "films", 20)
     (root / "normal" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
 
-    def out_of_memory(path: str, reading: decoding.Reading) -> decoding.Read:
+    def out_of_memory(path: str, reading: film_reading.Reading) -> film_reading.Read:
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "read_fitted", out_of_memory)
+        patch.setattr(film_reading, "read_fitted", out_of_memory)
         with pytest.raises(
             InputError, match=r"21 of 21 files cannot be used: .*: it does not fit into memory"
         ):
@@ -132,7 +133,7 @@ def test_a_file_that_cannot_be_read_now_costs_its_own_block(
         contents[7] = 0
         return contents
 
-    monkeypatch.setattr(decoding, "hash_contents", hash_but_one)
+    monkeypatch.setattr(decoded_films, "hash_contents", hash_but_one)
     decoded.clear()
     found = open_collection(config)
     assert sorted(decoded) == sorted(paths[5:10])

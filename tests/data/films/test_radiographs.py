@@ -20,8 +20,8 @@ from tests.data.films.radiograph_files import (
 )
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.datamodule import XrayDataModule
-from xray_tl.data.films import decoded as decoding
-from xray_tl.data.films import processes
+from xray_tl.data.films import decoded, processes
+from xray_tl.data.films import reading as film_reading
 from xray_tl.data.films.collection import open_collection
 from xray_tl.errors import InputError
 
@@ -70,7 +70,7 @@ def test_a_second_job_decodes_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     def refuse(*args: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(decoding, "read_fitted", refuse)
+    monkeypatch.setattr(film_reading, "read_fitted", refuse)
     assert np.array_equal(open_collection(_config(root, seed=1)).images(), first)
     moved = root.rename(tmp_path / "elsewhere")
     assert np.array_equal(open_collection(_config(moved)).images(), first), "by content, not by path"
@@ -88,10 +88,10 @@ def test_a_changed_file_is_decoded_again(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def _facts_elsewhere(path: str, reading: decoding.Reading, *, keep: bool) -> object:
+def _facts_elsewhere(path: str, reading: film_reading.Reading, *, keep: bool) -> object:
     """Decode as ever, but not in the process that runs the tests."""
     assert multiprocessing.parent_process() is not None
-    return decoding._facts(path, reading, keep=keep)
+    return decoded._facts(path, reading, keep=keep)
 
 
 def test_many_files_are_decoded_in_processes_to_the_same_pixels(
@@ -100,7 +100,7 @@ def test_many_files_are_decoded_in_processes_to_the_same_pixels(
     root = write_classes(tmp_path / "films", 12)
     here = open_collection(_config(root)).images()
     monkeypatch.setattr(processes, "FEW", 4)
-    monkeypatch.setattr(decoding, "_facts", _facts_elsewhere)
+    monkeypatch.setattr(decoded, "_facts", _facts_elsewhere)
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "other"))
     assert np.array_equal(open_collection(_config(root, num_workers=2)).images(), here)
 

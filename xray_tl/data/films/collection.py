@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from xray_tl.config import RadiographDataConfig
-from xray_tl.data.films.decoded import Films, Reading, open_films, reading_of
+from xray_tl.data.films.decoded import Films, open_films
 from xray_tl.data.films.folders import list_folder
 from xray_tl.data.films.label_table import list_table
 from xray_tl.data.films.listing import Listing, told_apart
@@ -20,6 +20,7 @@ from xray_tl.data.films.names import PARTS, one_spelling, path_key
 from xray_tl.data.films.needs import refusals
 from xray_tl.data.films.partition import folds_of, groups_of, partition
 from xray_tl.data.films.radiographs import Collection, leaks
+from xray_tl.data.films.reading import Reading, reading_of
 from xray_tl.errors import InputError
 from xray_tl.store.csv_table import read_csv_table
 

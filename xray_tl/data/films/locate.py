@@ -55,7 +55,7 @@ def search(names: Sequence[str], root: Path) -> Located:
     found: list[list[str]] = [[] for _ in names]
     for left_out in range(max(map(len, wanted), default=0)):
         by_end = _by_end(there, {len(parts) - left_out for parts in wanted})
-        found = [by_end.get(parts[left_out:], []) if len(parts) > left_out else [] for parts in wanted]
+        found = [by_end.get(parts[left_out:], []) for parts in wanted]
         if any(found):
             break
     found = [_exact(own, name) if len(own) > 1 else own for own, name in zip(found, names, strict=True)]

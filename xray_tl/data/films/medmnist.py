@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from xray_tl.config import RadiographDataConfig
 from xray_tl.data.films.decode import Grey, fit_film, look_of
-from xray_tl.data.films.decoded import Films, Reading, decoder_identity, hash_of
+from xray_tl.data.films.decoded import Films
 from xray_tl.data.films.listing import Listing
 from xray_tl.data.films.mapped import MappedImages, block_length, can_be_kept, gigabytes_of, is_held
 from xray_tl.data.films.medmnist_sets import fetch, file_name, label_names
+from xray_tl.data.films.names import PARTS
+from xray_tl.data.films.reading import Reading, decoder_identity, hash_of
 from xray_tl.errors import InputError
 from xray_tl.store.cache import Arrays, refresh, remember
-
-SPLITS = ("train", "val", "test")
 
 
 def list_medmnist(config: RadiographDataConfig) -> Listing:
@@ -30,8 +30,8 @@ def list_medmnist(config: RadiographDataConfig) -> Listing:
         InputError: The file is not a MedMNIST file.
     """
     parts = _load(config, "labels")
-    labels = np.concatenate([parts[split] for split in SPLITS])
-    names = [f"{split}/{index}" for split in SPLITS for index in range(len(parts[split]))]
+    labels = np.concatenate([parts[split] for split in PARTS])
+    names = [f"{split}/{index}" for split in PARTS for index in range(len(parts[split]))]
     table = pd.DataFrame({"name": names, "path": "", "patient": ""})
     table["split"] = table["name"].str.split("/").str[0]
     if labels.shape[1] > 1:
@@ -107,7 +107,7 @@ class _Stored:
                     f"data.root={self._config.root}: {split} has {len(images)} images of {images.dtype} and "
                     f"{len(labels[split])} labels"
                 )
-        return [image for split in SPLITS for image in parts[split]]
+        return [image for split in PARTS for image in parts[split]]
 
 
 def _facts(stored: _Stored, reading: Reading) -> Arrays:
@@ -152,7 +152,7 @@ def _load(config: RadiographDataConfig, part: str) -> dict[str, NDArray[np.uint8
         fetch(place)
     try:
         with np.load(place, allow_pickle=False) as file:
-            names = {split: f"{split}_{part}" for split in SPLITS}
+            names = {split: f"{split}_{part}" for split in PARTS}
             absent = [name for name in names.values() if name not in file]
             if absent:
                 raise InputError(

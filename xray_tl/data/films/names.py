@@ -50,7 +50,7 @@ def one_spelling(names: pd.Series) -> tuple[pd.Series, tuple[tuple[str, ...], ..
     """
     counts = names.value_counts(sort=False)
     spellings: dict[str, list[str]] = {}
-    for name in sorted(filter(None, counts.index)):
+    for name in sorted(counts.index):
         spellings.setdefault(spelling_key(name), []).append(name)
     several = [own for own in spellings.values() if len(own) > 1]
     chosen = {name: max(own, key=lambda one: int(counts[one])) for own in several for name in own}

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xray_tl.data.films.decoded import Films, Reading, decoder_identity, try_reading
+from xray_tl.data.films.decoded import Films
 from xray_tl.data.films.listing import COVARIATE, Listing
+from xray_tl.data.films.reading import Reading, decoder_identity, try_reading
 from xray_tl.errors import RunError
 from xray_tl.seeding import stream_seed
 

@@ -16,11 +16,11 @@ import sklearn
 from numpy.typing import NDArray
 
 from xray_tl.data.films.decode import LOOKS
-from xray_tl.data.films.decoded import MODES
 from xray_tl.data.films.listing import COVARIATE
 from xray_tl.data.films.names import PARTS
 from xray_tl.data.films.needs import refusals
 from xray_tl.data.films.radiographs import Collection, leaks
+from xray_tl.data.films.reading import MODES
 from xray_tl.data.quality.measures import AUDIT, measure
 from xray_tl.data.quality.near_copies import LARGEST, MOST_PAIRS
 from xray_tl.store.cache import Arrays, remember

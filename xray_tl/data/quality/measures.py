@@ -13,9 +13,9 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from xray_tl.data.films.decoded import MODES
 from xray_tl.data.films.listing import COVARIATE
 from xray_tl.data.films.radiographs import Collection
+from xray_tl.data.films.reading import MODES
 from xray_tl.data.quality.near_copies import LARGEST, near_pairs, thumbnails
 from xray_tl.statistics.bounds import weighted_auroc
 from xray_tl.statistics.floors import image_features
