@@ -37,6 +37,18 @@ def test_a_file_spelt_as_in_the_table_comes_before_others(tmp_path: Path) -> Non
     assert problems == {"b.png": "2 files of this name"}
 
 
+def test_a_folder_spelt_as_in_the_table_comes_before_others(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "A/1.png")
+    paths, problems = locate(["a/1.PNG"], tmp_path)
+    assert (_relative(paths, tmp_path), problems) == (["a/1.png"], {})
+
+
+def test_search_prefers_a_file_spelt_as_in_the_table(tmp_path: Path) -> None:
+    touch(tmp_path, "deep/im_1.png", "deep/im 1.png")
+    paths, problems = search(["im 1.png", "im_1.png"], tmp_path)
+    assert (_relative(paths, tmp_path), problems) == (["deep/im 1.png", "deep/im_1.png"], {})
+
+
 def test_nothing_outside_the_root_is_found(tmp_path: Path) -> None:
     root = touch(tmp_path / "root", "1.png")
     touch(tmp_path, "2.png", "root2/3.png")

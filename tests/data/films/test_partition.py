@@ -121,3 +121,14 @@ def test_more_folds_than_patients_are_refused() -> None:
     truth, groups = _set(4)
     with pytest.raises(InputError, match=r"data\.folds=5: the images are of 4 patients"):
         folds_of(truth, groups, 5, 0)
+
+
+@pytest.mark.parametrize("source", ["train", "val"])
+def test_a_test_split_drawn_from_a_part_takes_no_patient_of_another(source: str) -> None:
+    truth, groups = _set(60)
+    other = {"train": "val", "val": "train"}[source]
+    given = [other if index % 3 == 0 else source for index in range(len(groups))]  # most patients straddle
+    split = np.array(partition(truth, groups, given, FRACTIONS, (0, 0), source))
+    tested = set(groups[split == "test"])
+    assert tested
+    assert not tested & set(groups[np.array(given) == other])
