@@ -214,6 +214,10 @@ def test_values_of_the_split_are_known_in_many_spellings_or_stated(tmp_path: Pat
     assert found.table["split"].tolist() == ["train", "val", "test"]
     with pytest.raises(InputError, match=r"data\.split_names=\[holdout:PART\] says which PART"):
         list_table(_table(tmp_path, text, split_column="part"))
+    empty = text.replace("dev", "")
+    with pytest.raises(InputError, match=r"has nothing in column part of line 3"):
+        list_table(_table(tmp_path, empty, split_column="part", split_names=["Holdout:test"]))
+    (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(InputError, match=r"data\.split_names has x, which is no value of column part"):
         list_table(_table(tmp_path, text, split_column="part", split_names=["x:test"]))
 
