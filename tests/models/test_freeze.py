@@ -7,6 +7,7 @@ import pytest
 from xray_tl.config import ModeConfig
 from xray_tl.errors import InputError
 from xray_tl.models.freeze import FreezePolicy, build_policy, register_policy
+from xray_tl.models.trainable import Trainable
 
 STAGES, EPOCHS = 5, 6
 
@@ -15,8 +16,11 @@ def _policy(name: str, epochs: int = EPOCHS, **options: object) -> FreezePolicy:
     return build_policy(replace(ModeConfig(name=name), **options), STAGES, epochs)
 
 
-def _history(*losses: float) -> list[dict[str, float]]:
-    return [{"val_loss": loss} for loss in losses]
+def _count(policy: FreezePolicy, epoch: int, *losses: float) -> int:
+    """Return how many of the deepest stages train in an epoch, after these validation losses."""
+    trainable = policy.trains(epoch, [{"val_loss": loss} for loss in losses])
+    assert trainable == Trainable.deepest(len(trainable.stages), STAGES)
+    return len(trainable.stages)
 
 
 @pytest.mark.parametrize(
@@ -32,26 +36,26 @@ def _history(*losses: float) -> list[dict[str, float]]:
 )
 def test_open_stages_by_epoch(name: str, options: dict[str, object], expected: list[int]) -> None:
     policy = _policy(name, **options)
-    assert [policy.open_stages(epoch, ()) for epoch in range(EPOCHS)] == expected
-    assert policy.most_open == expected[-1]
+    assert [_count(policy, epoch) for epoch in range(EPOCHS)] == expected
+    assert policy.at_end == Trainable.deepest(expected[-1], STAGES)
 
 
 def test_lp_ft_opens_when_the_head_has_converged() -> None:
     policy = _policy("lp_ft", head_epochs=0.9, head_tolerance=0.01)
-    assert policy.open_stages(1, _history(0.7)) == 0
-    assert policy.open_stages(2, _history(0.7, 0.6)) == 0
-    assert policy.open_stages(3, _history(0.7, 0.6, 0.598)) == STAGES
+    assert _count(policy, 1, 0.7) == 0
+    assert _count(policy, 2, 0.7, 0.6) == 0
+    assert _count(policy, 3, 0.7, 0.6, 0.598) == STAGES
     # Open stays open, whatever the loss does later.
-    assert policy.open_stages(4, _history(0.7, 0.6, 0.598, 0.3)) == STAGES
+    assert _count(policy, 4, 0.7, 0.6, 0.598, 0.3) == STAGES
 
 
 @pytest.mark.parametrize("epochs", [2, 3, 6])
 def test_lp_ft_always_ends_with_everything_open(epochs: int) -> None:
     policy = _policy("lp_ft", epochs, head_epochs=0.99, head_tolerance=0.0)
-    falling = _history(*(1 / (epoch + 1) for epoch in range(epochs)))
-    opened = [policy.open_stages(epoch, falling[:epoch]) for epoch in range(epochs)]
+    falling = [1 / (epoch + 1) for epoch in range(epochs)]
+    opened = [_count(policy, epoch, *falling[:epoch]) for epoch in range(epochs)]
     assert opened == [0] * (epochs - 1) + [STAGES]
-    assert policy.most_open == STAGES
+    assert policy.at_end == Trainable.deepest(STAGES, STAGES)
 
 
 def test_rates_decay_towards_the_input() -> None:

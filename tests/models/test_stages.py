@@ -14,6 +14,7 @@ from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
 from xray_tl.models.registry import backbone_names, build_backbone
 from xray_tl.models.stages import Backbone, by_prefix
+from xray_tl.models.trainable import Trainable
 
 EVERY_BACKBONE = [n for n in backbone_names() if n != "timm"] + ["timm/test_resnet", "timm/test_vit"]
 HALF = (0.5, 0.5, 0.5)
@@ -29,7 +30,8 @@ def _shared_backbone(name: str) -> Backbone:
 @pytest.fixture(params=EVERY_BACKBONE)
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     """One backbone of the registry, everything open, in train mode."""
-    return _shared_backbone(request.param).open(0).open(_shared_backbone(request.param).num_stages).train()
+    backbone = _shared_backbone(request.param)
+    return backbone.open(Trainable()).open(backbone.deepest(backbone.num_stages)).train()
 
 
 def _toy(**options: str) -> Backbone:
@@ -41,6 +43,10 @@ def _toy(**options: str) -> Backbone:
         nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 6), nn.Dropout(0.5)),
     )
     return Backbone(net, 6, by_prefix(("0", "1"), ("2",), ("3.2",)), mean=HALF, std=HALF, **options)
+
+
+def _open(backbone: Backbone, count: int) -> Backbone:
+    return backbone.open(backbone.deepest(count))
 
 
 def _state(backbone: Backbone) -> dict[str, Tensor]:
@@ -69,30 +75,30 @@ def test_every_tensor_needs_a_stage_and_every_stage_a_tensor(stages: tuple[tuple
 @pytest.mark.parametrize("n", [-1, 4])
 def test_more_stages_than_there_are_is_refused(n: int) -> None:
     with pytest.raises(InputError, match=r"mode\.trainable_stages=.*0 to 3"):
-        _toy().open(n)
+        _toy().deepest(n)
 
 
 def test_modules_of_frozen_stages_stay_in_eval() -> None:
-    backbone = _toy().open(2)
+    backbone = _open(_toy(), 2)
     modes = {name: module.training for name, module in backbone.net.named_modules()}
     assert not modes["0"]
     assert not modes["1"]
     assert modes["2.0"]  # dropout between two stages belongs to the one that lists it
     assert modes["2"]
     assert modes[""]
-    backbone.open(1)
+    _open(backbone, 1)
     assert not backbone.net[2][0].training
     assert backbone.net[3][3].training  # listed nowhere: with the deepest stage
-    backbone.open(0)
+    _open(backbone, 0)
     assert not any(module.training for module in backbone.net.modules())
-    backbone.eval().open(3)
+    _open(backbone.eval(), 3)
     assert not any(module.training for module in backbone.modules())
 
 
 def test_opening_again_restores_what_trains() -> None:
     backbone = _toy()
-    assert backbone.open_stages == 3
-    backbone.open(0).train().open(3)
+    assert backbone.trainable == backbone.deepest(3)
+    _open(_open(backbone, 0).train(), 3)
     assert all(module.training for module in backbone.modules())
     assert all(parameter.requires_grad for parameter in backbone.parameters())
 
@@ -135,9 +141,9 @@ def test_each_channel_is_normalised_by_its_own_constants() -> None:
 
 
 def test_a_copy_is_independent() -> None:
-    backbone = _toy().open(1)
-    copied = copy.deepcopy(backbone).open(3)
-    assert backbone.open_stages == 1
+    backbone = _open(_toy(), 1)
+    copied = _open(copy.deepcopy(backbone), 3)
+    assert backbone.trainable == backbone.deepest(1)
     assert not backbone.net[0].weight.requires_grad
     assert copied.net[0].weight.requires_grad
 
@@ -154,7 +160,7 @@ def test_stages_partition_all_state(backbone: Backbone) -> None:
 
 def test_exactly_the_open_stages_train(backbone: Backbone) -> None:
     for n in range(backbone.num_stages + 1):
-        backbone.open(n)
+        _open(backbone, n)
         for name, tensor in _state(backbone).items():
             is_open = backbone.stage_of_state(name) >= backbone.num_stages - n
             if isinstance(tensor, nn.Parameter):
@@ -164,7 +170,7 @@ def test_exactly_the_open_stages_train(backbone: Backbone) -> None:
 
 
 def test_nothing_frozen_moves_and_gradients_stop_at_the_boundary(backbone: Backbone) -> None:
-    backbone.open(1)
+    _open(backbone, 1)
     before = {name: tensor.clone() for name, tensor in backbone.net.named_buffers(prefix="net")}
     backbone(torch.rand(2, 1, 32, 32)).sum().backward()
     after = dict(backbone.net.named_buffers(prefix="net"))
@@ -180,7 +186,7 @@ def test_nothing_frozen_moves_and_gradients_stop_at_the_boundary(backbone: Backb
 
 def test_a_frozen_backbone_is_the_same_function_in_train_and_eval(backbone: Backbone) -> None:
     images = torch.rand(2, 1, 32, 32)
-    features = backbone.open(0).train()(images)
+    features = _open(backbone, 0).train()(images)
     assert not features.requires_grad
     assert features.shape == (2, backbone.num_features)
     assert features.dtype == torch.float32

@@ -107,7 +107,7 @@ def test_a_training_step_costs_three_forward_passes() -> None:
     backbone, _ = build_backbone(ModelConfig("vgg16", "vgg16"), WeightsConfig("random"), 32)
     images = torch.zeros(2, 1, 32, 32)
     for mode, opened in (("frozen", 0), ("finetune", backbone.num_stages)):
-        backbone.open(opened)
+        backbone.open(backbone.deepest(opened))
 
         def step() -> None:
             features = backbone(images)

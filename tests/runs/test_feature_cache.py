@@ -21,6 +21,7 @@ from tests.data.films.radiograph_files import write_classes
 from xray_tl.config import typed
 from xray_tl.models.cut import Halves
 from xray_tl.models.stages import Backbone
+from xray_tl.models.trainable import Trainable
 from xray_tl.runs import feature_cache, random_trunk
 from xray_tl.runs.feature_cache import FeatureCache
 from xray_tl.runs.parts import assemble
@@ -133,8 +134,8 @@ def test_a_cache_that_is_emptied_midway_changes_nothing(
     run(cfg, tmp_path / "left alone")
     enter, entries = FeatureCache.enter, []
 
-    def enter_and_empty(self: FeatureCache, open_stages: int) -> None:
-        enter(self, open_stages)
+    def enter_and_empty(self: FeatureCache, trainable: Trainable) -> None:
+        enter(self, trainable)
         entries.append(len(list((tmp_path / "other" / "features").glob("*.safetensors"))))
         shutil.rmtree(tmp_path / "other", ignore_errors=True)
 
@@ -272,8 +273,8 @@ def test_halves_that_are_not_the_whole_are_not_used(
 ) -> None:
     cut = Backbone.cut
 
-    def wrong(self: Backbone, open_stages: int) -> Halves:
-        halves = cut(self, open_stages)
+    def wrong(self: Backbone, behind: int) -> Halves:
+        halves = cut(self, behind)
         return replace(halves, before=nn.Sequential(halves.before, nn.Hardtanh(-0.1, 0.1)))
 
     monkeypatch.setattr(Backbone, "cut", wrong)

@@ -1,5 +1,6 @@
 """Proof over the real registry: what a mode freezes does not change, what it trains does."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,21 +9,26 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from xray_tl.config import typed
+from xray_tl.config import ModelConfig, WeightsConfig, typed
+from xray_tl.errors import InputError
 from xray_tl.models.freeze import policy_names
-from xray_tl.models.registry import backbone_names
+from xray_tl.models.registry import backbone_names, build_backbone
 from xray_tl.runs.parts import Parts, assemble, fit_standardiser
 from xray_tl.runs.random_trunk import settle_batchnorm
+from xray_tl.runs.run import run
+from xray_tl.store.run_folder import BEST
 from xray_tl.training.trainer import build_trainer, expected_warnings
 
 EPOCHS = 2
 LARGEST = ("vgg16", "vit_b_16")
-# Stages that train when the last of two epochs ends, from what README and conf/mode say; None: all.
+# Stages that train when the last of two epochs ends, from what docs and conf/mode say; None: all.
 TRAINED = {"finetune": None, "discriminative": None, "lp_ft": None, "frozen": 0, "partial": 1, "gradual": 1}
+BY_KIND = ("norm", "bias", "lora")
 CASES = [
     pytest.param(model, mode, marks=[pytest.mark.slow] if model in LARGEST and mode != "frozen" else [])
     for model in backbone_names()
     for mode in policy_names()
+    if (model, mode) != ("vgg16", "norm")
 ]
 
 
@@ -45,10 +51,26 @@ def _state(net: nn.Module) -> dict[str, Tensor]:
 def _expected(parts: Parts, mode: str) -> set[str]:
     """Name the tensors that must differ after training."""
     backbone = parts.task.classifier.backbone
+    head = {"head.weight", "head.bias"}
+    if mode == "surgical":
+        return head | {f"backbone.{n}" for n in backbone.state_dict() if backbone.stage_of_state(n) == 0}
+    if mode in BY_KIND:
+        return head | {f"backbone.net.{name}" for name in _of_kind(backbone.net, mode)}
     count = TRAINED[mode]
     first = 0 if count is None else backbone.num_stages - count
     trained = {f"backbone.{name}" for name in backbone.state_dict() if backbone.stage_of_state(name) >= first}
-    return trained | {"head.weight", "head.bias"}
+    return trained | head
+
+
+def _of_kind(net: nn.Module, mode: str) -> set[str]:
+    """Name a network's parameters of a kind, by the shapes and names that these networks give them."""
+    if mode == "lora":
+        return {name for name, _ in net.named_parameters() if name.endswith(("weight_down", "weight_up"))}
+    if mode == "bias":
+        return {name for name, _ in net.named_parameters() if re.search(r"bias$", name)}
+    layers = (nn.BatchNorm2d, nn.LayerNorm)
+    norms = [name for name, module in net.named_modules() if isinstance(module, layers)]
+    return {f"{name}.{key}" for name in norms for key in ("weight", "bias")}
 
 
 @pytest.mark.parametrize(("model", "mode"), CASES)
@@ -69,6 +91,26 @@ def test_state_differs_exactly_where_the_mode_trains(
     trained = {id(parameter) for name, parameter in net.named_parameters() if name in changed}
     assert held == trained
     assert all(parameter.grad is None for name, parameter in net.named_parameters() if name not in changed)
+
+
+def test_a_network_without_norms_has_nothing_to_train_in_norm(tiny: Callable[..., DictConfig]) -> None:
+    with pytest.raises(InputError, match=r"mode=norm has nothing to train: there is no normalisation layer"):
+        _parts(tiny, "vgg16", "norm")
+
+
+@pytest.mark.parametrize("mode", ["surgical", *BY_KIND])
+def test_other_stages_and_statistics_stay(tiny: Callable[..., DictConfig], tmp_path: Path, mode: str) -> None:
+    """The record proves it for a whole run, which is also tested and cached like any other."""
+    options = ["mode.stage=4"] if mode == "surgical" else ["mode.trainable_stages=2"]
+    record = run(tiny(f"mode={mode}", *options), tmp_path / "run")
+    assert record["frozen"]["sha256_before"] == record["frozen"]["sha256_after"]
+    names = build_backbone(ModelConfig("resnet18", "resnet18"), WeightsConfig("random"), 32)[0].stage_names
+    assert record["best"]["trained"] == list(names[3:4] if mode == "surgical" else names[3:])
+    held = torch.load(tmp_path / "run" / BEST, weights_only=True)["state_dict"]
+    trained = [name for name in held if "backbone" in name and not re.search("running|num_batches", name)]
+    assert trained
+    assert all(any(f".{stage}." in name for stage in record["best"]["trained"]) for name in trained)
+    assert record["parameters"]["trainable"] == sum(held[name].numel() for name in trained) + 512 + 1
 
 
 def test_what_trains_is_in_train_mode_after_features_were_standardised(

@@ -12,6 +12,7 @@ from xray_tl.config import TrainerConfig, typed
 from xray_tl.errors import InputError, RunError
 from xray_tl.models.freeze import frozen_sha256
 from xray_tl.models.stages import Backbone
+from xray_tl.models.trainable import Trainable
 from xray_tl.runs import parts as assembly
 from xray_tl.runs.run import run
 
@@ -33,11 +34,11 @@ def test_a_sweep_hashes_a_shared_trunk_once_a_job_and_notices_what_moves_between
 ) -> None:
     assembly._untouched.clear()
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "cache"))
-    hashed: list[int] = []
+    hashed: list[Trainable] = []
 
-    def count(backbone: Backbone, open_stages: int) -> tuple[int, str | None]:
-        hashed.append(open_stages)
-        return frozen_sha256(backbone, open_stages)
+    def count(backbone: Backbone, trainable: Trainable) -> tuple[int, str | None]:
+        hashed.append(trainable)
+        return frozen_sha256(backbone, trainable)
 
     monkeypatch.setattr("xray_tl.runs.steps.frozen_sha256", count)
     proofs = [run(tiny("mode=frozen", f"seed={seed}"), tmp_path / f"{seed}")["frozen"] for seed in range(3)]

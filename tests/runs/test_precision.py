@@ -15,6 +15,7 @@ from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig, typed
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import Backbone, by_prefix
+from xray_tl.models.trainable import Trainable
 from xray_tl.runs import steps as execution
 from xray_tl.runs.retest import evaluate
 from xray_tl.runs.run import run
@@ -43,17 +44,19 @@ def images() -> Tensor:
 
 @torch.no_grad()
 def test_a_frozen_trunk_computes_in_fp32_under_autocast(backbone: Backbone, images: Tensor) -> None:
-    exact = backbone.open(0)(images)
+    exact = backbone.open(Trainable())(images)
     with _bf16():
         assert torch.equal(backbone(images), exact)
-        assert not torch.equal(backbone.open(backbone.num_stages)(images), exact), "what is open does not"
+        assert not torch.equal(backbone.open(backbone.deepest(backbone.num_stages))(images), exact), (
+            "what is open does not"
+        )
 
 
 @torch.no_grad()
 def test_what_crosses_the_boundary_is_fp32_and_what_is_behind_it_is_not(
     backbone: Backbone, images: Tensor
 ) -> None:
-    backbone.open(1)
+    backbone.open(backbone.deepest(1))
     halves = backbone.cut(1)
     activations = halves.before(backbone.normalise(images))
     with _bf16():
@@ -84,7 +87,8 @@ def test_a_network_that_cannot_be_cut_computes_in_fp32_as_a_whole(
     images: Tensor, caplog: pytest.LogCaptureFixture
 ) -> None:
     torch.manual_seed(0)
-    made = Backbone(_Uncuttable(), 5, by_prefix(("first",), ("second",)), (0.5,) * 3, (0.2,) * 3).open(1)
+    made = Backbone(_Uncuttable(), 5, by_prefix(("first",), ("second",)), (0.5,) * 3, (0.2,) * 3)
+    made.open(made.deepest(1))
     exact = made(images)
     with _bf16(), caplog.at_level(logging.INFO):
         assert torch.equal(made(images), exact)

@@ -26,7 +26,7 @@ def _evaluate(folder: Path, *overrides: str, name: str | None = None) -> str:
     return evaluate(cfg, folder, list(overrides))
 
 
-@pytest.fixture(scope="module", params=["frozen", "finetune", "gradual"])
+@pytest.fixture(scope="module", params=["frozen", "finetune", "gradual", "lora"])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train a tiny run of each kind of checkpoint."""
     from tests.conftest import TINY

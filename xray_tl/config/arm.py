@@ -31,13 +31,18 @@ class ModelConfig:
 
 @dataclass
 class ModeConfig:
-    """Freeze policy: which stages of the backbone are trained, and when.
+    """Freeze policy: what of the backbone is trained, and when.
 
     Attributes:
         name: Registry key of the freeze policy.
         head_lr: Learning rate of the head.
         standardise: Standardise features by mean and shrunk spread in training images (`Standardiser`).
-        trainable_stages: `partial`: how many of the deepest stages train.
+        trainable_stages: `partial`: how many of the deepest stages train; `norm`, `bias`, `lora`: in how many
+            of them; `None`: in all.
+        stage: `surgical`: the stage that trains, counted from 1 at the input.
+        lora_rank: `lora`: rank of the update of each weight.
+        lora_targets: `lora`: parts of names; layers with one of them in their name get an update; `None`:
+            every convolution, linear layer and attention projection.
         unfreeze_every: `gradual`: epochs between unfreezing one stage and the next.
         head_epochs: `lp_ft`: share of the epochs after which the backbone is unfrozen at the latest, in
             (0, 1).
@@ -51,6 +56,9 @@ class ModeConfig:
     head_lr: float = MISSING
     standardise: bool = False
     trainable_stages: int | None = None
+    stage: int | None = None
+    lora_rank: int | None = None
+    lora_targets: list[str] | None = None
     unfreeze_every: int | None = None
     head_epochs: float | None = None
     head_tolerance: float | None = None

@@ -82,6 +82,9 @@ CHANGES_RESULT = (
     "trainer.reestimate_batchnorm",
 )
 OPTIONAL = (
+    "mode.stage",
+    "mode.lora_rank",
+    "mode.lora_targets",
     "optim.sampling",
     "weights.mean",
     "weights.std",
@@ -112,7 +115,7 @@ OPTIONAL = (
     "data.intensity",
     "data.on_error",
 )
-"""Left out of the hash if they have no value: generated images never have the options of image files."""
+"""Left out of the hash if they have no value: a mode or a data set never has the options of another."""
 OF_A_FILE = ("weights.path", "weights.mean", "weights.std")
 """Used only with `weights=file`; for other weights the hash ignores them."""
 COSMETIC = (

@@ -54,6 +54,7 @@ CHECKS: dict[str, Range | Choice] = {
     "model.memory_format": Choice(("channels_last", "contiguous")),
     "mode.head_lr": POSITIVE,
     "mode.unfreeze_every": Range(1),
+    "mode.lora_rank": Range(1),
     "mode.head_epochs": Range(0, 1, "low high"),
     "mode.head_tolerance": Range(0),
     "mode.layer_decay": Range(0, 1, "low"),
@@ -97,6 +98,8 @@ CHECKS: dict[str, Range | Choice] = {
 
 MODE_NEEDS = {
     "partial": ("trainable_stages",),
+    "surgical": ("stage",),
+    "lora": ("lora_rank",),
     "gradual": ("unfreeze_every",),
     "lp_ft": ("head_epochs", "head_tolerance"),
     "discriminative": ("layer_decay",),

@@ -1,4 +1,4 @@
-"""Freeze policies: which stages of a backbone train in which epoch, at what rate; hash of the others."""
+"""Freeze policies: which parameters of a backbone train in which epoch, at what rate; hash of all others."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from collections.abc import Callable, Mapping, Sequence
 from xray_tl.config import ModeConfig
 from xray_tl.errors import InputError
 from xray_tl.models.stages import Backbone
+from xray_tl.models.trainable import Trainable
 from xray_tl.models.weights import tensors_sha256
 
 History = Sequence[Mapping[str, float]]
-OpenStages = Callable[[int, History], int]
-_POLICIES: dict[str, Callable[[ModeConfig, int, int], OpenStages]] = {}
+Schedule = Callable[[int, History], Trainable]
+"""(epoch, history of earlier epochs) -> what trains in it."""
+BuildSchedule = Callable[[ModeConfig, int, int], Schedule]
+_POLICIES: dict[str, BuildSchedule] = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class FreezePolicy:
-    """Schedule of a backbone's trainable stages.
+    """Schedule of a backbone's trainable parameters.
 
     Attributes:
-        open_stages: (epoch, history of earlier epochs) -> how many of the deepest stages train in it.
-        most_open: How many stages have trained when the last epoch ends; the others never change.
+        trains: What trains in an epoch; what has once trained goes on.
+        at_end: What has trained when the last epoch ends; everything else never changes.
         stage_decay: Factor of the learning rate per stage, counted from the deepest towards the input.
     """
 
-    open_stages: OpenStages
-    most_open: int
+    trains: Schedule
+    at_end: Trainable
     stage_decay: float = 1.0
 
     def rate(self, depth: int) -> float:
@@ -34,9 +37,7 @@ class FreezePolicy:
         return self.stage_decay**depth
 
 
-def register_policy(
-    build: Callable[[ModeConfig, int, int], OpenStages],
-) -> Callable[[ModeConfig, int, int], OpenStages]:
+def register_policy(build: BuildSchedule) -> BuildSchedule:
     """Register a function (mode, stages, epochs) -> schedule under its own name, which is `mode.name`."""
     if build.__name__ in _POLICIES:
         raise ValueError(f"freeze policy {build.__name__!r} is registered twice")
@@ -58,52 +59,82 @@ def build_policy(mode: ModeConfig, num_stages: int, max_epochs: int) -> FreezePo
     if mode.name not in _POLICIES:
         raise InputError(f"mode.name={mode.name} is unknown: choose one of {', '.join(policy_names())}")
     decay = 1.0 if mode.layer_decay is None else mode.layer_decay
-    open_stages = _POLICIES[mode.name](mode, num_stages, max_epochs)
-    return FreezePolicy(open_stages, open_stages(max_epochs - 1, ()), decay)
+    trains = _POLICIES[mode.name](mode, num_stages, max_epochs)
+    return FreezePolicy(trains, trains(max_epochs - 1, ()), decay)
 
 
 @register_policy
-def finetune(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
+def finetune(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train everything from the first step."""
-    return lambda epoch, history: stages
+    return lambda epoch, history: Trainable.deepest(stages, stages)
 
 
 @register_policy
-def discriminative(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
+def discriminative(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train everything; the rate decays towards the input (Howard & Ruder 2018)."""
-    return lambda epoch, history: stages
+    return lambda epoch, history: Trainable.deepest(stages, stages)
 
 
 @register_policy
-def frozen(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
+def frozen(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train the head alone: a linear probe."""
-    return lambda epoch, history: 0
+    return lambda epoch, history: Trainable()
 
 
 @register_policy
-def partial(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
+def partial(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train the deepest `mode.trainable_stages` stages.
 
     Raises:
         InputError: The backbone has fewer stages.
     """
-    count = mode.trainable_stages or 0
-    if not 1 <= count <= stages:
-        raise InputError(
-            f"mode.trainable_stages={count} is out of range: this backbone has stages 1 to {stages}"
-        )
-    return lambda epoch, history: count
+    trainable = _deepest(mode, stages)
+    return lambda epoch, history: trainable
 
 
 @register_policy
-def gradual(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
+def surgical(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
+    """Train one stage, `mode.stage`, counted from 1 at the input (Lee et al. 2023).
+
+    Raises:
+        InputError: The backbone has no such stage.
+    """
+    stage = mode.stage or 0
+    if not 1 <= stage <= stages:
+        raise InputError(f"mode.stage={stage} is out of range: this backbone has stages 1 to {stages}")
+    return lambda epoch, history: Trainable((stage - 1,))
+
+
+@register_policy
+def norm(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
+    """Train scales and shifts of normalisation layers (Frankle et al. 2021); BatchNorm statistics stay."""
+    trainable = _deepest(mode, stages, "norm")
+    return lambda epoch, history: trainable
+
+
+@register_policy
+def bias(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
+    """Train all biases, shifts of normalisation layers included (BitFit, Ben Zaken et al. 2022)."""
+    trainable = _deepest(mode, stages, "bias")
+    return lambda epoch, history: trainable
+
+
+@register_policy
+def lora(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
+    """Train low-rank updates of the weights (Hu et al. 2022)."""
+    trainable = _deepest(mode, stages, "lora")
+    return lambda epoch, history: trainable
+
+
+@register_policy
+def gradual(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Open one stage every `mode.unfreeze_every` epochs, from the head downwards (Howard & Ruder 2018)."""
     every = mode.unfreeze_every or 1
-    return lambda epoch, history: min(stages, epoch // every)
+    return lambda epoch, history: Trainable.deepest(min(stages, epoch // every), stages)
 
 
 @register_policy
-def lp_ft(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
+def lp_ft(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train the head until it has converged, then everything (Kumar et al. 2022).
 
     The head has converged when the validation loss fell in one epoch by less than the fraction
@@ -116,19 +147,30 @@ def lp_ft(mode: ModeConfig, stages: int, epochs: int) -> OpenStages:
     def converged(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
         return after["val_loss"] > (1 - tolerance) * before["val_loss"]
 
-    def open_stages(epoch: int, history: History) -> int:
+    def trains(epoch: int, history: History) -> Trainable:
         seen = history[: min(epoch, latest)]
         done = epoch >= latest or any(map(converged, seen, seen[1:]))
-        return stages if done else 0
+        return Trainable.deepest(stages if done else 0, stages)
 
-    return open_stages
+    return trains
 
 
-def frozen_sha256(backbone: Backbone, open_stages: int) -> tuple[int, str | None]:
-    """Return number and hash of the tensors in front of the open stages, buffers (BatchNorm) included."""
-    kept = {
-        name: tensor
-        for name, tensor in backbone.state_dict().items()
-        if backbone.stage_of_state(name) < backbone.num_stages - open_stages
-    }
+def _deepest(mode: ModeConfig, stages: int, kind: str = "all") -> Trainable:
+    """Return the deepest `mode.trainable_stages` stages, or all of them where it has no value.
+
+    Raises:
+        InputError: The backbone has fewer stages.
+    """
+    count = stages if mode.trainable_stages is None else mode.trainable_stages
+    if not 1 <= count <= stages:
+        raise InputError(
+            f"mode.trainable_stages={count} is out of range: this backbone has stages 1 to {stages}"
+        )
+    return Trainable.deepest(count, stages, kind)
+
+
+def frozen_sha256(backbone: Backbone, trainable: Trainable) -> tuple[int, str | None]:
+    """Return number and hash of the tensors that stay, buffers (BatchNorm) included, while a part trains."""
+    changes = backbone.names(trainable)
+    kept = {name: tensor for name, tensor in backbone.state_dict().items() if name not in changes}
     return len(kept), tensors_sha256(kept) if kept else None

@@ -1,4 +1,4 @@
-"""Backbone divided into ordered stages: the deepest ones train, the others stay unchanged."""
+"""Backbone divided into ordered stages: a part of it trains, everything else stays unchanged."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xray_tl.errors import InputError
 from xray_tl.models.cut import CannotCutError, Halves, cut
+from xray_tl.models.trainable import KINDS, LOW_RANK, Trainable, select
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def by_prefix(*stages: tuple[str, ...]) -> StageOf:
 
 
 class Backbone(nn.Module):
-    """A network whose deepest stages train; the others keep their parameters and BatchNorm statistics.
+    """A network of which a part trains; the rest keeps its parameters and BatchNorm statistics.
 
     Names of parameters and buffers are those of this module's `state_dict()`, all below `net.`.
 
@@ -71,8 +72,8 @@ class Backbone(nn.Module):
         self.net = net
         self.num_features = num_features
         self.stem = stem
-        self._stage_of_state = _stages_of_state(net, stage_of)
-        self._stage_of_module = _stages_of_modules(net, stage_of, self._stage_of_state)
+        self._place = stage_of
+        self.index_stages()
         self.num_stages = 1 + max(self._stage_of_state.values())
         self.stage_names = _stage_names(self._stage_of_state, self.num_stages)
         means, stds = torch.tensor(mean), torch.tensor(std)
@@ -84,18 +85,25 @@ class Backbone(nn.Module):
         self.register_buffer("_shift", -means / stds, persistent=False)
         self._behind: Callable[[Tensor], Tensor] | None = None
         self._cut_at: tuple[int, Halves] | None = None
-        self.open(self.num_stages)
+        self.open(self.deepest(self.num_stages))
+
+    def index_stages(self) -> None:
+        """Find the stage of every parameter, buffer and module; again after parameters were added."""
+        self._stage_of_state = _stages_of_state(self.net, self._place)
+        self._stage_of_module = _stages_of_modules(self.net, self._place, self._stage_of_state)
+        self._cut_at = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute features [B, D], float32, of images [B, 1, H, W] with intensities in [0, 1].
 
-        After `enter`, the input is the activations at the freeze boundary. Under autocast closed stages still
-        compute in float32: rounding to bf16 would look like a signal where features hardly differ between
-        images, and cached activations must equal those of every other pass.
+        After `enter`, the input is the activations at the freeze boundary. Under autocast the stages in front
+        of all that train still compute in float32: rounding to bf16 would look like a signal where features
+        hardly differ between images, and cached activations must equal those of every other pass.
         """
         if self._behind is not None:
             return self._behind(images).float()
-        if self._open_stages == self.num_stages or not torch.is_autocast_enabled(images.device.type):
+        trains_first = self.boundary(self.trainable) == self.num_stages
+        if trains_first or not torch.is_autocast_enabled(images.device.type):
             return self.net(self.normalise(images)).float()
         halves = self._halves()
         with torch.autocast(images.device.type, enabled=False):
@@ -104,29 +112,34 @@ class Backbone(nn.Module):
 
     def _halves(self) -> Halves:
         """Return the halves at the present boundary, cut once; without a cut, all computes in fp32."""
-        if self._cut_at is None or self._cut_at[0] != self._open_stages:
+        behind = self.boundary(self.trainable)
+        if self._cut_at is None or self._cut_at[0] != behind:
             try:
-                halves = self.cut(self._open_stages)
+                halves = self.cut(behind)
             except CannotCutError as reason:
                 log.info("all of the backbone computes in fp32, since it cannot be cut: %s", reason)
                 halves = Halves(self.net, nn.Identity())
-            self._cut_at = self._open_stages, halves
+            self._cut_at = behind, halves
         return self._cut_at[1]
 
-    def cut(self, open_stages: int) -> Halves:
+    def boundary(self, trainable: Trainable) -> int:
+        """Return how many stages lie behind the freeze boundary: the first that trains, and all after it."""
+        return self.num_stages - min(trainable.stages, default=self.num_stages)
+
+    def cut(self, behind: int) -> Halves:
         """Cut this backbone's network, on the device where it is, in front of its deepest stages.
 
         The features are `after(before(normalise(images)))`.
 
         Args:
-            open_stages: How many stages lie behind the cut.
+            behind: How many stages lie behind the cut.
 
         Raises:
             CannotCutError: It cannot be cut there.
         """
-        if not open_stages:
+        if not behind:
             return Halves(self.net, nn.Identity())
-        first = self.num_stages - open_stages
+        first = self.num_stages - behind
         return cut(
             self.net,
             lambda name: self._stage_of_state[name] >= first,
@@ -154,33 +167,59 @@ class Backbone(nn.Module):
         for own, value in zip((self._scale, self._shift), values, strict=True):
             own.copy_(torch.tensor(value))
 
-    @property
-    def open_stages(self) -> int:
-        """Return how many of the deepest stages train."""
-        return self._open_stages
-
-    def open(self, n: int) -> Self:
-        """Make the deepest `n` stages trainable and freeze the others.
+    def deepest(self, count: int) -> Trainable:
+        """Return the deepest `count` stages, whole.
 
         Raises:
-            InputError: `n` is not in 0..num_stages.
+            InputError: It has no so many.
         """
-        if not 0 <= n <= self.num_stages:
+        if not 0 <= count <= self.num_stages:
             raise InputError(
-                f"mode.trainable_stages={n} is out of range: this backbone has stages "
+                f"mode.trainable_stages={count} is out of range: this backbone has stages "
                 f"{', '.join(self.stage_names)}; choose from 0 to {self.num_stages}"
             )
-        self._open_stages = n
+        return Trainable.deepest(count, self.num_stages)
+
+    def open(self, trainable: Trainable) -> Self:
+        """Make a part of the backbone trainable and freeze the rest.
+
+        Raises:
+            InputError: There is nothing of this kind in these stages.
+        """
+        chosen = self.names(trainable)
+        if trainable.stages and not chosen:
+            within = ", ".join(self.stage_names[stage] for stage in trainable.stages)
+            raise InputError(
+                f"mode={trainable.kind} has nothing to train: there is no {KINDS[trainable.kind]} in {within}"
+            )
+        self.trainable, self._open = trainable, chosen
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(self._is_open(self.stage_of_state(name)))
+            parameter.requires_grad_(name in chosen)
         return self.train(self.training)
 
+    def names(self, trainable: Trainable) -> frozenset[str]:
+        """Return the names, as in `state_dict()`, of what changes while a part of the backbone trains."""
+        return frozenset(f"net.{name}" for name in select(self.net, self._stage_of_state, trainable))
+
     def train(self, mode: bool = True) -> Self:
-        """Set the mode but keep frozen stages in eval: no BatchNorm statistic changes, dropout stays off."""
+        """Set the mode but keep what is frozen in eval: no BatchNorm statistic changes, dropout stays off."""
         super().train(mode)
-        for name, module in self.net.named_modules():
-            module.training = mode and self._is_open(self._stage_of_module[name])
+        trained = self.trained_modules()
+        for module in self.net.modules():
+            module.training = mode and module in trained
         return self
+
+    def trained_modules(self) -> set[nn.Module]:
+        """Return the modules in stages that train, but for those whose buffers must keep their values."""
+        found = set()
+        for name, module in self.net.named_modules():
+            prefix = f"net.{name}." if name else "net."
+            buffers = [prefix + key for key, _ in module.named_buffers(recurse=False)]
+            if self._stage_of_module[name] in self.trainable.stages and (
+                not buffers or not self._open.isdisjoint(buffers)
+            ):
+                found.add(module)
+        return found
 
     def stage_of_state(self, name: str) -> int:
         """Return the stage of a parameter or buffer, named as in `state_dict()`."""
@@ -190,9 +229,6 @@ class Backbone(nn.Module):
         """List the parameters of one stage with their names."""
         return [(name, p) for name, p in self.named_parameters() if self.stage_of_state(name) == stage]
 
-    def _is_open(self, stage: int) -> bool:
-        return stage >= self.num_stages - self._open_stages
-
 
 def _state_names(net: nn.Module) -> Iterator[str]:
     return (name for name, _ in chain(net.named_parameters(), net.named_buffers()))
@@ -200,7 +236,7 @@ def _state_names(net: nn.Module) -> Iterator[str]:
 
 def _stages_of_state(net: nn.Module, stage_of: StageOf) -> dict[str, int]:
     """Return the stage of every parameter and buffer; each must have one, and no stage may be empty."""
-    stages = {name: stage_of(name) for name in _state_names(net)}
+    stages = {name: stage_of(_without_update(name)) for name in _state_names(net)}
     orphans = [name for name, stage in stages.items() if stage is None]
     if orphans:
         raise ValueError(f"belongs to no stage: {', '.join(orphans)}")
@@ -210,6 +246,12 @@ def _stages_of_state(net: nn.Module, stage_of: StageOf) -> dict[str, int]:
             f"stages must be 0..n-1 and hold a parameter each, got {sorted(set(placed.values()))}"
         )
     return placed
+
+
+def _without_update(name: str) -> str:
+    """Return the name that a parameter has in the network without low-rank updates."""
+    module, found, rest = name.partition(LOW_RANK)
+    return f"{module}.{rest.partition('.')[0]}" if found else name
 
 
 def _stages_of_modules(net: nn.Module, stage_of: StageOf, stage_of_state: dict[str, int]) -> dict[str, int]:

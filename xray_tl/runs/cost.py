@@ -174,7 +174,7 @@ def _training(
     limit: float,
 ) -> dict[str, float | None]:
     policy = build_policy(config, classifier.backbone.num_stages, 1)
-    classifier.backbone.open(policy.open_stages(0, ()))
+    classifier.backbone.open(policy.trains(0, ()))
     classifier.train()
     optimizer = build_optimizer(classifier, policy, config, OptimConfig())
     truth = (torch.arange(len(images), device=images.device) % 2).float()[:, None]

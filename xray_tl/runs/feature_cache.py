@@ -26,6 +26,7 @@ from xray_tl.errors import RunError
 from xray_tl.models.cut import CannotCutError, Halves
 from xray_tl.models.fold import folded
 from xray_tl.models.freeze import frozen_sha256
+from xray_tl.models.trainable import Trainable
 from xray_tl.runs.parts import Parts
 from xray_tl.store.cache import Arrays, remember
 
@@ -89,45 +90,53 @@ class FeatureCache:
         """Return the outcome for the record: `hit` (all from the cache), `miss` (computed now) or `off`."""
         return "off" if not self._used else "miss" if self._missed else "hit"
 
-    def enter(self, open_stages: int) -> None:
-        """Load the activations in front of the open stages, or images where caching does not pay.
+    def enter(self, trainable: Trainable) -> None:
+        """Load the activations in front of all that trains, or images where caching does not pay.
 
         Args:
-            open_stages: How many of the deepest stages train from now on; the others have never changed.
+            trainable: What trains from now on; everything else has never changed.
         """
-        if open_stages == self._entered:
+        self._enter(self.parts.task.classifier.backbone.boundary(trainable))
+
+    def _enter(self, behind: int) -> None:
+        """Load the activations at a freeze boundary; `behind` is how many stages lie behind it."""
+        if behind == self._entered:
             return
-        self._entered = open_stages
+        self._entered = behind
         backbone, data = self.parts.task.classifier.backbone, self.parts.data
         backbone.enter(None)
         data.use_images()
-        halves = self._worth_it(open_stages)
+        halves = self._worth_it(behind)
         if halves is None:
             return
-        trunk = self._frozen if open_stages == self.parts.task.policy.most_open else None
-        trunk = trunk or frozen_sha256(backbone, open_stages)[1]
-        for split in self._needed(open_stages):
-            data.use_activations(split, torch.from_numpy(self._kept(split, trunk, open_stages, halves)))
+        in_front = backbone.deepest(behind)
+        trunk = self._frozen if in_front == self.parts.task.policy.at_end else None
+        trunk = trunk or frozen_sha256(backbone, in_front)[1]
+        for split in self._needed(behind):
+            data.use_activations(split, torch.from_numpy(self._kept(split, trunk, behind, halves)))
         self._whole = None
         backbone.enter(halves)
         self._used = True
 
     def enter_tested(self) -> None:
-        """Load the tested network's input: activations if its open stages are the final ones, else images.
+        """Load the tested network's input: activations if all has trained that ever trains, else images.
 
-        The backbone holds the best epoch, with the stages of that epoch open. Where they are fewer than at
+        The backbone holds the best epoch, with what trained in that epoch open. Where this is less than at
         the end of training, images pass the whole backbone: stages that were closed in that epoch compute in
-        fp32, and test images are cached only in front of the stages that are open at the end.
+        fp32, and test images are cached only at the boundary of the end.
         """
-        backbone, most = self.parts.task.classifier.backbone, self.parts.task.policy.most_open
-        self.enter(most if backbone.open_stages == most else backbone.num_stages)
+        backbone, at_end = self.parts.task.classifier.backbone, self.parts.task.policy.at_end
+        self._enter(backbone.boundary(at_end) if backbone.trainable == at_end else backbone.num_stages)
 
-    def _needed(self, open_stages: int) -> tuple[str, ...]:
-        """Return the splits that are needed while these stages are open; `test` only with the final ones."""
-        last = open_stages == self.parts.task.policy.most_open
-        return tuple(split for split in self.splits if last or split != "test")
+    def _is_last(self, behind: int) -> bool:
+        """Tell whether this is the boundary at the end of training."""
+        return behind == self.parts.task.classifier.backbone.boundary(self.parts.task.policy.at_end)
 
-    def _worth_it(self, open_stages: int) -> Halves | None:
+    def _needed(self, behind: int) -> tuple[str, ...]:
+        """Return the splits that are needed at a boundary; `test` only at that of the end."""
+        return tuple(split for split in self.splits if self._is_last(behind) or split != "test")
+
+    def _worth_it(self, behind: int) -> Halves | None:
         """Return the backbone cut at the boundary if caching pays; else log the reason and return `None`."""
         settings, backbone = self.parts.settings, self.parts.task.classifier.backbone
         if settings.feature_cache == "off":
@@ -136,11 +145,11 @@ class FeatureCache:
         if settings.augment.active:
             log.info("feature cache off: augment=%s makes new images", settings.augment.name)
             return None
-        if open_stages == backbone.num_stages:
-            log.debug("feature cache off: the whole backbone trains")
+        if behind == backbone.num_stages:
+            log.debug("feature cache off: the first stage trains")
             return None
         try:
-            halves = backbone.cut(open_stages)
+            halves = backbone.cut(behind)
         except CannotCutError as reason:
             log.info(
                 "feature cache off, the images pass the whole backbone: %s cannot be cut: %s",
@@ -148,17 +157,17 @@ class FeatureCache:
                 reason,
             )
             return None
-        return halves if self._pays(halves, open_stages) else None
+        return halves if self._pays(halves, behind) else None
 
-    def _pays(self, halves: Halves, open_stages: int) -> bool:
+    def _pays(self, halves: Halves, behind: int) -> bool:
         """Compare the cost of caching with the time saved; log both where the comparison decides."""
         data, backbone = self.parts.data, self.parts.task.classifier.backbone
         limit = data.config.memory_limit_gb
-        if not open_stages and 4e-9 * backbone.num_features * sum(data.sizes.values()) <= limit:
+        if not behind and 4e-9 * backbone.num_features * sum(data.sizes.values()) <= limit:
             return True  # features of a whole frozen backbone are small and shared by every seed and arm
-        balance = self._weigh(halves, open_stages)
+        balance = self._weigh(halves, behind)
         fits = data.in_memory and balance.gigabytes <= limit
-        kept = bool(open_stages) and fits and balance.saves_s > balance.cost_s
+        kept = bool(behind) and fits and balance.saves_s > balance.cost_s
         if kept and not self._agree(halves):
             log.warning(
                 "feature cache off: %s is not the same cut in two as whole; this is a defect of xray_tl",
@@ -166,9 +175,9 @@ class FeatureCache:
             )
             return False
         log.info(
-            "%s in front of %d open stages: %s (data.memory_limit_gb=%g%s)",
+            "%s in front of the last %d stages: %s (data.memory_limit_gb=%g%s)",
             "kept" if kept else "feature cache off",
-            open_stages,
+            behind,
             balance,
             limit,
             "" if fits else " is too little",
@@ -189,7 +198,7 @@ class FeatureCache:
         scale = float(whole.abs().max())
         return torch.allclose(whole, halved, rtol=0, atol=1e-3 * scale)
 
-    def _weigh(self, halves: Halves, open_stages: int) -> Balance:
+    def _weigh(self, halves: Halves, behind: int) -> Balance:
         """Estimate what caching costs and saves from operation counts; nothing is timed."""
         parts = self.parts
         settings, policy, sizes = parts.settings, parts.task.policy, parts.data.sizes
@@ -197,9 +206,9 @@ class FeatureCache:
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             images = torch.zeros(1, 1, size, size, device=parts.device)
             activations = halves.before(parts.task.classifier.backbone.normalise(images))
-        last = open_stages == policy.most_open
+        boundary, last = parts.task.classifier.backbone.boundary, self._is_last(behind)
         epochs = range(settings.trainer.max_epochs)
-        passes = sum(policy.open_stages(epoch, ()) == open_stages for epoch in epochs) + last
+        passes = sum(boundary(policy.trains(epoch, ())) == behind for epoch in epochs) + last
         spared = (passes - 1) * (sizes["train"] + sizes["val"])  # the test images pass once in any case
         count = sizes["train"] + sizes["val"] + (sizes["test"] if last else 0)
         gigabytes = 4e-9 * activations.numel() * count
@@ -209,15 +218,16 @@ class FeatureCache:
             saves_s=spared * counter.get_total_flops() / FLOP_PER_S[parts.device.type],
         )
 
-    def _kept(self, split: str, trunk: str | None, open_stages: int, halves: Halves) -> Any:  # noqa: ANN401  (an array)
+    def _kept(self, split: str, trunk: str | None, behind: int, halves: Halves) -> Any:  # noqa: ANN401  (an array)
         data = self.parts.data
-        last = open_stages == self.parts.task.policy.most_open
-        whole = data.whole() if last and self._of_whole else None
+        whole = data.whole() if self._is_last(behind) and self._of_whole else None
 
         def compute() -> Arrays:
             self._missed = True
             backbone = self.parts.task.classifier.backbone
-            if frozen_sha256(backbone, open_stages)[1] != trunk:  # the hash may come from the previous job
+            if (
+                frozen_sha256(backbone, backbone.deepest(behind))[1] != trunk
+            ):  # the hash may come from the previous job
                 raise RunError(
                     "a frozen tensor changed between two jobs: its features would be kept as others'"
                 )
@@ -228,7 +238,7 @@ class FeatureCache:
             log.info("features of %d images", len(whole))
             return {"crossing": _compute(self.parts, _batches(whole), len(whole), halves)}
 
-        follows_from = identity(self.parts, split, trunk) | {"boundary": [open_stages, halves.code]}
+        follows_from = identity(self.parts, split, trunk) | {"boundary": [behind, halves.code]}
         if whole is None:
             return remember("features", follows_from, compute)["crossing"]
         if self._whole is None:

@@ -18,8 +18,10 @@ from xray_tl.data.synthetic.source_task import FINDINGS
 from xray_tl.errors import InputError
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy, build_policy
+from xray_tl.models.low_rank import add_low_rank
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import MEMORY_FORMATS, Backbone
+from xray_tl.models.trainable import NOTHING
 from xray_tl.models.weights import MakeSource, Provenance
 from xray_tl.observers.difficulty import resolve_difficulty
 from xray_tl.runs.source_weights import source_weights
@@ -87,7 +89,7 @@ def assemble(settings: Settings, stage: str | None = None, source: MakeSource | 
     data.check(stage)
     objective = Objective(data.targets, settings.optim, data.positives())
     task = _task(settings, backbone, policy, objective, provenance, device)
-    precision = choose_precision(settings.trainer.precision, device, trunk_trains=policy.most_open > 0)
+    precision = choose_precision(settings.trainer.precision, device, trunk_trains=policy.at_end != NOTHING)
     return Parts(settings, device, precision, data, task, provenance, proven)
 
 
@@ -176,13 +178,13 @@ def _backbone(settings: Settings, source: MakeSource | None = None) -> tuple[Loa
     if kept is not None:
         kept.backbone.enter(None)
         policy = build_policy(settings.mode, kept.backbone.num_stages, settings.trainer.max_epochs)
-        if not policy.most_open:
+        if policy.at_end == NOTHING:
             _untouched[made_from] = kept._replace(proven=None)  # unknown until this run has checked it
             return kept, policy
     loaded = Loaded(*_build(settings, source))
     policy = build_policy(settings.mode, loaded.backbone.num_stages, settings.trainer.max_epochs)
     _untouched.clear()
-    if not policy.most_open:
+    if policy.at_end == NOTHING:
         _untouched[made_from] = loaded
     return loaded, policy
 
@@ -198,7 +200,11 @@ def make_weights(settings: Settings) -> None:
 
 def _build(settings: Settings, source: MakeSource | None = None) -> tuple[Backbone, Provenance]:
     make = source or partial(_source_file, settings)
-    return build_backbone(settings.model, settings.weights, settings.data.image_size, make)
+    backbone, provenance = build_backbone(settings.model, settings.weights, settings.data.image_size, make)
+    mode = settings.mode
+    if mode.name == "lora" and mode.lora_rank is not None:
+        add_low_rank(backbone, mode.lora_rank, mode.lora_targets, settings.seed)
+    return backbone, provenance
 
 
 def _finding(settings: Settings) -> str | None:

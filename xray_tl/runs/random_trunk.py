@@ -30,7 +30,8 @@ def settle_batchnorm(parts: Parts) -> bool:
         Whether a statistic changed; none does if the previous job left the same values in the backbone.
     """
     backbone = parts.task.classifier.backbone
-    frozen = [layer for layer in batchnorm_layers(backbone) if not layer.weight.requires_grad]
+    trained = backbone.trained_modules()
+    frozen = [layer for layer in batchnorm_layers(backbone) if layer not in trained]
     if parts.provenance.source != "random" or not frozen:
         return False
 

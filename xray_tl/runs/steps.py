@@ -18,6 +18,7 @@ from xray_tl.data.films.reading import MODES
 from xray_tl.data.quality.faults import audit
 from xray_tl.errors import RunError
 from xray_tl.models.freeze import frozen_sha256
+from xray_tl.models.trainable import Trainable
 from xray_tl.runs import predictions
 from xray_tl.runs.feature_cache import FeatureCache
 from xray_tl.runs.image_floors import describe_floors, describe_images
@@ -96,9 +97,9 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
         backbone, policy = parts.task.classifier.backbone, parts.task.policy
         moved = settle_batchnorm(parts)
         frozen = None if moved else parts.proven
-        frozen = frozen or frozen_sha256(backbone, policy.most_open)[1]
+        frozen = frozen or frozen_sha256(backbone, policy.at_end)[1]
         features = FeatureCache(parts, frozen=frozen)
-        features.enter(done["open_stages"] if done else backbone.open_stages)
+        features.enter(Trainable.of_checkpoint(done, backbone.num_stages) if done else backbone.trainable)
         parts.task.on_open = features.enter
         parts.data.setup()
         if done is None:
@@ -145,21 +146,23 @@ def _describe_collection(collection: Collection, folder: Path) -> Record:
 
 
 def _describe_tested(parts: Parts, best: dict[str, Any]) -> Record:
-    """Describe the tested epoch, its open stages and its numbers of parameters.
+    """Describe the tested epoch, what of the backbone had trained, and its numbers of parameters.
 
     Under `lp_ft` and `gradual` the best epoch may come before the first stage opens.
     """
     classifier = parts.task.classifier
+    backbone = classifier.backbone
     tested = {
         "epoch": best["epoch"],
-        "open_stages": best["open_stages"],
-        "stages": classifier.backbone.num_stages,
-        "most_open": parts.task.policy.most_open,
+        "kind": backbone.trainable.kind,
+        "trained": [backbone.stage_names[stage] for stage in backbone.trainable.stages],
+        "open_stages": len(backbone.trainable.stages),
+        "stages": backbone.num_stages,
+        "most_open": len(parts.task.policy.at_end.stages),
     }
-    trained = classifier.backbone.parameters()
     parameters = {
         "total": sum(parameter.numel() for parameter in classifier.parameters()),
-        "trainable": sum(parameter.numel() for parameter in trained if parameter.requires_grad)
+        "trainable": sum(parameter.numel() for parameter in backbone.parameters() if parameter.requires_grad)
         + sum(parameter.numel() for parameter in classifier.head.parameters()),
     }
     return {"best": tested, "parameters": parameters}
@@ -204,9 +207,10 @@ def _settle_best(parts: Parts, folder: Path) -> None:
     if not parts.settings.trainer.reestimate_batchnorm:
         return
     net = task.classifier
-    trained = [layer for layer in batchnorm_layers(net) if layer.weight.requires_grad]
+    trained = net.backbone.trained_modules()
+    layers = [layer for layer in batchnorm_layers(net) if layer in trained]
     with parts.autocast():
-        estimated = estimate_batchnorm(net, trained, parts.data.mixed_dataloader("train"))
+        estimated = estimate_batchnorm(net, layers, parts.data.mixed_dataloader("train"))
     if estimated:
         checkpoint = read_checkpoint(folder / BEST)
         task.on_save_checkpoint(checkpoint := {**checkpoint, "state_dict": task.state_dict()})
@@ -217,7 +221,7 @@ def _settle_best(parts: Parts, folder: Path) -> None:
 def _frozen_hashes(parts: Parts) -> Record:
     """Return the hashes of the tensors that never train, before training and in the tested network."""
     task = parts.task
-    count, after = frozen_sha256(task.classifier.backbone, task.policy.most_open)
+    count, after = frozen_sha256(task.classifier.backbone, task.policy.at_end)
     return {"tensors": count, "sha256_before": task.frozen_before, "sha256_after": after}
 
 

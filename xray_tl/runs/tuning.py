@@ -108,7 +108,7 @@ def _try(settings: Settings, pair: list[float], seed: int) -> float:
         )
         settle_batchnorm(parts)
         features = FeatureCache(parts, FIT)
-        features.enter(parts.task.classifier.backbone.open_stages)
+        features.enter(parts.task.classifier.backbone.trainable)
         parts.task.on_open = features.enter
         parts.data.setup("fit")
         fit_standardiser(parts)

@@ -12,11 +12,12 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from xray_tl.errors import InputError
+from xray_tl.models.trainable import Trainable
 from xray_tl.store.files import atomic_path
 from xray_tl.store.records import SCHEMA, check_schema
 from xray_tl.training.task import TransferTask
 
-_OURS = ("state_dict", "weights_sha256", "frozen_before", "fit_s", "open_stages", "history", "holds_all")
+_OURS = ("state_dict", "weights_sha256", "frozen_before", "fit_s", "history", "holds_all")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -52,6 +53,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         schema = int(checkpoint["schema"])
         check_schema(schema, path)
+        Trainable.of_checkpoint(checkpoint, 0)
         return {**checkpoint, **{key: checkpoint[key] for key in _OURS}}
     except InputError:
         raise

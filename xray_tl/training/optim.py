@@ -12,6 +12,7 @@ from torch.optim import AdamW
 from xray_tl.config import ModeConfig, OptimConfig
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy
+from xray_tl.models.trainable import NOTHING, Trainable
 
 POSITIONS = {"cpb_mlp", "meta_mlp", "pos_block", "pos_embd", "pos_embed", "rel_pos", "shared_rel_pos"}
 """timm's names of modules that compute positions; most of their authors exclude them from weight decay."""
@@ -32,27 +33,27 @@ def rate_factor(step: int, steps: int, optim: OptimConfig) -> float:
 def build_optimizer(
     classifier: XrayClassifier, policy: FreezePolicy, mode: ModeConfig, optim: OptimConfig
 ) -> AdamW:
-    """Build fused AdamW over the head and the open stages, and nothing else."""
+    """Build fused AdamW over the head and what trains of the backbone, and nothing else."""
     groups = parameter_groups("head", classifier.head.named_parameters(), mode.head_lr, optim)
     optimizer = AdamW(groups, lr=mode.head_lr, fused=True)
-    add_stages(optimizer, classifier, range(classifier.backbone.open_stages), policy, optim)
+    add_trainable(optimizer, classifier, policy, optim)
     return optimizer
 
 
-def add_stages(
+def add_trainable(
     optimizer: AdamW,
     classifier: XrayClassifier,
-    depths: Iterable[int],
     policy: FreezePolicy,
     optim: OptimConfig,
+    before: Trainable = NOTHING,
 ) -> None:
-    """Add the parameters of stages, counted from the deepest (0), to an optimizer."""
+    """Add to an optimizer what trains now and did not train `before`, one or two groups a stage."""
     backbone = classifier.backbone
-    for depth in depths:
-        stage = backbone.num_stages - 1 - depth
-        name = backbone.stage_names[stage]
+    known = backbone.names(before)
+    for depth, stage in enumerate(reversed(range(backbone.num_stages))):
+        new = [(n, p) for n, p in backbone.stage_parameters(stage) if p.requires_grad and n not in known]
         rate = optim.lr * policy.rate(depth)
-        for group in parameter_groups(name, backbone.stage_parameters(stage), rate, optim):
+        for group in parameter_groups(backbone.stage_names[stage], new, rate, optim):
             optimizer.add_param_group(group)
 
 

@@ -18,24 +18,25 @@ from xray_tl.data.splits import Batch
 from xray_tl.errors import RunError
 from xray_tl.models.classifier import XrayClassifier
 from xray_tl.models.freeze import FreezePolicy
+from xray_tl.models.trainable import Trainable
 from xray_tl.seeding import seed_everything
 from xray_tl.statistics.metrics import auroc
 from xray_tl.store.records import SCHEMA
 from xray_tl.training.augmentation import Augment
 from xray_tl.training.objective import Objective
-from xray_tl.training.optim import add_stages, build_optimizer
+from xray_tl.training.optim import add_trainable, build_optimizer
 from xray_tl.training.scheduled import ScheduledModule
 
 log = logging.getLogger(__name__)
 
 
 class TransferTask(ScheduledModule):
-    """Trains the head and the backbone's open stages; images [B, 1, H, W] in [0, 1].
+    """Trains the head and what the policy names of the backbone; images [B, 1, H, W] in [0, 1].
 
     Args:
         classifier: Backbone and head.
         objective: Loss and probabilities.
-        policy: Which stages train in which epoch.
+        policy: What of the backbone trains in which epoch.
         mode: The head's learning rate.
         optim: The backbone's learning rate, weight decay and schedule.
         seed: Everything random in an epoch depends on (seed, epoch).
@@ -59,8 +60,8 @@ class TransferTask(ScheduledModule):
         self.mode, self.seed, self.weights_sha256 = mode, seed, weights_sha256
         self.augment = augment
         self.history: list[dict[str, float]] = []
-        self.on_open: Callable[[int], None] = lambda open_stages: None  # called whenever stages have opened
-        self.classifier.backbone.open(policy.open_stages(0, ()))
+        self.on_open: Callable[[Trainable], None] = lambda now: None  # called whenever more trains
+        self.classifier.backbone.open(policy.trains(0, ()))
         self._outputs: list[tuple[Tensor, Tensor]] = []
         self._losses: list[Tensor] = []
         # Hash, before training, of the tensors that never train. Checkpoints keep it, and the training time.
@@ -111,17 +112,20 @@ class TransferTask(ScheduledModule):
         self._fit_start = time.perf_counter()
 
     def on_train_epoch_start(self) -> None:
-        """Reseed from (seed, epoch) and open the stages that the policy opens now."""
+        """Reseed from (seed, epoch) and open what the policy opens now."""
         seed_everything("epoch", self.seed, self.current_epoch)
         self._losses.clear()
         backbone = self.classifier.backbone
-        before, now = backbone.open_stages, self.policy.open_stages(self.current_epoch, self.history)
-        if now > before:
+        before, asked = backbone.trainable, self.policy.trains(self.current_epoch, self.history)
+        now = before | asked
+        if now != before:
             backbone.open(now)
             optimizer = self.optimizers(use_pl_optimizer=False)
             assert isinstance(optimizer, AdamW)
-            add_stages(optimizer, self.classifier, range(before, now), self.policy, self.optim)
-            log.info("epoch %d: %d of %d stages train", self.current_epoch, now, backbone.num_stages)
+            add_trainable(optimizer, self.classifier, self.policy, self.optim, before=before)
+            log.info(
+                "epoch %d: %d of %d stages train", self.current_epoch, len(now.stages), backbone.num_stages
+            )
             self.on_open(now)
         self.train()  # Lightning's fit does not call it, and computing features has set eval mode
 
@@ -182,7 +186,7 @@ class TransferTask(ScheduledModule):
     # ------------------------------------------------------------------ optimizer and checkpoints
 
     def configure_optimizers(self) -> AdamW:
-        """Build the optimizer for the parameters that train now; stages that open later are added then."""
+        """Build the optimizer for the parameters that train now; those that open later are added then."""
         return build_optimizer(self.classifier, self.policy, self.mode, self.optim)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -196,23 +200,23 @@ class TransferTask(ScheduledModule):
         checkpoint["frozen_before"] = self.frozen_before
         checkpoint["data_hash"] = self.data_hash
         checkpoint["fit_s"] = self.fit_s
-        checkpoint["open_stages"] = self.classifier.backbone.open_stages
+        checkpoint["trainable"] = self.classifier.backbone.trainable.as_dict()
         checkpoint["scale_and_shift"] = self.classifier.backbone.scale_and_shift()
         checkpoint["history"] = list(self.history)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Open the saved stages before the optimizer is built; fill in the parameters that were left out."""
-        self.classifier.backbone.open(checkpoint["open_stages"])
+        """Open what had trained before the optimizer is built; fill in the parameters that were left out."""
+        backbone = self.classifier.backbone
+        backbone.open(Trainable.of_checkpoint(checkpoint, backbone.num_stages))
         if "scale_and_shift" in checkpoint:  # older checkpoints use the backbone's own
-            self.classifier.backbone.use_scale_and_shift(checkpoint["scale_and_shift"])
+            backbone.use_scale_and_shift(checkpoint["scale_and_shift"])
         self.history = list(checkpoint["history"])
         self.frozen_before, self._fit_s = checkpoint["frozen_before"], checkpoint["fit_s"]
         own = self.state_dict()
         checkpoint["state_dict"].update({key: own[key] for key in self._never_trained()})
 
     def _never_trained(self) -> list[str]:
+        """Return the names of parameters that never train, below this module."""
         backbone = self.classifier.backbone
-        stages = range(backbone.num_stages - self.policy.most_open)
-        return [
-            f"classifier.backbone.{name}" for stage in stages for name, _ in backbone.stage_parameters(stage)
-        ]
+        trained = backbone.names(self.policy.at_end)
+        return [f"classifier.backbone.{n}" for n, _ in backbone.named_parameters() if n not in trained]
