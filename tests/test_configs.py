@@ -39,7 +39,6 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / gro
 # What an option asks the user for, and nothing else can be composed without.
 REQUIRED = {
     ("model", "timm"): ["model.name=resnet10t"],
-    ("optim", "lbfgs"): ["mode=frozen"],
     **{("data", name): ["data.root=films"] for name in ("folder", "dicom", "nih", "medmnist")},
     ("data", "csv"): ["data.root=films", "data.table=labels.csv"],
     ("study", "cross_validation"): ["data.root=films"],
@@ -173,7 +172,7 @@ def test_an_arm_is_everything_but_the_seeds() -> None:
 
 def test_run_name_has_arm_seed_and_hash() -> None:
     cfg = compose_config("model=vgg16", "mode=frozen", "weights=random", "seed=3")
-    assert run_name(cfg) == f"vgg16-frozen-random-s3-{config_hash(cfg)[:8]}"
+    assert run_name(cfg) == f"vgg16-frozen-random-solved-{config_hash(cfg)[:8]}"
     timm = compose_config("model=timm", "model.name=resnet10t")
     assert run_name(timm).startswith("timm-resnet10t-finetune-auto-s0-")
 

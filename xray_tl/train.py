@@ -7,6 +7,7 @@ python -m xray_tl.train -m model=resnet50,vgg16 mode=finetune,frozen seed=0,1,2
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.config import conf_dir, register_schemas
-from xray_tl.config.cli import clean_exit
+from xray_tl.config.cli import clean_exit, refuse_gone
 from xray_tl.config.identity import register_resolvers
 
 log = logging.getLogger(__name__)
@@ -72,4 +73,5 @@ if __name__ == "__main__":
     from xray_tl.sweeps.sweep import summarised
 
     with clean_exit(), summarised():
+        refuse_gone(sys.argv[1:])
         main()

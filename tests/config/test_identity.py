@@ -18,7 +18,8 @@ GOLDEN = [
     (("data=nih", "data.root=films"), "a6769bb454d2bd36", "fe4744cdc9c8e7f2"),
     (("data=medmnist", "data.root=a.npz"), "9d86db6c3ba14d91", "7d29abfccf6a1656"),
     (("weights=file", "weights.path=w.pth"), "c1af989688d7aa4d", "407d7b0337154f3d"),
-    (("optim=lbfgs", "mode=frozen"), "fd1c330730beb2a1", "d467fb242f4e396a"),
+    (("mode=frozen", "mode.head=trained"), "", ""),
+    (("mode=lora",), "", ""),
     (("tune=rates",), "c617548d7cef9182", "71daa7b50329f191"),
     (("difficulty=hard", "shift=no_grid"), "4f5b6a3949a663b9", "fb742e0874c50293"),
 ]

@@ -16,9 +16,9 @@ def _policy(name: str, epochs: int = EPOCHS, **options: object) -> FreezePolicy:
     return build_policy(replace(ModeConfig(name=name), **options), STAGES, epochs)
 
 
-def _count(policy: FreezePolicy, epoch: int, *losses: float) -> int:
-    """Return how many of the deepest stages train in an epoch, after these validation losses."""
-    trainable = policy.trains(epoch, [{"val_loss": loss} for loss in losses])
+def _count(policy: FreezePolicy, epoch: int) -> int:
+    """Return how many of the deepest stages train in an epoch."""
+    trainable = policy.trains(epoch, ())
     assert trainable == Trainable.deepest(len(trainable.stages), STAGES)
     return len(trainable.stages)
 
@@ -29,8 +29,9 @@ def _count(policy: FreezePolicy, epoch: int, *losses: float) -> int:
         ("finetune", {}, [5, 5, 5, 5, 5, 5]),
         ("frozen", {}, [0, 0, 0, 0, 0, 0]),
         ("partial", {"trainable_stages": 2}, [2, 2, 2, 2, 2, 2]),
-        ("gradual", {"unfreeze_every": 1}, [0, 1, 2, 3, 4, 5]),
-        ("gradual", {"unfreeze_every": 3}, [0, 0, 0, 1, 1, 1]),
+        ("gradual", {"unfreeze_every": 1}, [1, 2, 3, 4, 5, 5]),
+        ("gradual", {"unfreeze_every": 3}, [1, 1, 1, 2, 2, 2]),
+        ("lp_ft", {}, [5, 5, 5, 5, 5, 5]),
         ("discriminative", {"layer_decay": 0.5}, [5, 5, 5, 5, 5, 5]),
     ],
 )
@@ -40,22 +41,17 @@ def test_open_stages_by_epoch(name: str, options: dict[str, object], expected: l
     assert policy.at_end == Trainable.deepest(expected[-1], STAGES)
 
 
-def test_lp_ft_opens_when_the_head_has_converged() -> None:
-    policy = _policy("lp_ft", head_epochs=0.9, head_tolerance=0.01)
-    assert _count(policy, 1, 0.7) == 0
-    assert _count(policy, 2, 0.7, 0.6) == 0
-    assert _count(policy, 3, 0.7, 0.6, 0.598) == STAGES
-    # Open stays open, whatever the loss does later.
-    assert _count(policy, 4, 0.7, 0.6, 0.598, 0.3) == STAGES
+@pytest.mark.parametrize("name", ["norm", "bias", "lora"])
+def test_a_kind_of_parameters_trains_in_all_stages_or_in_the_deepest(name: str) -> None:
+    assert _policy(name).at_end == Trainable((0, 1, 2, 3, 4), name)
+    assert _policy(name, trainable_stages=2).trains(0, ()) == Trainable((3, 4), name)
 
 
-@pytest.mark.parametrize("epochs", [2, 3, 6])
-def test_lp_ft_always_ends_with_everything_open(epochs: int) -> None:
-    policy = _policy("lp_ft", epochs, head_epochs=0.99, head_tolerance=0.0)
-    falling = [1 / (epoch + 1) for epoch in range(epochs)]
-    opened = [_count(policy, epoch, *falling[:epoch]) for epoch in range(epochs)]
-    assert opened == [0] * (epochs - 1) + [STAGES]
-    assert policy.at_end == Trainable.deepest(STAGES, STAGES)
+def test_one_stage_trains_counted_from_the_input() -> None:
+    assert _policy("surgical", stage=2).at_end == Trainable((1,))
+    for stage in (0, 6):
+        with pytest.raises(InputError, match=rf"mode\.stage={stage} is out of range: .* stages 1 to 5"):
+            _policy("surgical", stage=stage)
 
 
 def test_rates_decay_towards_the_input() -> None:

@@ -183,7 +183,6 @@ def test_a_trunk_that_trains_whole_sees_images(tiny: Tiny, tmp_path: Path, mode:
 
 PARTLY = {
     "partial": ("mode.trainable_stages=2",),
-    "lp_ft": ("trainer.max_epochs=4", "mode.head_tolerance=0"),
     "gradual": ("trainer.max_epochs=4", "mode.unfreeze_every=2"),
 }
 

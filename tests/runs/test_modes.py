@@ -22,7 +22,7 @@ from xray_tl.training.trainer import build_trainer, expected_warnings
 EPOCHS = 2
 LARGEST = ("vgg16", "vit_b_16")
 # Stages that train when the last of two epochs ends, from what docs and conf/mode say; None: all.
-TRAINED = {"finetune": None, "discriminative": None, "lp_ft": None, "frozen": 0, "partial": 1, "gradual": 1}
+TRAINED = {"finetune": None, "discriminative": None, "lp_ft": None, "frozen": 0, "partial": 1, "gradual": 2}
 BY_KIND = ("norm", "bias", "lora")
 CASES = [
     pytest.param(model, mode, marks=[pytest.mark.slow] if model in LARGEST and mode != "frozen" else [])

@@ -67,7 +67,7 @@ def test_only_training_sees_it(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(TransferTask, "forward", watched)
     monkeypatch.setattr("xray_tl.runs.parts.build_augment", lambda config: lambda images: images + 2)
-    run(tiny("augment=light", "mode=frozen"), tmp_path / "run")
+    run(tiny("augment=light", *TRAINED), tmp_path / "run")
     assert seen["train"] == 2 * 3  # epochs, batches
     assert seen["rest"] == 0
 
@@ -76,12 +76,12 @@ def test_features_are_not_kept_and_the_result_is_another(
     tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    plain = run(tiny("mode=frozen"), tmp_path / "plain")
-    record = run(tiny("mode=frozen", "augment=light"), tmp_path / "augmented")
+    plain = run(tiny(*TRAINED), tmp_path / "plain")
+    record = run(tiny(*TRAINED, "augment=light"), tmp_path / "augmented")
     assert record["time"]["feature_cache"] == "off"
     assert "feature cache off: augment=light makes new images" in caplog.text
     assert record["arm_hash"] != plain["arm_hash"]
-    again = run(tiny("mode=frozen", "augment=light"), tmp_path / "again")
+    again = run(tiny(*TRAINED, "augment=light"), tmp_path / "again")
     one, other = ((tmp_path / name / PREDICTIONS).read_bytes() for name in ("augmented", "again"))
     assert one == other
     assert again["history"] == record["history"]

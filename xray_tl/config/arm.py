@@ -35,7 +35,10 @@ class ModeConfig:
 
     Attributes:
         name: Registry key of the freeze policy.
-        head_lr: Learning rate of the head.
+        head: `frozen`: `solved` (the best linear head on the features, found without training; L2 by
+            cross-validation within the training images) or `trained` (by gradient steps, as all other modes
+            do); `None`: the mode has no choice.
+        head_lr: Learning rate of a trained head.
         standardise: Standardise features by mean and shrunk spread in training images (`Standardiser`).
         trainable_stages: `partial`: how many of the deepest stages train; `norm`, `bias`, `lora`: in how many
             of them; `None`: in all.
@@ -44,15 +47,12 @@ class ModeConfig:
         lora_targets: `lora`: parts of names; layers with one of them in their name get an update; `None`:
             every convolution, linear layer and attention projection.
         unfreeze_every: `gradual`: epochs between unfreezing one stage and the next.
-        head_epochs: `lp_ft`: share of the epochs after which the backbone is unfrozen at the latest, in
-            (0, 1).
-        head_tolerance: `lp_ft`: the head has converged when the validation loss falls by less than this share
-            in an epoch.
         layer_decay: `discriminative`: factor by which the learning rate falls per stage towards the input, in
             (0, 1].
     """
 
     name: str = MISSING
+    head: str | None = None
     head_lr: float = MISSING
     standardise: bool = False
     trainable_stages: int | None = None
@@ -60,8 +60,6 @@ class ModeConfig:
     lora_rank: int | None = None
     lora_targets: list[str] | None = None
     unfreeze_every: int | None = None
-    head_epochs: float | None = None
-    head_tolerance: float | None = None
     layer_decay: float | None = None
 
 

@@ -7,13 +7,33 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from xray_tl.errors import InputError, RunError
 
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 STOPS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 """Names of the signals by which schedulers stop a job; not every operating system has all of them."""
+
+GONE = {
+    "optim=lbfgs": "mode=frozen solves its head by itself (mode.head=solved)",
+    "mode.head_epochs": "mode=lp_ft starts from the solved head",
+    "mode.head_tolerance": "mode=lp_ft starts from the solved head",
+}
+"""Options of earlier versions -> what took their place."""
+
+
+def refuse_gone(overrides: Sequence[str]) -> None:
+    """Refuse options of earlier versions, before Hydra says only that it does not know them.
+
+    Raises:
+        InputError: An option is gone; the message names its successor.
+    """
+    for override in overrides:
+        given = override.lstrip("+~")
+        for option, successor in GONE.items():
+            if given == option or given.startswith(f"{option}="):
+                raise InputError(f"{option} is gone: {successor}")
 
 
 @contextlib.contextmanager

@@ -28,8 +28,6 @@ CHANGES_RESULT = (
     "mode.standardise",
     "mode.trainable_stages",
     "mode.unfreeze_every",
-    "mode.head_epochs",
-    "mode.head_tolerance",
     "mode.layer_decay",
     "weights.source",
     "weights.recipe",
@@ -82,6 +80,7 @@ CHANGES_RESULT = (
     "trainer.reestimate_batchnorm",
 )
 OPTIONAL = (
+    "mode.head",
     "mode.stage",
     "mode.lora_rank",
     "mode.lora_targets",
@@ -118,6 +117,23 @@ OPTIONAL = (
 """Left out of the hash if they have no value: a mode or a data set never has the options of another."""
 OF_A_FILE = ("weights.path", "weights.mean", "weights.std")
 """Used only with `weights=file`; for other weights the hash ignores them."""
+OF_TRAINING = (
+    "seed",
+    "mode.head_lr",
+    "model.dropout",
+    "tune.rates",
+    "tune.seeds",
+    "optim.name",
+    "optim.lr",
+    "optim.weight_decay",
+    "optim.warmup",
+    "optim.schedule",
+    "optim.clip_norm",
+    "trainer.max_epochs",
+    "trainer.early_stopping",
+    "trainer.reestimate_batchnorm",
+)
+"""Used only where something trains; for a solved head on a frozen backbone the hash ignores them."""
 COSMETIC = (
     "feature_cache",
     "shifts",
@@ -156,6 +172,11 @@ def arm_hash(cfg: DictConfig) -> str:
     return _hash(cfg, tuple(key for key in (*CHANGES_RESULT, *OPTIONAL) if key not in SEEDS))
 
 
+def is_solved(cfg: DictConfig) -> bool:
+    """Tell whether a run trains nothing: its head is solved, so that no seed of training changes it."""
+    return bool(OmegaConf.select(cfg, "mode.head", default=None) == "solved")
+
+
 def arm(cfg: DictConfig) -> dict[str, str]:
     """Return the name of a run's arm (treatment): backbone, freeze mode, and weights as requested."""
     return {"model": backbone_name(cfg), "mode": str(cfg.mode.name), "weights": str(cfg.weights.source)}
@@ -168,10 +189,13 @@ def backbone_name(cfg: DictConfig) -> str:
 
 
 def run_name(cfg: DictConfig) -> str:
-    """Return a run's folder name in a sweep: `<model>-<mode>-<weights>-s<seed>-<start of config_hash>`."""
+    """Return a run's folder name in a sweep: `<model>-<mode>-<weights>-s<seed>-<start of config_hash>`.
+
+    A run with a solved head is the same for every seed, and has `solved` in the place of `s<seed>`.
+    """
     if OmegaConf.is_missing(cfg.model, "name"):
         return UNNAMED
-    parts = [*arm(cfg).values(), f"s{cfg.seed}", config_hash(cfg)[:8]]
+    parts = [*arm(cfg).values(), "solved" if is_solved(cfg) else f"s{cfg.seed}", config_hash(cfg)[:8]]
     return re.sub(r"[^\w.-]", "-", "-".join(parts))
 
 
@@ -195,6 +219,8 @@ def _hash(cfg: DictConfig, keys: tuple[str, ...]) -> str:
     values = {key: _value(cfg, key) for key in keys}
     if values["weights.source"] != "file":
         values |= dict.fromkeys(OF_A_FILE)
+    if is_solved(cfg):
+        values |= dict.fromkeys(key for key in OF_TRAINING if key in values)
     chosen = {key: value for key, value in values.items() if value is not None or key not in OPTIONAL}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 

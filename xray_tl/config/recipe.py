@@ -10,16 +10,15 @@ from omegaconf import MISSING
 
 @dataclass
 class OptimConfig:
-    """Optimiser: fused AdamW with warm-up and decay, or L-BFGS for the head of a frozen trunk.
+    """Optimiser: fused AdamW with warm-up and decay.
 
-    The head's learning rate is `mode.head_lr`.
+    The head's learning rate is `mode.head_lr`. A solved head (`mode.head=solved`) uses only `label_smoothing`
+    and `class_weights`.
 
     Attributes:
-        name: `adamw`; or `lbfgs`, which solves the head of a frozen trunk exactly, and of the options below
-            uses only `weight_decay`, `label_smoothing` and `class_weights`.
+        name: `adamw`.
         lr: Learning rate of the backbone's trainable stages.
-        weight_decay: Decoupled weight decay, not applied to norms and biases; for `lbfgs` the strength of
-            a squared penalty.
+        weight_decay: Decoupled weight decay, not applied to norms and biases.
         warmup: Share of all steps over which the rate rises linearly, in [0, 1).
         schedule: `cosine` (to zero at the last step) or `constant`.
         clip_norm: Largest norm of the gradient; `None`: no clipping.

@@ -55,8 +55,7 @@ CHECKS: dict[str, Range | Choice] = {
     "mode.head_lr": POSITIVE,
     "mode.unfreeze_every": Range(1),
     "mode.lora_rank": Range(1),
-    "mode.head_epochs": Range(0, 1, "low high"),
-    "mode.head_tolerance": Range(0),
+    "mode.head": Choice(("solved", "trained")),
     "mode.layer_decay": Range(0, 1, "low"),
     "weights.budget": BUDGET,
     "weights.timeout_s": POSITIVE,
@@ -72,7 +71,7 @@ CHECKS: dict[str, Range | Choice] = {
     "augment.brightness": Range(0),
     "augment.contrast": Range(0),
     "augment.noise": Range(0),
-    "optim.name": Choice(("adamw", "lbfgs")),
+    "optim.name": Choice(("adamw",)),
     "optim.lr": POSITIVE,
     "optim.weight_decay": Range(0),
     "optim.warmup": Range(0, 1, "high"),
@@ -101,7 +100,6 @@ MODE_NEEDS = {
     "surgical": ("stage",),
     "lora": ("lora_rank",),
     "gradual": ("unfreeze_every",),
-    "lp_ft": ("head_epochs", "head_tolerance"),
     "discriminative": ("layer_decay",),
 }
 
@@ -117,21 +115,29 @@ def validate(cfg: DictConfig) -> None:
         if cfg.mode[option] is None:
             raise InputError(f"mode={cfg.mode.name} needs a value: mode.{option}=...")
     sampling = OmegaConf.select(cfg, "optim.sampling")  # runs of earlier versions have none
-    if cfg.optim.name == "lbfgs":
-        if cfg.mode.name != "frozen":
-            raise InputError(f"optim=lbfgs solves a linear head: mode={cfg.mode.name} must be mode=frozen")
-        for group, why in (("augment", "sees every image once"), ("tune", "has no learning rate")):
-            if OmegaConf.select(cfg, f"{group}.name", default="none") != "none":
-                raise InputError(f"optim=lbfgs {why}: {group}={cfg[group].name} must be {group}=none")
-        if sampling is not None:
-            raise InputError("optim=lbfgs sees every image once: optim.sampling must be null")
-        if not cfg.optim.weight_decay > 0:
-            raise InputError("optim=lbfgs needs optim.weight_decay of more than 0: else there is no optimum")
     if cfg.optim.class_weights == sampling == "balanced":
         raise InputError("optim.class_weights=balanced optim.sampling=balanced corrects twice: choose one")
+    _check_head(cfg, sampling)
     _check_tuning(cfg)
-    if cfg.mode.name == "lp_ft" and cfg.trainer.max_epochs < 2:
-        raise InputError("mode=lp_ft needs trainer.max_epochs of at least 2: first the head, then everything")
+
+
+def _check_head(cfg: DictConfig, sampling: str | None) -> None:
+    """Check that a solved head has a frozen backbone, and nothing that only training could use."""
+    if OmegaConf.select(cfg, "mode.head") != "solved":
+        return
+    if cfg.mode.name != "frozen":
+        raise InputError(f"mode.head=solved is for mode=frozen: in mode={cfg.mode.name} the head trains")
+    wanted = {
+        f"augment={cfg.augment.name}": cfg.augment.name != "none",
+        f"optim.sampling={sampling}": sampling is not None,
+        f"model.head_dropout={cfg.model.head_dropout:g}": cfg.model.head_dropout > 0,
+    }
+    for option, given in wanted.items():
+        if given:
+            raise InputError(
+                f"{option} is for a head that trains, and mode=frozen solves it from every image once: "
+                "leave it out, or choose mode.head=trained"
+            )
 
 
 def _check_tuning(cfg: DictConfig) -> None:

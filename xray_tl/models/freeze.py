@@ -128,31 +128,18 @@ def lora(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
 
 @register_policy
 def gradual(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
-    """Open one stage every `mode.unfreeze_every` epochs, from the head downwards (Howard & Ruder 2018)."""
+    """Open one stage every `mode.unfreeze_every` epochs, from the head downwards (Howard & Ruder 2018).
+
+    The head starts solved, so the first stage opens in the first epoch.
+    """
     every = mode.unfreeze_every or 1
-    return lambda epoch, history: Trainable.deepest(min(stages, epoch // every), stages)
+    return lambda epoch, history: Trainable.deepest(min(stages, 1 + epoch // every), stages)
 
 
 @register_policy
 def lp_ft(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
-    """Train the head until it has converged, then everything (Kumar et al. 2022).
-
-    The head has converged when the validation loss fell in one epoch by less than the fraction
-    `mode.head_tolerance`. The head trains alone for at most the fraction `mode.head_epochs` of the epochs and
-    for at least one. In the last epoch everything trains.
-    """
-    latest = max(1, min(round((mode.head_epochs or 0.5) * epochs), epochs - 1))
-    tolerance = mode.head_tolerance or 0.0
-
-    def converged(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
-        return after["val_loss"] > (1 - tolerance) * before["val_loss"]
-
-    def trains(epoch: int, history: History) -> Trainable:
-        seen = history[: min(epoch, latest)]
-        done = epoch >= latest or any(map(converged, seen, seen[1:]))
-        return Trainable.deepest(stages if done else 0, stages)
-
-    return trains
+    """Train everything, starting from the solved head of the frozen backbone (Kumar et al. 2022)."""
+    return lambda epoch, history: Trainable.deepest(stages, stages)
 
 
 def _deepest(mode: ModeConfig, stages: int, kind: str = "all") -> Trainable:

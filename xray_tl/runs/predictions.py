@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from lightning.pytorch import Trainer
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.splits import Targets
@@ -24,21 +25,39 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Predictions:
-    """Scores of one split: case [N], truth, logit and probability [N, T]."""
+    """Scores of one split: case [N], truth, logit and probability [N, T].
+
+    `features` are those of the tested network before standardisation [N, D], where they were asked for.
+    """
 
     case: NDArray[np.int64]
     truth: Array
     logit: Array
     probability: Array
+    features: NDArray[np.float32] | None = None
 
 
-def predict(trainer: Trainer, task: TransferTask, data: XrayDataModule, split: str) -> Predictions:
-    """Score a split without augmentation, in order of index."""
+def predict(
+    trainer: Trainer, task: TransferTask, data: XrayDataModule, split: str, featured: Collection[str] = ()
+) -> Predictions:
+    """Score a split without augmentation, in order of index; keep its features if it is `featured`."""
+    seen: list[Tensor] = []
+
+    def keep(standardiser: nn.Module, inputs: tuple[Tensor]) -> None:
+        seen.append(inputs[0].detach().cpu())
+
+    watched = task.classifier.standardiser.register_forward_pre_hook(keep) if split in featured else None
     batches = trainer.predict(task, dataloaders=data.ordered_dataloader(split))
     assert batches is not None
     case, truth, logit = (torch.cat(parts) for parts in zip(*batches, strict=True))
     probability = task.objective.probability(logit)
-    return Predictions(case.numpy(), truth.double().numpy(), logit.double().numpy(), probability.numpy())
+    features = None
+    if watched is not None:
+        watched.remove()
+        features = torch.cat(seen).numpy()
+    return Predictions(
+        case.numpy(), truth.double().numpy(), logit.double().numpy(), probability.numpy(), features
+    )
 
 
 def table(

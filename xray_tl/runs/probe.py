@@ -1,36 +1,63 @@
-"""Linear probe solved to its optimum with L-BFGS: no epochs, no sampling order, no training noise."""
+"""The solved head of a run: the best linear head on its features, in place of training or beside it."""
 
 from __future__ import annotations
 
-import copy
 import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim import LBFGS
+from numpy.typing import NDArray
+from torch import Tensor
 
-from xray_tl.errors import RunError
-from xray_tl.runs.parts import Parts
+from xray_tl.models.classifier import Standardiser
+from xray_tl.runs.parts import Parts, fit_standardiser
+from xray_tl.runs.predictions import Predictions
 from xray_tl.statistics.metrics import auroc
 from xray_tl.store.files import atomic_path
-from xray_tl.training.objective import Objective
+from xray_tl.training.linear_probe import LinearProbe, solve_probe
+from xray_tl.training.patient_folds import patient_folds
 
 log = logging.getLogger(__name__)
 
-GRADIENT = 1e-7
-"""Largest absolute entry of the gradient at a point that counts as the solution."""
-
-ITERATIONS = 5000
-"""Largest number of iterations; 100 to 200 are usual."""
+STARTS_SOLVED = ("lp_ft", "gradual")
+"""Modes whose head starts from the solution on the features of the initial weights."""
 
 
-def fit_head(parts: Parts, path: Path) -> None:
-    """Solve the head of a frozen backbone on all training images at once and write it as a checkpoint.
+def solve_head(parts: Parts) -> LinearProbe:
+    """Put the best linear head on the features of the training images into a run's classifier.
 
     Args:
         parts: The run; its data load what the backbone takes as input, and its standardiser is fitted.
+
+    Raises:
+        RunError: No optimum was found.
+    """
+    classifier = parts.task.classifier.to(parts.device).eval()
+    found = _solved(parts, *_features(parts, "train"))
+    with torch.no_grad():
+        classifier.head.weight.copy_(torch.from_numpy(found.weight))
+        classifier.head.bias.copy_(torch.from_numpy(found.bias))
+    return found
+
+
+def start_head(parts: Parts) -> None:
+    """Fit the standardiser of a new run, and solve its head where the mode starts from the solution.
+
+    Raises:
+        RunError: No optimum was found.
+    """
+    fit_standardiser(parts)
+    if parts.settings.mode.name in STARTS_SOLVED:
+        solve_head(parts)
+
+
+def fit_head(parts: Parts, path: Path) -> tuple[dict[str, Any], LinearProbe]:
+    """Solve the head of a frozen backbone, write it as a checkpoint; return its description and itself.
+
+    Args:
+        parts: The run, as for `solve_head`.
         path: File of the checkpoint.
 
     Raises:
@@ -38,72 +65,77 @@ def fit_head(parts: Parts, path: Path) -> None:
     """
     task = parts.task
     task.on_fit_start()
-    task.classifier.to(parts.device).eval()
-    features, truth = _features(parts, "train")
-    optim = parts.settings.optim
-    train_loss, iterations = solve(task.classifier.head, task.objective, features, truth, optim.weight_decay)
-    log.info("head solved in %d iterations: train loss %.4f", iterations, train_loss)
-    task.history.append({"epoch": 0, "train_loss": train_loss, "lr": float("nan"), **_validate(parts)})
+    found = solve_head(parts)
+    scored = {split: _loss_and_auroc(parts, split) for split in ("train", "val")}
+    task.history.append(
+        {
+            "epoch": 0,
+            "train_loss": scored["train"][0],
+            "val_loss": scored["val"][0],
+            "val_auroc": scored["val"][1],
+            "lr": float("nan"),
+        }
+    )
+    log.info(
+        "head solved: L2 %s, largest gradient %.0e, train loss %.4f",
+        ", ".join(f"{value:g}" for value in np.unique(found.penalty)),
+        found.gradient,
+        scored["train"][0],
+    )
     checkpoint: dict[str, Any] = {"state_dict": task.state_dict(), "epoch": 0, "global_step": 0}
     task.on_save_checkpoint(checkpoint)
     with atomic_path(path) as partial:
         torch.save(checkpoint, partial)
+    described = {
+        "kind": "solved",
+        "penalty": found.penalty.tolist(),
+        "grid": found.grid.tolist(),
+        "held_out_loss": _listed(found.held_out_loss),
+        "held_out_auroc": _listed(found.held_out_auroc),
+        "gradient": found.gradient,
+        "iterations": found.iterations,
+    }
+    return described, found
 
 
-def solve(
-    head: nn.Linear, objective: Objective, features: Tensor, truth: Tensor, penalty: float
-) -> tuple[float, int]:
-    """Minimise the objective plus half the penalty times the squared weights; biases are not penalised.
-
-    It starts from zero and computes in double precision, so that the result depends on no seed and no order.
-    L-BFGS with a strong Wolfe line search: Nocedal & Wright, Numerical Optimization, 2006, chapters 3 and 7.
+def describe_trained_head(parts: Parts, splits: dict[str, Predictions]) -> dict[str, Any]:
+    """Compare a trained head with the solved one on the same final features, for the record.
 
     Args:
-        head: Takes the solution; D features in, T logits out.
-        objective: The loss.
-        features: Standardised features [N, D].
-        truth: Truth [N, T].
-        penalty: Strength of the penalty, more than 0: without one a separable data set has no optimum.
-
-    Returns:
-        The loss without the penalty, and how many iterations it took.
+        parts: The run, tested.
+        splits: Its predictions; `train` and `val` have their features.
 
     Raises:
         RunError: No optimum was found.
     """
-    features, truth = features.cpu().double(), truth.cpu().double()
-    loss_of = copy.deepcopy(objective).to("cpu", torch.float64)
-    weight = torch.zeros(head.out_features, head.in_features, dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(head.out_features, dtype=torch.float64, requires_grad=True)
-    optimizer = LBFGS(
-        (weight, bias),
-        max_iter=ITERATIONS,
-        max_eval=2 * ITERATIONS,
-        tolerance_grad=GRADIENT,
-        tolerance_change=0.0,
-        history_size=20,
-        line_search_fn="strong_wolfe",
-    )
+    train, val = splits["train"], splits["val"]
+    described: dict[str, Any] = {
+        "kind": "trained",
+        "start": "solved" if parts.settings.mode.name in STARTS_SOLVED else "random",
+    }
+    if train.features is None or val.features is None:
+        return described
+    standardiser = Standardiser(train.features.shape[1]).fit(torch.from_numpy(train.features))
+    known, new = (standardiser(torch.from_numpy(features)) for features in (train.features, val.features))
+    found = _solved(parts, known, torch.from_numpy(train.truth))
+    logit = new.double().numpy() @ found.weight.T + found.bias
+    reached, best = auroc(val.truth, val.logit), auroc(val.truth, logit)
+    return described | {
+        "penalty": found.penalty.tolist(),
+        "val_auroc": reached,
+        "solved_val_auroc": best,
+        "behind_solved": best - reached,
+    }
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss: Tensor = loss_of(features @ weight.T + bias, truth) + penalty / 2 * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
-        return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch has no type for it
-    closure()
-    steepest = max(float(p.grad.abs().max()) for p in (weight, bias) if p.grad is not None)
-    if not steepest <= GRADIENT:
-        raise RunError(
-            f"optim=lbfgs found no optimum in {ITERATIONS} iterations (gradient {steepest:.1e}): raise "
-            f"optim.weight_decay={penalty:g}"
-        )
-    with torch.no_grad():
-        head.weight.copy_(weight)
-        head.bias.copy_(bias)
-        loss = float(loss_of(features @ weight.T + bias, truth))
-    return loss, int(optimizer.state[weight]["n_iter"])
+def _solved(parts: Parts, features: Tensor, truth: Tensor) -> LinearProbe:
+    """Solve the head on standardised features [N, D] of the training images with their truth [N, T]."""
+    objective, kind = parts.task.objective, parts.data.targets.kind
+    targets, weights = objective.entries(truth)
+    folds = patient_folds(truth.cpu().double().numpy(), parts.data.patients("train"), kind)
+    if folds is None:
+        log.warning("too few patients of a class for a cross-validation: the head's L2 is a default")
+    return solve_probe(features.cpu().double().numpy(), targets, weights, kind, folds)
 
 
 @torch.no_grad()
@@ -120,10 +152,13 @@ def _features(parts: Parts, split: str) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _validate(parts: Parts) -> dict[str, float]:
-    features, truth = _features(parts, "val")
+def _loss_and_auroc(parts: Parts, split: str) -> tuple[float, float]:
+    features, truth = _features(parts, split)
     logits = parts.task.classifier.head(features).cpu()
-    return {
-        "val_loss": float(parts.task.objective(logits, truth.cpu())),
-        "val_auroc": auroc(truth.cpu().double().numpy(), logits.double().numpy()),
-    }
+    loss = float(parts.task.objective.cpu()(logits, truth.cpu()))
+    parts.task.objective.to(parts.device)
+    return loss, auroc(truth.cpu().double().numpy(), logits.double().numpy())
+
+
+def _listed(path: NDArray[np.float64] | None) -> list[list[float]] | None:
+    return None if path is None else path.tolist()

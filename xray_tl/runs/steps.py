@@ -16,6 +16,7 @@ from xray_tl.config import typed
 from xray_tl.data.films.radiographs import Collection
 from xray_tl.data.films.reading import MODES
 from xray_tl.data.quality.faults import audit
+from xray_tl.data.synthetic.rng import SPLITS
 from xray_tl.errors import RunError
 from xray_tl.models.freeze import frozen_sha256
 from xray_tl.models.trainable import Trainable
@@ -24,15 +25,15 @@ from xray_tl.runs.feature_cache import FeatureCache
 from xray_tl.runs.image_floors import describe_floors, describe_images
 from xray_tl.runs.kept_weights import keep_weights
 from xray_tl.runs.observer_efficiency import describe_ceiling, ideal_logits
-from xray_tl.runs.parts import Parts, assemble, fit_standardiser, keep_proof
-from xray_tl.runs.probe import fit_head
+from xray_tl.runs.parts import Parts, assemble, keep_proof
+from xray_tl.runs.probe import describe_trained_head, fit_head, start_head
 from xray_tl.runs.random_trunk import settle_batchnorm
 from xray_tl.runs.tuning import tuned
 from xray_tl.store.files import atomic_path, write_text
 from xray_tl.store.records import PREDICTIONS, SPLIT
 from xray_tl.store.run_folder import BEST, LAST, begin
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
-from xray_tl.training.board import RunLogger, write_ceiling, write_hparams
+from xray_tl.training.board import RunLogger, write_ceiling, write_hparams, write_penalty_path
 from xray_tl.training.callbacks import ExampleImages, Progress, Throughput
 from xray_tl.training.checkpoints import (
     ResumableEarlyStopping,
@@ -103,11 +104,11 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
         parts.task.on_open = features.enter
         parts.data.setup()
         if done is None:
-            fit_standardiser(parts)
+            start_head(parts)
             parts.task.frozen_before = frozen
         setup_s, start = time.perf_counter() - start, time.perf_counter()
         try:
-            _fit(parts, trainer, folder, last)
+            record |= _fit(parts, trainer, folder, last, logger)
         finally:
             record["history"] = list(parts.task.history)
         record["time"] = {"setup_s": setup_s, "fit_s": parts.task.fit_s, "images_per_s": throughput.rate}
@@ -193,12 +194,16 @@ def _callbacks(parts: Parts, folder: Path, throughput: Throughput) -> list[Any]:
     ]
 
 
-def _fit(parts: Parts, trainer: Trainer, folder: Path, last: Path | None) -> None:
-    if parts.settings.optim.name == "lbfgs":
-        fit_head(parts, folder / BEST)
-        return
+def _fit(parts: Parts, trainer: Trainer, folder: Path, last: Path | None, logger: RunLogger | None) -> Record:
+    """Solve the head of a frozen backbone, or train; return what the record says of a solved head."""
+    if parts.settings.mode.head == "solved":
+        described, found = fit_head(parts, folder / BEST)
+        if logger is not None:
+            write_penalty_path(logger, found, parts.data.targets.names)
+        return {"head": described}
     with interruptible(trainer):
         trainer.fit(parts.task, datamodule=parts.data, ckpt_path=last, weights_only=True)
+    return {}
 
 
 def _settle_best(parts: Parts, folder: Path) -> None:
@@ -239,18 +244,35 @@ def _check_frozen(parts: Parts, hashes: Record) -> None:
 def _test(parts: Parts, trainer: Trainer, folder: Path) -> Record:
     """Predict every split, write the predictions, and describe how good they are and could be."""
     data, task = parts.data, parts.task
+    featured = () if parts.settings.mode.head == "solved" else _featured(parts)
     with interruptible(trainer):
-        splits = {name: predictions.predict(trainer, task, data, name) for name in ("train", "val", "test")}
+        splits = {name: predictions.predict(trainer, task, data, name, featured) for name in SPLITS}
     thresholds = predictions.thresholds_on(splits["val"])
     ideal = ideal_logits(data, splits)
     predictions.write_table(predictions.table(splits, data, ideal), folder / PREDICTIONS)
-    return {
+    head = {} if parts.settings.mode.head == "solved" else {"head": describe_trained_head(parts, splits)}
+    return head | {
         "threshold": thresholds[0] if len(thresholds) == 1 else thresholds,
         "metrics": predictions.metrics(splits, data.targets, thresholds),
         "ceiling": describe_ceiling(splits["test"], ideal),
         "floors": describe_floors(data),
         "images": describe_images(data),
     }
+
+
+def _featured(parts: Parts) -> tuple[str, ...]:
+    """Return the splits whose final features are kept, to compare the trained head with the solved one."""
+    data = parts.data
+    gigabytes = 8e-9 * parts.task.classifier.backbone.num_features * data.sizes["train"]
+    if gigabytes > data.config.memory_limit_gb:
+        log.info(
+            "the trained head is not compared with the solved one: %.2g GB of features are more than "
+            "data.memory_limit_gb=%g",
+            gigabytes,
+            data.config.memory_limit_gb,
+        )
+        return ()
+    return ("train", "val")
 
 
 def _log_final(logger: RunLogger, step: int, parts: Parts, record: Record) -> None:

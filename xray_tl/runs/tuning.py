@@ -15,7 +15,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from xray_tl.config import Settings
 from xray_tl.errors import RunError
 from xray_tl.runs.feature_cache import FeatureCache
-from xray_tl.runs.parts import Parts, assemble, fit_standardiser
+from xray_tl.runs.parts import Parts, assemble
+from xray_tl.runs.probe import start_head
 from xray_tl.runs.random_trunk import settle_batchnorm
 from xray_tl.store.cache import Arrays, remember
 from xray_tl.training.trainer import build_trainer, interruptible
@@ -54,6 +55,9 @@ def tuned(parts: Parts) -> tuple[Parts, Tuning | None]:
     settings = parts.settings
     tune = settings.tune
     if not tune.rates:
+        return parts, None
+    if settings.mode.head == "solved":
+        log.info("tune=%s has no rates to find: the head is solved, and nothing else trains", tune.name)
         return parts, None
     identity = _identity(parts)
     kept = remember("rates", identity, lambda: _try_all(settings))["val_auroc"]
@@ -111,7 +115,7 @@ def _try(settings: Settings, pair: list[float], seed: int) -> float:
         features.enter(parts.task.classifier.backbone.trainable)
         parts.task.on_open = features.enter
         parts.data.setup("fit")
-        fit_standardiser(parts)
+        start_head(parts)
         try:
             with interruptible(trainer):
                 trainer.fit(parts.task, datamodule=parts.data)

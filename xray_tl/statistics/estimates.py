@@ -61,6 +61,7 @@ class Estimate:
         random_readers: Whether it generalises to new readers; with one reader it never does.
         random_cases: Whether it generalises to new cases.
         judged_by: Method that gives the interval or, for a difference, p.
+        readerless: Whether none of its treatments has readers, so that cases are all that varies.
     """
 
     value: float
@@ -75,6 +76,12 @@ class Estimate:
     random_readers: bool
     random_cases: bool
     judged_by: Literal["t", "Wilson", "McNemar"] = "t"
+    readerless: bool = False
+
+    @property
+    def enough_readers(self) -> bool:
+        """Tell whether it has as many readers as a verdict needs, or needs none."""
+        return self.readerless or (self.random_readers and self.readers >= LEAST_READERS)
 
     @property
     def too_narrow(self) -> bool:

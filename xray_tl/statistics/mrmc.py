@@ -17,7 +17,7 @@ the contrast enter, and only readers who used all of them; no variance is pooled
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -87,7 +87,7 @@ class Cells:
         is_difference = bool(np.isclose(factor.sum(), 0))
         random = (readers == "random" and len(common) > 1, cases == "random")
         found = estimate(value, over_cases, self.readings.cases, random, level, is_difference)
-        found = found.within(*self.metric.bounds(factor))
+        found = replace(found.within(*self.metric.bounds(factor)), readerless=alone)
         return as_proportion(found, self.readings, self.metric, weights, level)
 
     def analyse(

@@ -70,7 +70,8 @@ def verdicts(
 ) -> dict[Pair, Verdict]:
     """Return the verdict on every pair; with one pair, `better` means that the interval excludes 0.
 
-    With fewer than `LEAST_READERS` readers, or with fixed readers, every pair is `undecided`.
+    With fewer than `LEAST_READERS` readers, or with fixed readers, every pair is `undecided`. Two treatments
+    that need no readers are compared over cases alone.
 
     Args:
         pairs: Differences, first minus second.
@@ -134,7 +135,7 @@ def need(
             estimate.cases + 1,
             MOST_CASES,
         )
-        if estimate.readers >= LEAST_READERS and estimate.random_readers and estimate.random_cases
+        if estimate.enough_readers and estimate.random_cases
         else None
     )
     return Need(readers, cases)
@@ -150,7 +151,7 @@ def _judge(
     pairs: int,
 ) -> Verdict:
     p_equivalent = equivalence(estimate, margin)
-    enough = estimate.random_readers and estimate.readers >= LEAST_READERS
+    enough = estimate.enough_readers
     if p <= alpha and enough:
         first_wins = (estimate.value > 0) == higher_is_better
         return Verdict("better", pair[0] if first_wins else pair[1], p, p_equivalent)
@@ -159,9 +160,9 @@ def _judge(
     reason: Reason = ""
     if estimate.se == 0:
         reason = "no variance"
-    elif estimate.readers < LEAST_READERS:
+    elif not enough and estimate.readers < LEAST_READERS:
         reason = "few readers"
-    elif not estimate.random_readers:
+    elif not enough:
         reason = "fixed readers"
     elif estimate.p <= alpha:
         reason = "many pairs"

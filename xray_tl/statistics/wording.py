@@ -82,7 +82,14 @@ def difference_text(estimate: Estimate, terms: Terms) -> str:
 def verdict_text(
     pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms, margin: float = MARGIN
 ) -> str:
-    """Return one or two sentences on the verdict of a pair."""
+    """Return a few sentences on the verdict of a pair."""
+    text = _verdict_text(pair, estimate, verdict, terms, margin)
+    if not estimate.readerless:
+        return text
+    return f"{text} Neither depends on a {terms.reader}: this is judged over {terms.case}s alone."
+
+
+def _verdict_text(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms, margin: float) -> str:
     first, second = pair
     if verdict.kind == "better":
         if verdict.better == second:
@@ -156,6 +163,8 @@ def invites_look(verdict: Verdict, terms: Terms) -> bool:
 
 def scope_text(estimate: Estimate, terms: Terms, varies: str = "") -> str:
     """Return text on the readers and cases to which an estimate generalises."""
+    if estimate.readerless:
+        return f"new {terms.case}s{varies}"
     readers = f"new {terms.reader}s{varies}" if estimate.random_readers else f"these {terms.reader}s alone"
     cases = f"new {terms.case}s" if estimate.random_cases else f"these {terms.case}s alone"
     return f"{readers} and {cases}"

@@ -1,4 +1,4 @@
-"""Run record `record.json` (schema 2): the arm, the data, the environment and the results of a run."""
+"""Run record `record.json` (schema 3): the arm, the data, the environment and the results of a run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from xray_tl.errors import InputError
 from xray_tl.store.files import write_text
 
-SCHEMA = 2
+SCHEMA = 3
 """Increased whenever the meaning of a field, or the way a result is computed, changes. Schema 1 standardised
 each feature without a limit, estimated BatchNorm in the order of files, and computed frozen stages in the
-run's precision."""
+run's precision. Schema 2 trained the heads of frozen backbones, and source weights knew one image size."""
 RECORD = "record.json"
 PREDICTIONS = "predictions.csv"
 SPLIT = "split.csv"

@@ -105,6 +105,10 @@ def _is_held(folder: Path) -> bool:
         return False
 
 
+GONE = (("mode", "head_epochs"), ("mode", "head_tolerance"))
+"""Options that earlier versions stored, and that say nothing of a finished run."""
+
+
 def load_config(folder: Path) -> DictConfig:
     """Read the configuration that a run was started with.
 
@@ -116,6 +120,9 @@ def load_config(folder: Path) -> DictConfig:
         raise InputError(f"run={folder} is not a run's folder: it has no {CONFIG}")
     cfg = OmegaConf.load(path)
     assert isinstance(cfg, DictConfig)
+    for group, key in GONE:
+        if group in cfg:
+            cfg[group].pop(key, None)
     return cfg
 
 

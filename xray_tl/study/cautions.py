@@ -6,6 +6,7 @@ from itertools import combinations
 
 from xray_tl.statistics.comparison import Comparison
 from xray_tl.statistics.estimates import LEAST_READERS
+from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.sameness import NOTHING_VARIES
 from xray_tl.statistics.wording import Terms, reason_text
 from xray_tl.study.study_folder import Arm
@@ -14,8 +15,8 @@ from xray_tl.study.study_folder import Arm
 def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
     """Return warnings: missing seeds, pairs of arms without a common seed, scores above the ceiling."""
     said = []
-    every = list(dict.fromkeys(reader for arm in arms for reader in arm.readers))
-    alone = [arm.label for arm in arms if len(arm.readers) == 1]
+    every = list(dict.fromkeys(r for arm in arms for r in arm.readers if r != NO_READER))
+    alone = [arm.label for arm in arms if len(arm.readers) == 1 and arm.readers != [NO_READER]]
     if len(alone) == 1:
         said.append(f"{alone[0]} has one seed: it says nothing about training again")
     elif alone:

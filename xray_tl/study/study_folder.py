@@ -13,6 +13,7 @@ import pandas as pd
 
 from xray_tl.errors import InputError
 from xray_tl.statistics.covariance import auroc
+from xray_tl.statistics.readings import NO_READER
 from xray_tl.store.records import read_record
 from xray_tl.study.arm_names import differing, options_of, short_name
 from xray_tl.study.comparable_runs import one_of_each, with_all_folds
@@ -164,9 +165,11 @@ class Study:
             except InputError as error:
                 problems.append(f"left out: {error}")
                 continue
-            reader = f"{row['seed']}" + (f"/{row['train_seed']}" if varied else "")
-            key = tuple(row[[*ARM, *APART]].fillna("").tolist())
             record = read_record(place) or {}
+            reader = f"{row['seed']}" + (f"/{row['train_seed']}" if varied else "")
+            if (record.get("head") or {}).get("kind") == "solved" and not varied:
+                reader = NO_READER  # no seed changes it
+            key = tuple(row[[*ARM, *APART]].fillna("").tolist())
             if ((record.get("data") or {}).get("targets") or [""])[0] == "multiclass":
                 scores = with_right(scores)
             run = Run(row, record, scores, reader, patients)

@@ -10,7 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from xray_tl.config.identity import UNNAMED, run_name
+from xray_tl.config.identity import UNNAMED, is_solved, run_name
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ class ComposedOnce:
         cfg = type(self._loader).load_sweep_config(self._loader, master_config, sweep_overrides)
         self._checked[key] = cfg
         self._note_folder(cfg)
-        self._warn_of_twin(run_name(cfg), sweep_overrides)
+        if not is_solved(cfg):  # one run then serves all seeds
+            self._warn_of_twin(run_name(cfg), sweep_overrides)
         return cfg
 
     def _note_folder(self, cfg: DictConfig) -> None:

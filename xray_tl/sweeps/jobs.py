@@ -90,13 +90,17 @@ class Workers:
             context=multiprocessing.get_context("spawn"),
         )
         self._queue: list[Job] = []
+        self._twins: list[str] = []
         atexit.register(self._stop)  # before the interpreter waits for its children
         threads = " or ".join(map(str, sorted({len(group) for group in groups})))
         log.info("%d jobs side by side, %s threads each", len(groups), threads)
 
     def submit(self, cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> None:
-        """Queue a job."""
-        self._queue.append((cfg, folder, logging_config))
+        """Queue a job, unless the same run is queued already, as for the next seed of a solved head."""
+        if any(folder == job[1] for job in self._queue):
+            self._twins.append(folder.name)
+        else:
+            self._queue.append((cfg, folder, logging_config))
 
     def wait(self, report: Report) -> None:
         """Run all queued jobs; report the name and the failure, if any, of each job that ends.
@@ -108,6 +112,8 @@ class Workers:
             names: dict[Future[str | None], str] = {
                 self._pool.schedule(_work, args=job): job[1].name for job in in_turn(self._queue)
             }
+            for name in self._twins:
+                report(name, None)
             for future in as_completed(names):
                 report(names[future], _failure(future))
         except KeyboardInterrupt:

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams as hparams_summary
+
+from xray_tl.training.linear_probe import LinearProbe
 
 
 class RunLogger(TensorBoardLogger):
@@ -41,6 +44,22 @@ def write_ceiling(logger: TensorBoardLogger, auroc: float, step: int) -> None:
     tags = ["val/auroc", "test/auroc$", "test/auroc_ceiling"]
     layout = {"AUROC": {"validation, test and ceiling": ["Multiline", tags]}}
     logger.experiment.add_custom_scalars(layout)
+
+
+def write_penalty_path(logger: TensorBoardLogger, probe: LinearProbe, targets: Sequence[str]) -> None:
+    """Log how good the held-out patients were scored with each L2 of the grid, weakest first.
+
+    Args:
+        logger: The run's logger.
+        probe: The solved head.
+        targets: Names of its targets.
+    """
+    writer = logger.experiment
+    for step, penalty in enumerate(probe.grid):
+        writer.add_scalar("probe/log10_l2", np.log10(penalty), step)
+        for what, path in (("loss", probe.held_out_loss), ("auroc", probe.held_out_auroc)):
+            for target, value in zip(targets, () if path is None else path[step], strict=path is not None):
+                writer.add_scalar(f"probe/held_out_{what}/{target}", value, step)
 
 
 def write_hparams(

@@ -144,7 +144,7 @@ class _Hessian:
         self.chance = chance.astype(np.float32)
         self.strength = _strength(design.shape[1], problems).astype(np.float32)
         diagonal = _product((design**2).T, self.weight * self.chance * (1 - self.chance)) + self.strength
-        self.diagonal = np.where(diagonal > 0, diagonal, np.float32(1))
+        self.diagonal: Single = np.where(diagonal > 0, diagonal, 1).astype(np.float32)
 
     def __call__(self, direction: Single, at: NDArray[np.int64]) -> Single:
         """Return the products of the problems `at` with a direction, both [D + 1, ...]."""

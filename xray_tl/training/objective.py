@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xray_tl.config import OptimConfig
@@ -48,6 +50,22 @@ class Objective(nn.Module):
         smooth = truth.nan_to_num() * (1 - self.smoothing) + self.smoothing / 2
         total = F.binary_cross_entropy_with_logits(logits, smooth, weight, reduction="sum")
         return total / known.sum().clamp(min=1)
+
+    def entries(self, truth: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what the loss compares the logits with, and with which weight, both [N, T].
+
+        The loss is the sum of weight times cross-entropy, divided by the number of entries (multi-class:
+        rows) of known truth. A weight of 0: the truth is not known.
+        """
+        exact = truth.cpu().double()
+        positive, negative = self.positive_weight.cpu().double(), self.negative_weight.cpu().double()
+        if self.multiclass:
+            spread = self.smoothing / exact.shape[1]
+            weight = (exact @ positive)[:, None].expand_as(exact)
+            return (exact * (1 - self.smoothing) + spread).numpy(), weight.numpy()
+        weight = torch.where(exact > 0.5, positive, negative).where(exact.isfinite(), 0.0)
+        smooth = exact.nan_to_num() * (1 - self.smoothing) + self.smoothing / 2
+        return smooth.numpy(), weight.numpy()
 
     def probability(self, logits: Tensor) -> Tensor:
         """Return probabilities [B, T] in double precision: in float32, confident cases would become equal."""
