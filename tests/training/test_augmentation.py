@@ -17,6 +17,8 @@ from xray_tl.store.records import PREDICTIONS
 from xray_tl.training.augmentation import build_augment
 from xray_tl.training.task import TransferTask
 
+TRAINED = ("mode=frozen", "mode.head=trained")
+
 Tiny = Callable[..., DictConfig]
 
 
