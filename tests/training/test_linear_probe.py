@@ -15,10 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from xray_tl.errors import RunError
-from xray_tl.training import newton, penalty_path
+from xray_tl.training import linear_probe, newton, penalty_path
 from xray_tl.training.linear_probe import DEFAULT, GRADIENT, GRID, LinearProbe, solve_probe
 from xray_tl.training.patient_folds import patient_folds
 from xray_tl.training.penalty_path import PATH_GRADIENT
+from xray_tl.training.principal_axes import Rotation, rotate
 
 Array = NDArray[np.float64]
 ROWS = 90
@@ -345,6 +346,18 @@ def test_what_has_no_optimum_is_refused() -> None:
         solve_probe(features, truth, np.ones_like(truth), "binary", penalty=0.0)
     features[3, 2] = np.inf
     with pytest.raises(RunError, match="not finite"):
+        solve_probe(features, truth, np.ones_like(truth), "binary")
+
+
+def test_the_gradient_is_judged_on_the_features_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(features: Array) -> tuple[Array, Rotation]:
+        rotated, rotation = rotate(features)
+        return rotated, Rotation(rotation.axes * 1.001, rotation.reflectors)
+
+    features = _plain(np.random.default_rng(19))
+    truth = (features[:, :1] > 0).astype(float)
+    monkeypatch.setattr(linear_probe, "rotate", wrong)
+    with pytest.raises(RunError, match="are the features standardised"):
         solve_probe(features, truth, np.ones_like(truth), "binary")
 
 
