@@ -8,7 +8,9 @@ scikit-learn runs with its default solver and, unless another is given, its defa
 one after the other; the ratio is the median over rounds, printed with the machine's load. The gradients say
 how near the optimum each of them ended.
 
-RESULT
+30 November 2026, one thread on a busy machine of two cores (load 4 to 6): 0.8 s against 2.4 s, 3.1 times as
+long, with gradients 1e-11 and 9e-5; with scikit-learn's tolerance 1e-8 (gradient 6e-9) 6.9 times as long; for
+2000 images of 512 features 3.4 times.
 """
 
 from __future__ import annotations
