@@ -95,7 +95,7 @@ def test_a_misspelt_key_and_a_wrong_type_are_refused(sample: dict[str, Any]) -> 
 
 def test_options_have_their_descriptions() -> None:
     definitions = conf_schema()["definitions"]
-    assert definitions["mode"]["properties"]["head_lr"]["description"] == "Learning rate of the head."
+    assert definitions["mode"]["properties"]["head_lr"]["description"] == "Learning rate of a trained head."
     bare = [
         f"{name}.{key}"
         for name, schema in definitions.items()

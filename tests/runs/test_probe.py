@@ -16,6 +16,7 @@ from tests.conftest import compose_config
 from tests.data.films.radiograph_files import write_classes
 from xray_tl.config import OptimConfig, typed
 from xray_tl.config.identity import config_hash
+from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.splits import Targets
 from xray_tl.errors import InputError
 from xray_tl.runs.parts import assemble
@@ -131,16 +132,18 @@ def test_the_head_starts_solved(tiny: Tiny, tmp_path: Path, mode: str) -> None:
     np.testing.assert_allclose(*logits, atol=1e-4)
 
 
-def test_patients_keep_together_in_the_folds_whatever_the_order_of_files(tmp_path: Path) -> None:
-    root = write_classes(tmp_path / "films", 12, per_patient=3)
-    cfg = compose_config("model=resnet18", "data=folder", f"data.root={root}", "data.image_size=32")
-    data = assemble(typed(cfg)).data
-    names = data.sources["train"].names
-    assert names is not None
-    for name, patient in zip(names, data.patients("train"), strict=True):
-        alike = [other for other in names if other.split("_")[0] == name.split("_")[0]]
-        assert name == patient or patient <= name
-        assert {data.patients("train")[names.index(other)] for other in alike} == {patient}
+def test_images_of_a_patient_have_one_name_whatever_the_order_of_files(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 24, per_patient=3)
+    regex = "data.patient_regex='^([0-9]+)_'"
+    cfg = compose_config("model=resnet18", "data=folder", f"data.root={root}", "data.image_size=32", regex)
+    data = XrayDataModule(typed(cfg).data, seed=0)
+    collection = data.collection
+    assert collection is not None
+    named = dict(zip(data.sources["train"].names or (), data.patients("train"), strict=True))
+    table = collection.listing.table.set_index("name")
+    together = {name: set(table.index[table["patient"] == table["patient"][name]]) for name in named}
+    assert all(patient == min(together[name]) for name, patient in named.items())
+    assert 1 < len(set(named.values())) < len(named)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,13 @@ from xray_tl.runs.parts import Parts
 from xray_tl.runs.run import run
 
 Tiny = Callable[..., DictConfig]
-SEARCH = ("tune=rates", "tune.rates=[[1e-6,1e-6],[1e-3,1e-2]]", "tune.seeds=[1000,1001]", "mode=frozen", "mode.head=trained")
+SEARCH = (
+    "tune=rates",
+    "tune.rates=[[1e-6,1e-6],[1e-3,1e-2]]",
+    "tune.seeds=[1000,1001]",
+    "mode=frozen",
+    "mode.head=trained",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +64,12 @@ def test_an_arm_is_searched_once_and_its_runs_use_what_was_chosen(
     assert found["chosen"] == found["rates"][mean.index(max(mean))]
     assert run(tiny(*SEARCH, "seed=1"), tmp_path / "1")["tuning"] == found
     assert len(tries) == 4, "the second seed of the arm searches no more"
-    given = tiny("mode=frozen", "mode.head=trained", f"mode.head_lr={found['chosen'][1]}", f"optim.lr={found['chosen'][0]}")
+    given = tiny(
+        "mode=frozen",
+        "mode.head=trained",
+        f"mode.head_lr={found['chosen'][1]}",
+        f"optim.lr={found['chosen'][0]}",
+    )
     assert run(given, tmp_path / "given")["metrics"] == record["metrics"]
     run(tiny(*SEARCH, "seed=0", "data.train_seed=5"), tmp_path / "other")
     assert len(tries) == 8, "another training set is searched anew"
