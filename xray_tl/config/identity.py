@@ -161,7 +161,7 @@ def arm(cfg: DictConfig) -> dict[str, str]:
 
 
 def backbone_name(cfg: DictConfig) -> str:
-    """Return the name of a backbone: `resnet50`, `timm/resnet10t`, or `vgg16-d4` for its first four stages."""
+    """Return the name of a backbone: `resnet50`, `timm/resnet10t`, `vgg16-d4` for four of its stages."""
     registry, name = (str(OmegaConf.select(cfg, f"model.{key}")) for key in ("registry", "name"))
     depth = OmegaConf.select(cfg, "model.depth")  # runs of earlier versions have none
     return (name if registry == name else f"{registry}/{name}") + depth_suffix(depth)
