@@ -6,7 +6,9 @@ Whoever changes one makes every finished run of that kind another run, and says 
 import pytest
 
 from tests.conftest import compose_config
-from xray_tl.config.identity import arm_hash, config_hash, run_name
+from xray_tl.config.identity import arm_hash, backbone_name, config_hash, run_name
+from xray_tl.config.validation import validate
+from xray_tl.errors import InputError
 
 # Options, and the first 16 hex digits of config_hash and arm_hash.
 GOLDEN = [
@@ -30,3 +32,27 @@ def test_hashes_stay(options: tuple[str, ...], config: str, arm: str) -> None:
     cfg = compose_config(*options)
     assert (config_hash(cfg)[:16], arm_hash(cfg)[:16]) == (config, arm)
     assert run_name(cfg).endswith(config[:8])
+
+
+def test_a_depth_is_another_run_and_none_is_what_it_was() -> None:
+    whole = compose_config()
+    hashes, names = set(), set()
+    for depth in ("null", "1", "4"):
+        cfg = compose_config(f"model.depth={depth}")
+        hashes.add(config_hash(cfg))
+        names.add(run_name(cfg).rpartition("-")[0])
+    assert config_hash(whole) in hashes
+    assert len(hashes) == 3
+    assert names == {f"resnet50{suffix}-finetune-auto-s0" for suffix in ("", "-d1", "-d4")}
+
+
+def test_a_depth_follows_the_name_of_a_timm_network() -> None:
+    cfg = compose_config("model=timm", "model.name=test_resnet", "model.depth=2")
+    assert backbone_name(cfg) == "timm/test_resnet-d2"
+    assert run_name(cfg).startswith("timm-test_resnet-d2-")
+
+
+@pytest.mark.parametrize("depth", ["0", "-1"])
+def test_a_depth_is_at_least_one_stage(depth: str) -> None:
+    with pytest.raises(InputError, match=rf"model\.depth={depth} is not valid: choose at least 1"):
+        validate(compose_config(f"model.depth={depth}"))

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from tests.study.sweeps import write_scored
+from tests.study.test_depths import write_depth
 from tests.study.test_run_table import write_run
-from xray_tl.report.figures import draw_auroc, write_auroc
+from xray_tl.report.figures import Bounds, draw_auroc, draw_depth, write_auroc
+from xray_tl.study.analysis import analyse
+from xray_tl.study.depths import by_depth
 from xray_tl.study.run_table import collect
 
 FLOORS = {
@@ -78,3 +81,22 @@ def test_a_learning_curve_shows_the_floors_of_its_best_arm_alone(tmp_path: Path)
     assert len(labels) == 4
     squares = [float(np.asarray(line.get_xdata())[0]) for line in axes.lines if line.get_marker() == "s"]
     assert squares == [0.5, 0.7]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_depths_stand_between_floor_and_ceiling(tmp_path: Path, known: bool) -> None:
+    for depth in (1, 4, None):
+        write_depth(tmp_path, "resnet18", depth)
+    done = analyse(tmp_path)
+    estimates = done.comparison.analysis.arms
+    bounds = Bounds(0.6, 0.95) if known else Bounds(np.nan, np.nan)
+    axes = draw_depth(by_depth(done.arms), estimates, bounds).axes[0]
+    (curve,) = (line for line in axes.lines if line.get_label() == "resnet18 frozen random")
+    labels = [f"resnet18{suffix} frozen random" for suffix in ("-d1", "-d4", "")]
+    assert np.asarray(curve.get_xdata()) == pytest.approx([1, 4, 5])
+    assert np.asarray(curve.get_ydata()) == pytest.approx([estimates[label].value for label in labels])
+    bars = [np.asarray(line.get_ydata()) for line in axes.lines if line.get_linewidth() == 3]
+    assert bars == [pytest.approx([estimates[label].lower, estimates[label].upper]) for label in labels]
+    assert [line.get_marker() for line in axes.lines if line.get_marker() in ("o", "s")] == ["o", "o", "s"]
+    said = [text.get_text() for text in axes.texts]
+    assert said == (["pooled pixels\n0.600", "best possible\n0.950"] if known else [])

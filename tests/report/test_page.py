@@ -11,13 +11,16 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.study.sweeps import TARGETS, labelled, write_folds, write_scored, write_study
+from tests.study.test_depths import write_depth
 from xray_tl.config import SyntheticDataConfig
 from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.report import page as report_page
 from xray_tl.report.figures import draw_auroc
 from xray_tl.report.page import PARTS, write_report
 from xray_tl.report.style import inline_svg
+from xray_tl.report.tasks import compared
 from xray_tl.store.files import write_text
+from xray_tl.study.analysis import analyse
 from xray_tl.study.study_folder import Study, atlas_path
 from xray_tl.sweeps.atlas import write_atlas
 
@@ -49,6 +52,19 @@ def test_the_page_stands_alone_and_says_what_was_found(sweep: Path) -> None:
     assert (
         "Model selection saw validation images alone: epoch,\nthreshold; learning rates are as they" in page
     )
+
+
+def test_depths_have_their_figure_and_tasks_compare_whole_networks(tmp_path: Path, sweep: Path) -> None:
+    for name, stages in (("resnet18", 5), ("vgg16", 7)):
+        for depth in (1, 2, None):
+            write_depth(tmp_path, name, depth, stages)
+    page = write_report(tmp_path).read_text()
+    assert '<figure id="depth">' in page
+    assert page.index("<h2>Differences</h2>") < page.index("<h2>Depth</h2>") < page.index("<h2>Curves</h2>")
+    assert "pooled pixels" in (tmp_path / "report/depth.svg").read_text()
+    (asked,) = compared(analyse(tmp_path))["task_c"]
+    assert set(asked) == {"resnet18 frozen random", "vgg16 frozen random"}
+    assert "<h2>Depth</h2>" not in (sweep / "report.html").read_text()
 
 
 def test_what_would_decide_comes_with_a_warning_of_second_looks(tmp_path: Path) -> None:

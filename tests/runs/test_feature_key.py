@@ -11,6 +11,7 @@ from xray_tl.runs.parts import Parts, assemble
 IN_KEY = {
     "model.registry": "model=efficientnet_lite0",
     "model.name": "model=resnet50",
+    "model.depth": "model.depth=2",  # through the hash of the tensors that it keeps
     "model.stem": "model.stem=convert",
     "model.memory_format": "model.memory_format=contiguous",
     "weights": "weights.seed=1",  # all of them through the tensors' hash and the normalisation

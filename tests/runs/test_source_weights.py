@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -15,16 +16,19 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 from safetensors.torch import load_file
 
-from tests.conftest import compose_config
+from tests.conftest import SMALL, TINY, compose_config
 from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig, typed
 from xray_tl.data.synthetic.source_task import FINDINGS, SourceTask
 from xray_tl.errors import InputError, RunError
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.weights import tensors_sha256
 from xray_tl.runs import source_weights
+from xray_tl.runs.kept_weights import find_weights
+from xray_tl.runs.retest import evaluate
 from xray_tl.runs.run import run
 from xray_tl.runs.source_weights import LAST, RECIPE, WEIGHTS, Learned
 from xray_tl.store.files import atomic_path
+from xray_tl.store.records import read_record
 from xray_tl.training import pretraining
 from xray_tl.training.checkpoints import AtomicCheckpointIO
 from xray_tl.training.pretraining import Recipe
@@ -313,6 +317,33 @@ def test_a_run_stands_on_them(cache: Path, tiny: Callable[..., DictConfig], tmp_
         "sha256": tensors_sha256(load_file(file)),
         "image_size": None,
     }
+
+
+def test_one_training_serves_every_depth_and_is_found_again(
+    cache: Path, tiny: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    places = {depth: tmp_path / f"sweep/d{depth}" for depth in (1, 3)}
+    for depth, place in places.items():
+        cfg = tiny(*SMALL, "weights=source", "mode=frozen", f"model.depth={depth}")
+        run(cfg, place, tmp_path / "sweep")
+    (file,) = (cache / "source").glob(f"*/{WEIGHTS}")
+    whole = load_file(file)
+    kept = {path.stem for path in (tmp_path / "sweep/weights").iterdir()}
+    assert kept == {record_of(place)["weights"]["sha256"] for place in places.values()}
+    shutil.rmtree(cache)
+    for depth, place in places.items():
+        settings = typed(compose_config(*TINY, *SMALL, "weights=source", f"model.depth={depth}"))
+        sha256 = record_of(place)["weights"]["sha256"]
+        assert set(load_file(find_weights(place, settings, sha256))) == set(whole)
+        cfg = compose_config(f"run={place}", name="evaluate")
+        assert "came out exactly" in evaluate(cfg, place, [])
+
+
+def record_of(place: Path) -> dict[str, Any]:
+    """Read a run's record."""
+    record = read_record(place)
+    assert record is not None
+    return record
 
 
 def test_the_source_task_s_findings_are_no_targets(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:

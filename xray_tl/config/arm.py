@@ -15,6 +15,9 @@ class ModelConfig:
         name: Displayed name; also the registry key unless `registry` is given (for `registry: timm`, the name
             of the model in timm).
         registry: Key in the backbone registry.
+        depth: How many of the backbone's first stages are kept, their output averaged over all positions
+            (maps: over height and width; tokens: over all, the class token among them); `None`, like the
+            number of all stages, keeps the whole network with its own pooling.
         stem: `repeat` (one channel repeated to three) or `convert` (first convolution summed to one channel).
         dropout: Probability of the backbone's dropout layers; `None` keeps the backbone's default.
         head_dropout: Probability of dropping a feature before the head, in [0, 1).
@@ -23,6 +26,7 @@ class ModelConfig:
 
     name: str = MISSING
     registry: str = "${.name}"
+    depth: int | None = None
     stem: str = "repeat"
     dropout: float | None = None
     head_dropout: float = 0.0

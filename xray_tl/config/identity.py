@@ -80,6 +80,7 @@ CHANGES_RESULT = (
     "trainer.reestimate_batchnorm",
 )
 OPTIONAL = (
+    "model.depth",
     "mode.head",
     "mode.stage",
     "mode.lora_rank",
@@ -114,7 +115,8 @@ OPTIONAL = (
     "data.intensity",
     "data.on_error",
 )
-"""Left out of the hash if they have no value: a mode or a data set never has the options of another."""
+"""Left out of the hash if they have no value: a mode or a data set never has the options of another, and
+options that came later leave earlier runs what they were."""
 OF_A_FILE = ("weights.path", "weights.mean", "weights.std")
 """Used only with `weights=file`; for other weights the hash ignores them."""
 OF_TRAINING = (
@@ -183,9 +185,15 @@ def arm(cfg: DictConfig) -> dict[str, str]:
 
 
 def backbone_name(cfg: DictConfig) -> str:
-    """Return the name of a backbone: `resnet50`, or `timm/resnet10t` for a model from timm."""
+    """Return the name of a backbone: `resnet50`, `timm/resnet10t`, `vgg16-d4` for four of its stages."""
     registry, name = (str(OmegaConf.select(cfg, f"model.{key}")) for key in ("registry", "name"))
-    return name if registry == name else f"{registry}/{name}"
+    depth = OmegaConf.select(cfg, "model.depth")  # runs of earlier versions have none
+    return (name if registry == name else f"{registry}/{name}") + depth_suffix(depth)
+
+
+def depth_suffix(depth: int | None) -> str:
+    """Return what follows a backbone's name if only its first stages are kept: `-d4`."""
+    return "" if depth is None else f"-d{depth}"
 
 
 def run_name(cfg: DictConfig) -> str:

@@ -49,6 +49,7 @@ BUDGET = Choice(("small", "full"))
 
 CHECKS: dict[str, Range | Choice] = {
     "seed": Range(0),
+    "model.depth": Range(1),
     "model.dropout": Range(0, 1, "high"),
     "model.head_dropout": Range(0, 1, "high"),
     "model.memory_format": Choice(("channels_last", "contiguous")),

@@ -1,14 +1,16 @@
-"""Cutting of a network at its freeze boundary into a frozen part and a trainable part."""
+"""Cutting of a network: into a frozen and a trainable part, or off behind its first stages."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
-from torch.fx import Graph, GraphModule, Node, Tracer
+from torch import Tensor, nn
+from torch.fx import Graph, GraphModule, Interpreter, Node, Tracer
 from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
 
@@ -52,6 +54,62 @@ def cut(net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> Halves
         CannotCutError: The code between those modules cannot be followed or depends on the mode, or more than
             one tensor crosses the boundary.
     """
+    graph, frozen, crossing = _divided(net, state_is_open, module_is_open)
+    before, after = _before(graph, frozen, crossing), Graph()
+    copies = {crossing: after.placeholder("crossing")}
+    for node in graph.nodes:
+        if node not in frozen:
+            copies[node] = after.node_copy(node, copies.__getitem__)
+    return Halves(GraphModule(net, before), GraphModule(net, after), str(before))
+
+
+def first_part(
+    net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen, image_size: int
+) -> tuple[nn.Module, int]:
+    """Cut a network as `cut` does, and average what crosses the boundary over its positions.
+
+    Global pooling and flattening in front of the boundary are left out: a map [B, C, H, W] or [B, H, W, C] is
+    averaged over H and W as it leaves the last layer, tokens [B, N, D] over all N, the class token among
+    them; a vector [B, D] stays as it is.
+
+    Args:
+        net: The network; images in, features out.
+        state_is_open: Which of its parameters and buffers are cut off.
+        module_is_open: Which of its modules are cut off.
+        image_size: Side of the images, pixels, that it is for.
+
+    Returns:
+        A network that holds the same modules and tensors under the same names (images [B, 3, H, W] ->
+        features [B, D]), and D.
+
+    Raises:
+        CannotCutError: It cannot be cut there, or what crosses is none of the above.
+    """
+    graph, frozen, crossing = _divided(net, state_is_open, module_is_open)
+    before = _before(graph, frozen, crossing)
+    shapes = _shapes(net, GraphModule(net, before), image_size)
+    (output,) = before.find_nodes(op="output")
+    crosses = output.all_input_nodes[0]
+    last = _last_map(net, crosses, shapes)
+    axes, num_features = _positions(shapes.get(last, ()), getattr(net, "output_fmt", "NCHW"))
+    kept = Graph()
+    copies: dict[Node, Node] = {}
+    for node in before.nodes:
+        if node.op != "output":
+            copies[node] = kept.node_copy(node, copies.__getitem__)
+        if node is last and last is not crosses:
+            break
+    features = kept.call_method("mean", (copies[last], axes)) if axes else copies[last]
+    kept.output(features)
+    part = GraphModule(net, kept, class_name=type(net).__name__)
+    for name in part.state_dict().keys() - net.state_dict().keys():  # fx registers every buffer as persistent
+        module, _, buffer = name.rpartition(".")
+        part.get_submodule(module)._non_persistent_buffers_set.add(buffer)
+    return part, num_features
+
+
+def _divided(net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> tuple[Graph, set[Node], Node]:
+    """Return a network's graph, its nodes in front of the boundary, and the one that crosses it."""
     try:
         kinds = _Kinds(net, state_is_open, module_is_open)
         graph = _trace(net, kinds)
@@ -61,17 +119,77 @@ def cut(net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> Halves
     crossing = [node for node in graph.nodes if node in frozen and not frozen.issuperset(node.users)]
     if len(crossing) != 1:
         raise CannotCutError(f"{len(crossing)} tensors cross its freeze boundary")
-    before, after = Graph(), Graph()
+    return graph, frozen, crossing[0]
+
+
+def _before(graph: Graph, frozen: set[Node], crossing: Node) -> Graph:
+    """Return the graph of the nodes in front of a boundary; its output is the node that crosses it."""
+    before = Graph()
     copies: dict[Node, Node] = {}
     for node in graph.nodes:
         if node in frozen:
             copies[node] = before.node_copy(node, copies.__getitem__)
-    before.output(copies[crossing[0]])
-    copies = {crossing[0]: after.placeholder("crossing")}
-    for node in graph.nodes:
-        if node not in frozen:
-            copies[node] = after.node_copy(node, copies.__getitem__)
-    return Halves(GraphModule(net, before), GraphModule(net, after), str(before))
+    before.output(copies[crossing])
+    return before
+
+
+class _ShapeRecorder(Interpreter):
+    """Interpreter that keeps the shape of every tensor that a node gives."""
+
+    def __init__(self, module: GraphModule) -> None:
+        super().__init__(module)
+        self.shapes: dict[Node, tuple[int, ...]] = {}
+
+    def run_node(self, n: Node) -> Any:  # noqa: ANN401  (whatever the node gives)
+        """Run a node and record the shape of its tensor."""
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.shapes[n] = tuple(value.shape)
+        return value
+
+
+@torch.no_grad()
+def _shapes(net: nn.Module, before: GraphModule, image_size: int) -> dict[Node, tuple[int, ...]]:
+    """Return the shape of every tensor in a graph, found with one black image."""
+    device = next(net.parameters()).device
+    recorder = _ShapeRecorder(before)
+    with _keeping_modes(net):
+        net.eval()
+        recorder.run(torch.zeros(1, 3, image_size, image_size, device=device))
+    return recorder.shapes
+
+
+def _last_map(net: nn.Module, crossing: Node, shapes: dict[Node, tuple[int, ...]]) -> Node:
+    """Return the last map in front of global pooling and flattening; the crossing node if there is none."""
+    node = crossing
+    while len(shapes.get(node, ())) in (2, 4):
+        module = net.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if len(shapes[node]) == 4 and not _pools(node, module):
+            return node
+        before = [given for given in node.all_input_nodes if given in shapes]
+        if len(before) != 1 or (module is not None and module.state_dict()):
+            break
+        (node,) = before
+    return crossing
+
+
+def _pools(node: Node, module: nn.Module | None) -> bool:
+    """Tell whether a node pools to a given size, however large its input is."""
+    return isinstance(module, nn.AdaptiveAvgPool2d) or node.target is nn.functional.adaptive_avg_pool2d
+
+
+def _positions(shape: tuple[int, ...], layout: str) -> tuple[tuple[int, ...], int]:
+    """Return the axes of positions in features of one square image, and the number of channels."""
+    match shape:
+        case (1, features):
+            return (), features
+        case (1, _, features):
+            return (1,), features
+        case (1, first, height, width) if height == width and (first != height or layout == "NCHW"):
+            return (2, 3), first
+        case (1, height, width, last) if height == width and (last != height or layout == "NHWC"):
+            return (1, 2), last
+    raise CannotCutError(f"what leaves it has the shape {list(shape)}: neither maps, tokens nor features")
 
 
 class _Kinds:
@@ -99,6 +217,17 @@ def _is_random(module: nn.Module) -> bool:
     )
 
 
+@contextmanager
+def _keeping_modes(net: nn.Module) -> Iterator[None]:
+    """Put every module back into its own mode, training or evaluation, afterwards."""
+    modes = {module: module.training for module in net.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 class _Tracer(Tracer):
     """Tracer that enters only modules that hold both open and frozen state."""
 
@@ -113,22 +242,19 @@ class _Tracer(Tracer):
 
 def _trace(net: nn.Module, kinds: _Kinds) -> Graph:
     """Trace a network's code between its modules, which must be the same in training and evaluation."""
-    modes = {module: module.training for module in net.modules()}
     _, *optional = inspect.signature(net.forward).parameters.values()
     left_out = {parameter.name: parameter.default for parameter in optional}
     graphs = []
-    try:
-        for mode in (True, False):
-            net.train(mode)
-            followed = GraphModule(net, _Tracer(kinds.mixed).trace(net, left_out))
-            # fx asserts that omitted arguments have their defaults; other unused nodes may act in place.
-            followed.graph.eliminate_dead_code(lambda node: node.target is not torch._assert)
-            graphs.append(followed.graph)
-    except Exception as error:  # tracing a network's code can raise any exception
-        raise CannotCutError(f"its code cannot be followed ({type(error).__name__}: {error})") from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with _keeping_modes(net):
+        try:
+            for mode in (True, False):
+                net.train(mode)
+                followed = GraphModule(net, _Tracer(kinds.mixed).trace(net, left_out))
+                # fx asserts that omitted arguments have their defaults; other unused nodes may act in place.
+                followed.graph.eliminate_dead_code(lambda node: node.target is not torch._assert)
+                graphs.append(followed.graph)
+        except Exception as error:  # tracing a network's code can raise any exception
+            raise CannotCutError(f"its code cannot be followed ({type(error).__name__}: {error})") from error
     if str(graphs[0]) != str(graphs[1]):
         raise CannotCutError("its code between modules differs between training and evaluation")
     return graphs[0]

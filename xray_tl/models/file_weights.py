@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,12 @@ def with_names(tensors: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tenso
 
 
 def fitting(
-    tensors: Mapping[str, Tensor], net: nn.Module, head: Sequence[str], model: str, origin: str
+    tensors: Mapping[str, Tensor],
+    net: nn.Module,
+    head: Sequence[str],
+    model: str,
+    origin: str,
+    cut_off: Collection[str] = (),
 ) -> dict[str, Tensor]:
     """Return the tensors of a file that fit a trunk, and log those that do not.
 
@@ -105,6 +110,7 @@ def fitting(
         head: Dotted names of the classifier that the trunk lacks.
         model: Its name, for messages.
         origin: The file, for messages.
+        cut_off: Names of the network's tensors behind the trunk, which the file may hold, in any shape.
 
     Raises:
         InputError: The file is of another network or a larger one, fills less than 90 % of the trunk, or
@@ -116,14 +122,14 @@ def fitting(
     shaped = {name: tensor for name, tensor in taken.items() if tensor.shape == expected[name].shape}
     _check_shapes(taken, expected, model, origin)
     missing = [name for name in expected if name not in shaped and not _is_computed(name)]
-    left = [name for name in tensors if name not in expected]
+    left = [name for name in tensors if name not in expected and name not in cut_off]
     total = sum(own.numel() for own in expected.values())
     share = sum(expected[name].numel() for name in expected if name not in missing) / total
     said = "; ".join([*_named([f"{name} is missing" for name in missing]), *_unused(left)])
     if share < LEAST:
         raise InputError(f"{origin} fills {share:.0%} of model {model}, {LEAST:.0%} are needed: {said}")
     _check_first_layer(missing, net, model, origin)
-    _check_size(left, expected, head, model, origin)
+    _check_size(left, [*expected, *cut_off], head, model, origin)
     if missing:
         log.warning(
             "%s fills %.1f %% of model %s, the rest stays random: %s", origin, 100 * share, model, said
@@ -195,9 +201,9 @@ def _check_first_layer(missing: list[str], net: nn.Module, model: str, origin: s
 
 
 def _check_size(
-    left: list[str], expected: Mapping[str, Tensor], head: Sequence[str], model: str, origin: str
+    left: list[str], expected: Collection[str], head: Sequence[str], model: str, origin: str
 ) -> None:
-    """Refuse a file that has more layers inside the trunk's own modules, as a larger network has.
+    """Refuse a file that has more layers inside the network's own modules, as a larger network has.
 
     Tensors beside the classifier that was removed belong to a classifier, not to the trunk.
     """

@@ -14,6 +14,7 @@ from torch import nn
 
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
+from xray_tl.models.depth import at_depth
 from xray_tl.models.normalisation import check_normalisation, normalisation
 from xray_tl.models.stages import STEMS, Backbone
 from xray_tl.models.weights import MakeSource, Provenance, Trunk, fill, load_weights
@@ -66,11 +67,13 @@ def build_backbone(
 ) -> tuple[Backbone, Provenance]:
     """Build a backbone with its initial weights: images [B, 1, H, W] in [0, 1] -> features [B, D].
 
+    `model.depth` keeps its first stages alone (`at_depth`): they get what the whole network's would have.
     `make_source` returns the file of source weights where they are asked for. Random weights depend only on
     `weights.seed` and the names; torch's generators keep their state.
 
     Raises:
-        InputError: A name is unknown, the image too small, or the weights are not available.
+        InputError: A name is unknown, the image too small, the depth none of the backbone's, or the weights
+            are not available.
     """
     names = backbone_names()
     if model.registry not in names:
@@ -82,7 +85,7 @@ def build_backbone(
         raise InputError(f"data.image_size={image_size} is too small; choose at least {SMALLEST_IMAGE}")
     check_normalisation(weights)
     with _generator(stream_seed("weights", weights.seed, model.registry, model.name)):
-        trunk = _BUILDERS[model.registry](BackboneSpec(model.name, image_size))
+        trunk = _build_trunk(model, image_size)
         provenance = load_weights(trunk, model.name, weights, make_source)
     if provenance.source == "imagenet":
         provenance = replace(provenance, image_size=trunk.image_size)
@@ -106,6 +109,12 @@ def build_backbone(
     return Backbone(trunk.net, trunk.num_features, trunk.stage_of, mean, std, stem=model.stem), provenance
 
 
+def _build_trunk(model: ModelConfig, image_size: int) -> Trunk:
+    """Build a trunk with random weights, drawn for the whole network whatever the depth is."""
+    trunk = _BUILDERS[model.registry](BackboneSpec(model.name, image_size))
+    return at_depth(trunk, model.name, model.depth, image_size)
+
+
 def check_sizes(model: ModelConfig, trained_at: int, used_at: int) -> None:
     """Check that weights trained at one image size fit a backbone for another; no memory is allocated.
 
@@ -114,9 +123,7 @@ def check_sizes(model: ModelConfig, trained_at: int, used_at: int) -> None:
     """
     backbone_names()  # registers them
     with torch.device("meta"):
-        trained, used = (
-            _BUILDERS[model.registry](BackboneSpec(model.name, size)) for size in (trained_at, used_at)
-        )
+        trained, used = (_build_trunk(model, size) for size in (trained_at, used_at))
         try:
             fill(used, model.name, trained.net.state_dict(), f"a backbone trained at {trained_at} px")
         except InputError as error:

@@ -63,6 +63,7 @@ class Trunk:
         mean: Mean of each input channel in the source task.
         std: Standard deviation of each input channel in the source task.
         image_size: Side in pixels of the images of the source task.
+        whole: The network before its last stages were cut off; `None`: none were.
     """
 
     net: nn.Module
@@ -75,6 +76,16 @@ class Trunk:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     image_size: int = 224
+    whole: nn.Module | None = None
+
+    @property
+    def cut_off(self) -> frozenset[str]:
+        """Return the names of the tensors of the stages that were cut off, which files may hold."""
+        return (
+            frozenset(self.whole.state_dict().keys() - self.net.state_dict().keys())
+            if self.whole
+            else frozenset()
+        )
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -137,11 +148,12 @@ def _load_file(trunk: Trunk, model: str, weights: WeightsConfig) -> str:
     file = Path(weights.path).expanduser()
     expected, heads = trunk.net.state_dict(), tuple(f"{name}." for name in trunk.head)
     origin = f"weights.path={file}"
-    tensors = trunk.adapt(without_prefix(with_names(read_tensors(file), trunk.net), expected))
+    named = with_names(read_tensors(file), trunk.whole or trunk.net)
+    tensors = trunk.adapt(without_prefix(named, expected))
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(heads)}
     meant = {name: tensor for name, tensor in tensors.items() if name in expected or name not in own}
     check_values(meant, expected, origin)
-    taken = fitting(own, trunk.net, trunk.head, model, origin)
+    taken = fitting(own, trunk.net, trunk.head, model, origin, trunk.cut_off)
     trunk.net.load_state_dict(taken, strict=False)
     return file.name
 
@@ -216,13 +228,17 @@ def _blocked(error: Exception) -> str:
 
 
 def fill(trunk: Trunk, model: str, tensors: dict[str, Tensor], origin: str) -> None:
-    """Copy tensors into a trunk; all must match, and those of the source classifier are ignored.
+    """Copy tensors into a trunk; all must match, but for those of the classifier and of stages cut off.
 
     Raises:
         InputError: A tensor is missing, left over or of another shape, or holds NaN or infinity.
     """
-    heads = tuple(f"{name}." for name in trunk.head)
-    tensors = {name: tensor for name, tensor in trunk.adapt(tensors).items() if not name.startswith(heads)}
+    heads, cut_off = tuple(f"{name}." for name in trunk.head), trunk.cut_off
+    tensors = {
+        name: tensor
+        for name, tensor in trunk.adapt(tensors).items()
+        if not name.startswith(heads) and name not in cut_off
+    }
     expected = trunk.net.state_dict()
     # Old files lack BatchNorm's counter, which no network here uses.
     missing = [n for n in expected if n not in tensors and not n.endswith(".num_batches_tracked")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,18 @@ from scipy.stats import t as student_t
 from xray_tl.report.style import ARMS, CEILING, FAINT, FLOOR, SOFT, figure_style, legend_below
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.store.files import atomic_path
+from xray_tl.study.depths import AtDepth
 from xray_tl.study.run_table import APART, ARM, by_seed, floor_rows
 
 AUROC = "auroc.png"
+
+
+class Bounds(NamedTuple):
+    """What no learned feature reaches up to, and what nothing exceeds: test AUROC, NaN if not known."""
+
+    floor: float
+    ceiling: float
+
 
 Array = NDArray[np.float64]
 Intervals = Mapping[str, tuple[float, float]]
@@ -125,6 +135,59 @@ def draw_learning_curve(points: Mapping[str, Sequence[tuple[int, Estimate]]], ce
             ticks := sorted({n for series in points.values() for n, _ in series}), map(str, ticks)
         )
         axes.set_xlabel("training images")
+        axes.set_ylabel("test AUROC")
+        legend_below(figure, axes)
+    return figure
+
+
+def draw_depth(
+    series: Mapping[str, Sequence[AtDepth]], arms: Mapping[str, Estimate], bounds: Bounds
+) -> Figure:
+    """Draw test AUROC over the number of a backbone's stages, with intervals, floor and ceiling.
+
+    A square is a whole network with its own pooling.
+
+    Args:
+        series: Arms of each backbone, the smallest depth first.
+        arms: Estimates of arms by label.
+        bounds: Floor and ceiling, NaN where they are not known.
+    """
+    deepest = max(point.depth for points in series.values() for point in points)
+    with figure_style():
+        figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+        axes = figure.subplots()
+        for place, (name, points) in enumerate(series.items()):
+            color = ARMS[place % len(ARMS)]
+            # side by side, so that intervals of one depth do not cover each other
+            aside = 0.09 * (place - (len(series) - 1) / 2)
+            depths = np.array([point.depth for point in points]) + aside
+            found = [arms[point.arm.label] for point in points]
+            axes.plot(depths, [estimate.value for estimate in found], color=color, linewidth=1.6, label=name)
+            for depth, estimate, point in zip(depths, found, points, strict=True):
+                axes.plot(
+                    [depth, depth], [estimate.lower, estimate.upper], color=color, linewidth=3, alpha=0.3
+                )
+                axes.plot(depth, estimate.value, "s" if point.whole else "o", color=color, markersize=6)
+        for name, value, color in (
+            ("pooled pixels", bounds.floor, FLOOR),
+            ("best possible", bounds.ceiling, CEILING),
+        ):
+            if np.isfinite(value):
+                axes.axhline(value, color=color, linewidth=1.2, linestyle="--" if color == FLOOR else "-")
+                axes.annotate(
+                    f"{name}\n{value:.3f}",
+                    (1, value),
+                    (5, 0),
+                    xycoords=("axes fraction", "data"),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=8.5,
+                    color=SOFT if color == FLOOR else color,
+                )
+        axes.set_xticks(range(1, deepest + 1))
+        axes.set_xlim(0.7, deepest + 0.3)
+        axes.margins(y=0.08)
+        axes.set_xlabel("stages of the backbone, from the input")
         axes.set_ylabel("test AUROC")
         legend_below(figure, axes)
     return figure

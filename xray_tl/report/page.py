@@ -24,6 +24,7 @@ from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import interval_text, marked, narrow_text, second_look_text
 from xray_tl.store.files import write_text
 from xray_tl.study.analysis import Interaction, StudyAnalysis, analyse
+from xray_tl.study.depths import by_depth
 from xray_tl.study.study_folder import Arm
 
 REPORT = "report.html"
@@ -96,6 +97,9 @@ def _draw(done: StudyAnalysis) -> dict[str, Figure]:
             drawn[name] = figures.draw_differences({pair: analysis.pairs[pair] for pair in asked}, kinds)
     if done.learning:
         drawn["learning_curve"] = figures.draw_learning_curve(done.learning, done.ceiling)
+    if series := by_depth(done.arms):
+        bounds = figures.Bounds(done.arms[0].mean("floor_pooled_pixels_auroc"), done.ceiling)
+        drawn["depth"] = figures.draw_depth(series, analysis.arms, bounds)
     return drawn
 
 

@@ -20,6 +20,7 @@ from xray_tl.statistics.wording import (
 )
 from xray_tl.study.analysis import N_TRAIN, Interaction, StudyAnalysis
 from xray_tl.study.arm_names import short_name
+from xray_tl.study.depths import DEPTH
 from xray_tl.study.gap import interval_width
 from xray_tl.study.study_folder import Arm
 
@@ -125,8 +126,8 @@ def selected(done: StudyAnalysis) -> dict[str, Arm]:
 def compared(done: StudyAnalysis) -> dict[str, list[Pair]]:
     """Return the pairs of arms that tasks B to D compare, by the names of their figures."""
     return {
-        "task_b": _asked(done, partial(_other_model, "finetune")),
-        "task_c": _asked(done, partial(_other_model, "frozen")),
+        "task_b": _of_whole(done, _asked(done, partial(_other_model, "finetune"))),
+        "task_c": _of_whole(done, _asked(done, partial(_other_model, "frozen"))),
         "task_d": _asked(done, _other_mode),
     }
 
@@ -177,6 +178,12 @@ def _asked(done: StudyAnalysis, asked: Callable[[Name, Name], bool]) -> list[Pai
     found = [(a, b) for a, b in done.comparison.verdicts if asked(arms[a].name, arms[b].name)]
     plain = [(a, b) for a, b in found if not arms[a].options and not arms[b].options]
     return plain or found
+
+
+def _of_whole(done: StudyAnalysis, found: list[Pair]) -> list[Pair]:
+    """Return the pairs of whole networks, if there are any, else all: depths have a figure of their own."""
+    whole = {arm.label for arm in done.arms if arm.settings.get(DEPTH) is None}
+    return [pair for pair in found if whole.issuperset(pair)] or found
 
 
 def _verdict(done: StudyAnalysis, pair: Pair) -> str:

@@ -1,8 +1,9 @@
 """Source weights in the cache: trained once on this machine, without downloads or external images.
 
-They depend only on the backbone, the budget, `weights.seed` and the device's arithmetic. One process trains
-them while others wait; it resumes an interrupted training; their hash is checked at every use. If the cache
-cannot be written to, they are kept in a temporary folder until the command ends.
+They depend only on the backbone, the budget, `weights.seed` and the device's arithmetic; they are those of
+the whole network for every `model.depth`. One process trains them while others wait; it resumes an
+interrupted training; their hash is checked at every use. If the cache cannot be written to, they are kept in
+a temporary folder until the command ends.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def source_weights(
     if image_size is not None:
         check_sizes(model, chosen.image_size, image_size)
     announce = partial(_announce, model, weights.budget, chosen)
-    train = partial(pretrain, replace(model, stem="repeat"), weights, trainer, chosen, device)
+    train = partial(pretrain, replace(model, stem="repeat", depth=None), weights, trainer, chosen, device)
     return _Making(identity, announce, train).make(folder, instead)
 
 

@@ -1,8 +1,8 @@
 """A sweep's folder, read as a study: seeds are readers, arms are treatments, test images are cases.
 
 `study_folder` loads a sweep, `analysis` computes everything that a report shows, `run_table` and
-`saved_predictions` read records and scores.
+`saved_predictions` read records and scores, `depths` finds the arms that differ in `model.depth` alone.
 
-Imports: statistics, store.
+Imports: config, statistics, store.
 Never imports: torch.
 """
