@@ -23,6 +23,7 @@ torch.set_num_threads(1)
 TINY = (
     "model=resnet18",
     "weights=random",
+    "weights.measure=false",
     "data.image_size=32",
     "data.n_train=24",
     "data.n_val=16",

@@ -81,6 +81,8 @@ class WeightsConfig:
             metadata), or else the backbone's own (ImageNet).
         std: Standard deviation of each input channel, given in the same way as `mean`.
         seed: Seed of the trunk's initialisation for `random` and `source`; independent of the training seed.
+        measure: Measure what the initial weights are worth on a reference task at the run's image size, once
+            for each set of weights and size; untrained weights are not measured.
         timeout_s: Timeout for connecting and for each read of a download, seconds.
     """
 
@@ -91,4 +93,5 @@ class WeightsConfig:
     mean: list[float] | None = None
     std: list[float] | None = None
     seed: int = 0
+    measure: bool = True
     timeout_s: float = 4.0

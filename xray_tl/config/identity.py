@@ -139,6 +139,7 @@ OF_TRAINING = (
 COSMETIC = (
     "feature_cache",
     "shifts",
+    "weights.measure",
     "weights.timeout_s",
     "data.difficulty",
     "data.shift",

@@ -20,6 +20,7 @@ from xray_tl.report import board_figures as board
 from xray_tl.report.looks import note_look
 from xray_tl.report.style import inline_svg, write_figure
 from xray_tl.report.tasks import TERMS, compared, selected, tasks
+from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import interval_text, marked, narrow_text, second_look_text
 from xray_tl.store.files import write_text
@@ -192,23 +193,31 @@ def _interaction_row(found: Interaction) -> list[str]:
 
 
 def _provenance(done: StudyAnalysis) -> Table:
-    head = ["arm", "weights", "sha256", "seeds", "data", "recipe"]
+    head = ["arm", "weights", "worth as they are", "sha256", "seeds", "data", "recipe"]
     rows = []
     for arm in done.arms:
-        row, record = arm.runs[0].row, arm.runs[0].record
-        weights = record.get("weights") or {}
+        row, weights = arm.runs[0].row, arm.runs[0].record.get("weights") or {}
+        folds = f" x {arm.folds} folds" if arm.folds > 1 else ""
         rows.append(
             [
                 arm.label,
                 f"{weights.get('source', '')}, {weights.get('name', '')}"
                 + (f", {weights['image_size']} px" if weights.get("image_size") else ""),
+                _worth(weights.get("quality")),
                 str(weights.get("sha256") or "")[:12],
-                ", ".join(arm.readers) + (f" x {arm.folds} folds" if arm.folds > 1 else ""),
+                ("solved" if arm.readers == [NO_READER] else ", ".join(arm.readers)) + folds,
                 str(row["test_set"] if arm.folds > 1 else row["data_hash"])[:12],
                 str(row["arm_hash"])[:12],
             ]
         )
     return Table(head, rows)
+
+
+def _worth(quality: dict[str, Any] | None) -> str:
+    """Return what a frozen trunk reaches on the reference task with its initial weights, beside pixels."""
+    if quality is None:
+        return ""
+    return f"{quality['auroc']:.3f} ± {quality['auroc_se']:.3f} (pixels {quality['pooled_pixels']:.3f})"
 
 
 def _environment(done: StudyAnalysis) -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from xray_tl.statistics.bounds import detectability
+from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import Pair
 from xray_tl.statistics.wording import interval_text, marked, p_text
 from xray_tl.study.analysis import StudyAnalysis
@@ -19,7 +22,8 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
     rows = []
     for arm in done.arms:
         estimate = done.comparison.analysis.arms[arm.label]
-        row = {"arm": arm.label, "seeds": len(arm.readers), "interval_too_narrow": estimate.too_narrow}
+        seeds = 0 if arm.readers == [NO_READER] else len(arm.readers)  # 0: a solved head, the same for all
+        row = {"arm": arm.label, "seeds": seeds, "interval_too_narrow": estimate.too_narrow}
         for metric in done.measures["metric"].unique():
             for part in ("value", "lower", "upper"):
                 suffix = "" if part == "value" else f"_{part}"
@@ -28,11 +32,26 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
         row |= {f"efficiency{suffix}": value for suffix, value in efficiency(done, arm).items()}
         row |= {
             "trainable_parameters": arm.mean("trainable_parameters"),
+            **_training(arm),
             "fit_s": arm.mean("fit_s"),
             "threshold": np.mean([run.threshold() for run in arm.runs]) if len(arm.targets) == 1 else np.nan,
         }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _training(arm: Arm) -> dict[str, float]:
+    """Return epochs, images an epoch, and the share of the network's parameters that trains in them.
+
+    Of a solved head they are 0: no image passes through the network to train it.
+    """
+    record = arm.runs[0].record
+    parameters = record.get("parameters") or {}
+    solved = (record.get("head") or {}).get("kind") == "solved"
+    epochs = 0 if solved else np.mean([len(run.record.get("history") or []) for run in arm.runs])
+    images = (record.get("sizes") or {}).get("train", np.nan)
+    share = parameters["trainable"] / parameters["total"] if parameters else np.nan
+    return {"epochs": float(epochs), "images_per_epoch": float(images), "share_trained": float(share)}
 
 
 def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
@@ -88,16 +107,17 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
         "Brier",
         "ECE",
         "trainable",
+        "epochs × images",
         "fit",
     ]
     rows, analysed = [], done.comparison.analysis
     for floor in _floors(done):
-        rows.append([floor["name"], "", floor["auroc"], "", "", floor["accuracy"], *[""] * 7])
+        rows.append([floor["name"], "", floor["auroc"], "", "", floor["accuracy"], *[""] * 8])
     for row in arms_table(done).to_dict("records"):
         rows.append(
             [
                 str(row["arm"]),
-                str(row["seeds"]),
+                str(row["seeds"] or "solved"),
                 f"{row['auroc']:.3f}",
                 marked(interval_text(row["auroc_lower"], row["auroc_upper"]), analysed.arms[row["arm"]]),
                 "" if np.isnan(row["efficiency"]) else f"{round(row['efficiency'], 2) + 0.0:.2f}",
@@ -113,12 +133,22 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                     )
                 ),
                 _count(row["trainable_parameters"]),
+                _passes(row),
                 "" if np.isnan(row["fit_s"]) else f"{row['fit_s']:.0f}\N{NO-BREAK SPACE}s",
             ]
         )
     if not np.isnan(done.ceiling):
-        rows.append(["best possible (ideal observer)", "", f"{done.ceiling:.3f}", "", "1", *[""] * 8])
+        rows.append(["best possible (ideal observer)", "", f"{done.ceiling:.3f}", "", "1", *[""] * 9])
     return head, rows
+
+
+def _passes(row: dict[Any, Any]) -> str:
+    """Return how often how many images passed in training, and how much of the network trained."""
+    if not row["epochs"]:
+        return "none: solved"
+    if np.isnan(row["share_trained"]) or np.isnan(row["images_per_epoch"]):
+        return ""
+    return f"{row['epochs']:g} × {row['images_per_epoch']:g}, {100 * row['share_trained']:.2g} % train"
 
 
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:

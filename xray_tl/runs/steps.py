@@ -28,6 +28,7 @@ from xray_tl.runs.observer_efficiency import describe_ceiling, ideal_logits
 from xray_tl.runs.parts import Parts, assemble, keep_proof
 from xray_tl.runs.probe import describe_trained_head, fit_head, start_head
 from xray_tl.runs.random_trunk import settle_batchnorm
+from xray_tl.runs.trunk_quality import describe_quality
 from xray_tl.runs.tuning import tuned
 from xray_tl.store.files import atomic_path, write_text
 from xray_tl.store.records import PREDICTIONS, SPLIT
@@ -72,8 +73,10 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
     begin(folder, cfg)
     if parts.data.collection is not None:
         record |= _describe_collection(parts.data.collection, folder)
+    quality = describe_quality(parts)
     parts, tuning = tuned(parts)
     record |= _describe_parts(parts) | {"tuning": asdict(tuning) if tuning else None}
+    record["weights"]["quality"] = quality
     last = folder / LAST if (folder / LAST).is_file() else None
     done = read_checkpoint(last) if last else None
     if last and done:

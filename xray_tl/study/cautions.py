@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import combinations
+from statistics import fmean
 
 from xray_tl.statistics.comparison import Comparison
 from xray_tl.statistics.estimates import LEAST_READERS
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.sameness import NOTHING_VARIES
+from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import Terms, reason_text
 from xray_tl.study.study_folder import Arm
 
@@ -31,7 +33,7 @@ def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
             said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} seeds: no {', '.join(absent)}")
         if comparison.analysis.arms[arm.label].se == 0:
             said.append(f"{arm.label}: neither seeds nor images vary its AUROC, so its interval is none")
-        said += _tested_states(arm)
+        said += [*_tested_states(arm), *_weak_weights(arm), *_heads(arm)]
         above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
         if above:
             said.append(f"{arm.label}, seed {', '.join(above)}: above the ceiling, so something is wrong")
@@ -43,6 +45,30 @@ def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
         if pair not in comparison.verdicts and pair[::-1] not in comparison.verdicts:
             said.append(f"not compared, having no seed in common: {pair[0]} and {pair[1]}")
     return said
+
+
+def _weak_weights(arm: Arm) -> list[str]:
+    """Return a warning if the arm's initial weights are not shown to be better than pooled pixels."""
+    quality = (arm.runs[0].record.get("weights") or {}).get("quality")
+    if not quality or quality["difference"] > 2 * quality["difference_se"]:
+        return []
+    return [
+        f"{arm.label}: its initial weights do not beat pooled pixels at {quality['image_size']} px (frozen, "
+        f"solved, on the reference task: {quality['auroc']:.3f} against {quality['pooled_pixels']:.3f}), so "
+        "that what it reaches may say little of the backbone"
+    ]
+
+
+def _heads(arm: Arm) -> list[str]:
+    """Return a warning if trained heads are far behind the solved ones on the same final features."""
+    found = [(run.record.get("head") or {}).get("behind_solved") for run in arm.runs]
+    behind = [value for value in found if value is not None]
+    if not behind or fmean(behind) <= MARGIN:
+        return []
+    return [
+        f"{arm.label}: its heads have not converged: solved ones on the same features reach a validation "
+        f"AUROC {fmean(behind):.3f} higher"
+    ]
 
 
 def _versions(arms: list[Arm]) -> list[str]:
