@@ -114,5 +114,6 @@ def scope(done: StudyAnalysis) -> str:
     study = done.comparison.readings
     terms = replace(TERMS, case="patient") if study.patients < study.cases else TERMS
     widest = max(pairs.values(), key=lambda estimate: estimate.random_readers)
-    some = widest.random_readers and not all(estimate.random_readers for estimate in pairs.values())
+    alone = any(not found.random_readers and not found.readerless for found in pairs.values())
+    some = widest.random_readers and alone
     return scope_text(widest, terms, of) + (" (of an arm with one seed, for that seed alone)" if some else "")

@@ -107,7 +107,7 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
         "Brier",
         "ECE",
         "trainable",
-        "epochs × images",
+        "epochs x images",
         "fit",
     ]
     rows, analysed = [], done.comparison.analysis
@@ -148,7 +148,7 @@ def _passes(row: dict[Any, Any]) -> str:
         return "none: solved"
     if np.isnan(row["share_trained"]) or np.isnan(row["images_per_epoch"]):
         return ""
-    return f"{row['epochs']:g} × {row['images_per_epoch']:g}, {100 * row['share_trained']:.2g} % train"
+    return f"{row['epochs']:g} x {row['images_per_epoch']:g}, {100 * row['share_trained']:.2g} % train"
 
 
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
