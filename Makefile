@@ -50,7 +50,7 @@ tensorboard: $(STAMP) ## Show curves, figures and hparams of everything under ou
 	$(BIN)/tensorboard --logdir outputs
 
 clean-cache: ## Remove what is kept between runs: images, features, ceilings, floors, audits, rates, source weights
-	@for kind in audit batchnorm contents difficulty features films floors ideal images rates source; do rm -rf "$(CACHE)/$$kind"; done
+	@for kind in audit batchnorm contents difficulty features films floors ideal images quality rates source; do rm -rf "$(CACHE)/$$kind"; done
 
 clean: ## Remove .venv and caches; outputs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist site

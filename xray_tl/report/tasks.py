@@ -27,6 +27,7 @@ from xray_tl.study.study_folder import Arm
 TERMS = Terms(reader="seed", case="image")
 REMEDIES = ("augment.", "model.head_dropout", "optim.weight_decay", N_TRAIN)
 """Options, or prefixes of options, that the original report proposed against the training-test gap."""
+HEAD = "mode.head"
 DIFFERENCES = "Difference of test AUROC, first minus second, with its 95 % interval; grey: undecided."
 
 Name = Mapping[str, str]
@@ -85,7 +86,7 @@ def tasks(done: StudyAnalysis, latency: dict[str, float]) -> list[Task]:
         ),
         Task(
             "C",
-            "Fixed feature extraction: only the head trains",
+            "Fixed feature extraction: a linear head on a frozen backbone",
             tuple(_verdicts(done, "task_c")),
             "Test accuracy 50.0 % with ResNet50, 54.0 % with VGG16.",
             "No: p = 0.42; neither differs from chance.",
@@ -181,9 +182,13 @@ def _asked(done: StudyAnalysis, asked: Callable[[Name, Name], bool]) -> list[Pai
 
 
 def _of_whole(done: StudyAnalysis, found: list[Pair]) -> list[Pair]:
-    """Return the pairs of whole networks, if there are any, else all: depths have a figure of their own."""
-    whole = {arm.label for arm in done.arms if arm.settings.get(DEPTH) is None}
-    return [pair for pair in found if whole.issuperset(pair)] or found
+    """Return the pairs of whole networks whose heads were found in the same way, if there are any, else all.
+
+    Depths have a figure of their own.
+    """
+    arms = {arm.label: arm.settings for arm in done.arms}
+    alike = [(a, b) for a, b in found if arms[a].get(HEAD) == arms[b].get(HEAD)] or found
+    return [(a, b) for a, b in alike if arms[a].get(DEPTH) is arms[b].get(DEPTH) is None] or alike
 
 
 def _verdict(done: StudyAnalysis, pair: Pair) -> str:

@@ -42,6 +42,7 @@ KINDS = (
     "floors",
     "ideal",
     "images",
+    "quality",
     "rates",
     "source",
 )
