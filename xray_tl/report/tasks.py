@@ -195,7 +195,7 @@ def _verdict(done: StudyAnalysis, pair: Pair) -> str:
 def _interaction(found: Interaction) -> str:
     estimate = found.estimate
     clear = "differs" if estimate.lower > 0 or estimate.upper < 0 else "may be the same"
-    if estimate.readers < LEAST_READERS:
+    if not estimate.enough_readers:
         clear = f"is undecided ({estimate.readers} of at least {LEAST_READERS} seeds)"
     return (
         f"What fine-tuning gains over freezing {clear} between {found.first} and {found.second} "
@@ -245,8 +245,8 @@ def _difference(estimate: Estimate, arm: Arm) -> str:
 
 
 def _of(estimate: Estimate, seeds: int) -> str:
-    """Return how many seeds an estimate uses, if these are only one or not all; else an empty text."""
-    if estimate.readers == seeds > 1:
+    """Return how many seeds an estimate uses, if it needs any and these are only one or not all."""
+    if estimate.readerless or estimate.readers == seeds > 1:
         return ""
     return f", {estimate.readers} of {seeds} seeds" if seeds > 1 else ", one seed"
 
