@@ -59,6 +59,22 @@ def test_bad_input_ends_in_a_clear_line(
     assert not list(tmp_path.rglob("config.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("override", "successor"),
+    [
+        ("optim=lbfgs", "optim=lbfgs is gone: mode=frozen solves its head by itself (mode.head=solved)"),
+        ("mode.head_epochs=0.5", "mode.head_epochs is gone: mode=lp_ft starts from the solved head"),
+    ],
+)
+def test_an_option_that_is_gone_names_its_successor(
+    override: str, successor: str, subprocess_env: Env, tmp_path: Path
+) -> None:
+    done = run_command("train", "mode=lp_ft", override, env=subprocess_env, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"error: {successor}"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_ceilings_of_several_kinds_of_image(subprocess_env: Env, tmp_path: Path) -> None:
     size = ("data.image_size=32", "data.finding=nodule", "images=100")
     done = run_command("ceiling", "-m", *size, "difficulty=easy,hard", env=subprocess_env, cwd=tmp_path)
@@ -108,11 +124,11 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     first = run_command("train", *sweep, "mode.trainable_stages=9", env=subprocess_env, cwd=tmp_path)
     assert first.returncode == 1, first.stderr
     assert "Traceback" not in first.stderr
-    assert "2 of 4 runs complete" in first.stdout
+    assert "1 of 3 runs complete" in first.stdout
     assert first.stderr.count("failed: resnet18-partial-random-s") == 2
     runs = sorted((tmp_path / "sweep").glob("*/record.json"))
     assert [path.parent.name.rsplit("-", 1)[0] for path in runs] == [
-        f"resnet18-{mode}-random-s{seed}" for mode in ("frozen", "partial") for seed in (0, 1)
+        "resnet18-frozen-random-solved", *(f"resnet18-partial-random-s{seed}" for seed in (0, 1))
     ]
     complete = [path for path in runs if "frozen" in path.parent.name]
     written = [path.stat().st_mtime_ns for path in complete]
@@ -123,13 +139,27 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     assert again.returncode == 1
     assert "4 of 4 jobs done, 2 of them failed" in again.stderr
     assert again.stderr.count("failed: resnet18-partial-random-s") == 2
-    assert again.stderr.count("is complete: nothing to do") == 2
+    assert again.stderr.count("is complete: nothing to do") == 1
     assert [path.stat().st_mtime_ns for path in complete] == written
     table = (tmp_path / "sweep" / "summary.csv").read_text().splitlines()
-    assert len(table) == 5
+    assert len(table) == 4
     assert table[0].startswith(
         "model,mode,weights,seed,data_seed,train_seed,status,test_auroc,test_accuracy,"
     )
+
+
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=parallel", "hydra.callbacks.summary.jobs=2")])
+def test_a_solved_arm_is_done_once_for_all_seeds(
+    launcher: tuple[str, ...], subprocess_env: Env, tmp_path: Path
+) -> None:
+    sweep = ("-m", *TINY, "mode=frozen", "seed=0,1,2", "hydra.sweep.dir=sweep", *launcher)
+    done = run_command("train", *sweep, env=subprocess_env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 runs complete" in done.stdout
+    assert "sweep: 3 of 3 jobs done" in done.stderr
+    assert "is the same run as" not in done.stderr
+    (record,) = (tmp_path / "sweep").glob("*/record.json")
+    assert record.parent.name.startswith("resnet18-frozen-random-solved-")
 
 
 def test_single_run_and_evaluate(subprocess_env: Env, tmp_path: Path) -> None:
@@ -172,7 +202,7 @@ def test_a_study_is_a_sweep_that_ends_with_a_report(subprocess_env: Env, tmp_pat
     overrides = [*tiny, *small, "hydra.sweep.dir=out", *arms]
     done = run_command("train", "study=homework", *overrides, env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "4 of 4 runs complete" in done.stdout
+    assert "2 of 2 runs complete" in done.stdout, "solved heads: one for both seeds"
     assert "Report: out/report.html" in done.stdout
     page = (tmp_path / "out" / "report.html").read_text()
     assert "data:image/png;base64," in page
@@ -193,7 +223,7 @@ def test_a_folder_of_films_from_audit_to_scores(subprocess_env: Env, tmp_path: P
     previewed = run_command("preview", *real, "split=test", env=env, cwd=tmp_path)
     assert previewed.stdout.strip() == "preview.png"
     small = [option for option in TINY if not option.startswith("data.")]
-    sweep = ("-m", *small, *real, "mode=frozen", "seed=0,1", "hydra.sweep.dir=sweep")
+    sweep = ("-m", *small, *real, "mode=frozen", "mode.head=solved,trained", "hydra.sweep.dir=sweep")
     trained = run_command("train", *sweep, env=env, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     page = (tmp_path / "sweep" / "report.html").read_text()

@@ -9,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.conftest import compose_config
+from xray_tl.config.validation import validate
 from xray_tl.errors import FolderError, InputError
 from xray_tl.report.page import write_report
 from xray_tl.runs import predictions
@@ -72,6 +73,21 @@ def test_it_is_not_taken_for_a_run_of_today(sweep: Path) -> None:
         run(load_config(folder), folder)
     assert {path: path.read_bytes() for path in before} == before
     assert "earlier version" in str(unfinished(folder)), "a sweep whose jobs ran elsewhere fails too"
+
+
+def test_options_that_are_gone_are_left_out_of_its_configuration(sweep: Path) -> None:
+    """Of LP-FT as it was, and of the head that L-BFGS solved."""
+    folder = _first(sweep)
+    path = folder / ".hydra" / "config.yaml"
+    stored = OmegaConf.load(path)
+    OmegaConf.update(stored, "mode", {"name": "lp_ft", "head_epochs": 0.5, "head_tolerance": 0.01})
+    OmegaConf.update(stored, "optim.name", "lbfgs")
+    OmegaConf.save(stored, path)
+    read = load_config(folder)
+    assert not {"head_epochs", "head_tolerance"} & set(read.mode)
+    validate(read)
+    settings = open_finished(folder, "evaluate").settings()
+    assert (settings.mode.name, settings.mode.head) == ("lp_ft", None)
 
 
 def test_an_interrupted_one_is_not_gone_on_with(sweep: Path) -> None:

@@ -23,6 +23,7 @@ from xray_tl.store.run_folder import BEST, CONFIG, LAST
 from xray_tl.training.task import TransferTask
 
 Tiny = Callable[..., DictConfig]
+TRAINED_HEAD = ("mode=frozen", "mode.head=trained")
 
 
 class Killed(BaseException):
@@ -40,11 +41,12 @@ def _die_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int
     monkeypatch.setattr(owner, name, mortal)
 
 
-def _result(folder: Path) -> tuple[bytes, object, object, object]:
+def _result(folder: Path) -> tuple[bytes, list[object]]:
     record = read_record(folder)
     assert record is not None
     assert record["status"] == "complete"
-    return (folder / PREDICTIONS).read_bytes(), record["metrics"], record["history"], record["frozen"]
+    told = ("metrics", "history", "frozen", "best", "head")
+    return (folder / PREDICTIONS).read_bytes(), [record[key] for key in told]
 
 
 # Three steps an epoch, three epochs: in the first, at the end of the second, in the third.
@@ -63,9 +65,12 @@ AFTER = [
     ("model", "mode", "sampling", "moments"),
     [
         (SMALL, "finetune", "null", [*TRAINING, *AFTER]),
-        (("model=resnet18",), "frozen", "balanced", TRAINING[1:2]),
+        (("model=resnet18", "mode.head=trained"), "frozen", "balanced", TRAINING[1:2]),
         (SMALL, "gradual", "null", TRAINING[1:]),
         (("model=efficientnet_b0",), "lp_ft", "null", TRAINING[1:]),
+        ((*SMALL, "mode.stage=2"), "surgical", "null", TRAINING[1:2]),
+        (SMALL, "norm", "null", TRAINING[1:2]),
+        ((*SMALL, "mode.lora_rank=2"), "lora", "null", TRAINING[1:2]),
     ],
 )
 def test_resumed_run_is_bitwise_the_uninterrupted_one(
@@ -114,7 +119,7 @@ def test_complete_run_is_left_alone(tiny: Tiny, tmp_path: Path) -> None:
 def test_the_same_command_twice_gives_the_same_predictions(tiny: Tiny, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         torch.rand(7)  # whatever state the global generator is in
-        run(tiny("model=vgg16", "mode=frozen", "data.n_train=8"), tmp_path / folder)
+        run(tiny("model=vgg16", *TRAINED_HEAD, "data.n_train=8"), tmp_path / folder)
     assert _result(tmp_path / "a") == _result(tmp_path / "b")
 
 
@@ -153,12 +158,12 @@ def test_signals_leave_an_interrupted_run(
     with monkeypatch.context() as patch:
         _send_at(patch, owner, step, number)
         with pytest.raises(KeyboardInterrupt):
-            run(tiny("mode=frozen"), tmp_path)
+            run(tiny(*TRAINED_HEAD), tmp_path)
     record = read_record(tmp_path)
     assert record is not None
     assert record["status"] == "interrupted"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert run(tiny("mode=frozen"), tmp_path)["status"] == "complete"
+    assert run(tiny(*TRAINED_HEAD), tmp_path)["status"] == "complete"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
@@ -171,7 +176,7 @@ def test_what_a_scheduler_sends_interrupts_a_run_at_any_moment(
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")  # where Lightning would write a checkpoint of its own on SIGUSR1
     monkeypatch.setenv("SLURM_NTASKS", "1")
-    cfg = tiny("mode=frozen")
+    cfg = tiny(*TRAINED_HEAD)
     run(cfg, tmp_path / "whole")
     for place, (owner, step) in enumerate(MOMENTS):
         folder = tmp_path / str(place)

@@ -21,6 +21,8 @@ from xray_tl.store.run_folder import BEST, LAST, load_config
 from xray_tl.training.task import TransferTask
 
 Tiny = Callable[..., DictConfig]
+TRAINED_HEAD = ("mode=frozen", "mode.head=trained")
+"""The quickest run that trains."""
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
@@ -29,7 +31,7 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_run_leaves_the_folder_of_the_contract(tiny: Tiny, tmp_path: Path) -> None:
-    cfg = tiny("mode=frozen", "logger=tensorboard", "seed=3", "data.train_seed=7")
+    cfg = tiny(*TRAINED_HEAD, "logger=tensorboard", "seed=3", "data.train_seed=7")
     record = run(cfg, tmp_path)
     assert read_record(tmp_path) == json.loads((tmp_path / "record.json").read_text())
     contract = {
@@ -44,6 +46,8 @@ def test_a_run_leaves_the_folder_of_the_contract(tiny: Tiny, tmp_path: Path) -> 
         "data_hash",
         "weights",
         "parameters",
+        "best",
+        "head",
         "frozen",
         "threshold",
         "metrics",
@@ -83,15 +87,16 @@ def test_the_record_proves_freezing(tiny: Tiny, tmp_path: Path) -> None:
     assert finetuned["parameters"]["trainable"] == finetuned["parameters"]["total"]
 
 
+@pytest.mark.parametrize(("head", "moment"), [("trained", "on_train_start"), ("solved", "on_fit_start")])
 def test_the_proof_fails_when_a_frozen_tensor_moves(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, moment: str
 ) -> None:
     def leak(self: TransferTask) -> None:
         self.classifier.backbone.get_buffer("net.bn1.running_mean").add_(1e-3)
 
-    monkeypatch.setattr(TransferTask, "on_train_start", leak)
+    monkeypatch.setattr(TransferTask, moment, leak)
     with pytest.raises(RunError, match="a frozen tensor changed"):
-        run(tiny("mode=frozen"), tmp_path)
+        run(tiny("mode=frozen", f"mode.head={head}"), tmp_path)
     record = read_record(tmp_path)
     assert record is not None
     assert record["status"] == "failed"
@@ -99,7 +104,7 @@ def test_the_proof_fails_when_a_frozen_tensor_moves(
 
 
 def test_seed_moves_training_only(tiny: Tiny, tmp_path: Path) -> None:
-    first, second = (run(tiny(f"seed={seed}", "mode=frozen"), tmp_path / str(seed)) for seed in (0, 1))
+    first, second = (run(tiny(f"seed={seed}", *TRAINED_HEAD), tmp_path / str(seed)) for seed in (0, 1))
     assert first["data_hash"] == second["data_hash"]
     assert first["weights"] == second["weights"]
     assert first["metrics"]["test"] != second["metrics"]["test"]
@@ -229,7 +234,7 @@ def test_a_finished_run_frees_its_network(
 ) -> None:
     tasks: list[weakref.ref[TransferTask]] = []
     monkeypatch.setattr(TransferTask, "on_fit_end", lambda self: tasks.append(weakref.ref(self)))
-    run(tiny("mode=frozen"), tmp_path)
+    run(tiny(*TRAINED_HEAD), tmp_path)
     release_memory()
     assert [task() for task in tasks] == [None]
 
@@ -265,7 +270,7 @@ def test_a_folder_of_another_run_is_left_alone(tiny: Tiny, tmp_path: Path) -> No
     run(tiny("mode=frozen"), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match="another configuration"):
-        run(tiny("mode=frozen", "seed=1"), tmp_path)
+        run(tiny("mode=frozen", "data.seed=1"), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

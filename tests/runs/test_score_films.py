@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import resnet18
 
-from tests.conftest import TINY, compose_config
+from tests.conftest import SMALL, TINY, compose_config
 from tests.data.films.radiograph_files import films, write_classes, write_png8, write_png16
 from xray_tl.config import TrainerConfig
 from xray_tl.data.films.listing import list_input
@@ -96,6 +96,18 @@ def test_a_run_that_holds_all_its_weights_keeps_their_normalisation(tmp_path: Pa
         name = Path(str(row.path)).relative_to(root).as_posix()
         assert row.probability == pytest.approx(recorded[name], abs=1e-5)
     assert "came out exactly" in evaluate(compose_config(name="evaluate"), tmp_path / "run", [])
+
+
+def test_a_run_with_low_rank_updates_scores_films_as_it_was_tested(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "films", 40)
+    data = ("data=folder", f"data.root={root}", "data.image_size=32", "trainer.max_epochs=1")
+    run(compose_config(*REAL, *SMALL, *data, "mode=lora", "mode.lora_rank=2"), tmp_path / "run")
+    table = score(open_scorer(tmp_path / "run", CPU), list_input(root), batch_size=8, workers=1)
+    recorded = read_predictions(tmp_path / "run").set_index("case")["probability"]
+    assert recorded.nunique() > 20
+    for row in table.itertuples():
+        name = Path(str(row.path)).relative_to(root).as_posix()
+        assert row.probability == pytest.approx(recorded[name], abs=1e-5)
 
 
 def test_what_is_unlike_the_training_images_is_said(trained: tuple[Path, Path], tmp_path: Path) -> None:

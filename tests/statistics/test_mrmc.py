@@ -107,7 +107,10 @@ def test_a_treatment_without_readers_brings_no_reader_variance() -> None:
     a, ab, b = covariance[:5, :5], covariance[:5, 5], covariance[5, 5]
     between_readers = (a.sum() - np.trace(a)) / 20
     expected = values.var(ddof=1) / 5 + max(between_readers + b - 2 * ab.mean(), 0)
-    assert found.pairs[PAIR].se ** 2 == pytest.approx(expected)
+    pair = found.pairs[PAIR]
+    assert pair.se**2 == pytest.approx(expected)
+    assert (pair.readers, pair.random_readers, pair.readerless) == (5, True, False)
+    assert alone.readerless
 
 
 def test_a_pair_takes_the_readers_that_both_arms_have() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from xray_tl.statistics.covariance import delong
 from xray_tl.statistics.estimates import LEAST_READERS, Components, Estimate, projected, squared_error
 from xray_tl.statistics.mrmc import mrmc
 from xray_tl.statistics.simulation import STRUCTURES, simulate
@@ -81,6 +82,34 @@ def test_intervals_of_two_to_four_random_readers_are_known_to_be_too_narrow() ->
         *(False, False),
     ]
     assert not replace(_estimate(0.1, readers=3), random_readers=False).too_narrow
+
+
+def test_treatments_without_readers_are_judged_over_cases_alone() -> None:
+    """The very scores that one reader alone would leave undecided; the p value is DeLong's."""
+    study = simulate((0.95, 0.7), STRUCTURES["LL"], 1, 100, 100, np.random.default_rng(3))
+    alone = replace(study, readerless=frozenset(study.treatments))
+    names = (study.treatments[0], study.treatments[1])
+    found, expected = mrmc(alone).pairs[names], delong(study.truth, study.rating[:, 0])
+    se = (expected[0, 0] + expected[1, 1] - 2 * expected[0, 1]) ** 0.5
+    assert found.readerless
+    assert found.p == pytest.approx(2 * stats.norm.sf(abs(found.value) / se))
+    assert verdicts({names: found})[names].better == names[0]
+    one = verdicts(mrmc(study).pairs)[names]
+    assert (one.kind, one.reason) == ("undecided", "few readers")
+    half = mrmc(replace(study, readerless=frozenset(names[:1]))).pairs[names]
+    assert verdicts({names: half})[names].reason == "few readers", "the other one still needs readers"
+
+
+def test_treatments_without_readers_can_be_equivalent_or_need_more_cases() -> None:
+    alone = {"random_readers": False, "readerless": True}
+    alike = replace(_estimate(0.001, readers=1, error=2e-5, shared=1e-5), **alone)
+    assert _judged(alike).kind == "equivalent"
+    found = _judged(replace(_estimate(0.02, readers=1, error=3e-4, shared=1e-4), **alone))
+    assert (found.kind, found.reason) == ("undecided", "")
+    assert found.need is not None
+    assert found.need.readers is None
+    assert found.need.cases is not None
+    assert found.need.cases > 400
 
 
 def test_cases_that_are_taken_as_fixed_are_all_there_are() -> None:

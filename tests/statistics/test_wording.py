@@ -1,5 +1,9 @@
 """What a verdict is called."""
 
+from dataclasses import replace
+
+import pytest
+
 from tests.statistics.test_verdict import _estimate
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.verdict import verdicts
@@ -31,6 +35,18 @@ def test_an_undecided_pair_says_what_it_would_take() -> None:
     assert text.endswith("images in all would probably decide it.")
     assert "(2 of at least 5 seeds)" in _text(_estimate(0.3, readers=2))
     assert "No number of seeds alone, nor of images alone" in _text(_estimate(0.02, own=3e-3, shared=3e-4))
+
+
+@pytest.mark.parametrize(("value", "kind"), [(0.1, "better"), (0.0, "equivalent"), (0.02, "Undecided")])
+def test_a_pair_without_readers_says_what_it_is_judged_over(value: float, kind: str) -> None:
+    error = {"equivalent": 2e-5}.get(kind, 3e-4)
+    estimate = replace(_estimate(value, readers=1, error=error, shared=error / 2), readerless=True)
+    text = _text(estimate)
+    assert kind in text
+    assert "of at least 5 seeds" not in text
+    assert text.endswith("Neither depends on a seed: this is judged over images alone.")
+    assert scope_text(estimate, TERMS) == "new images"
+    assert "judged over" not in _text(replace(estimate, readerless=False))
 
 
 def test_an_interval_of_few_readers_is_said_to_be_too_narrow() -> None:

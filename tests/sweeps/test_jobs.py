@@ -125,6 +125,31 @@ def test_the_first_job_of_every_arm_and_data_set_comes_first() -> None:
     ]
 
 
+def note_run(cfg: DictConfig, folder: Path, logging_config: dict[str, object]) -> None:
+    """Note that a job ran, and for which seed."""
+    with (folder / "runs").open("a") as notes:
+        notes.write(f"{cfg.seed} ")
+
+
+def test_a_run_that_several_seeds_name_is_done_once_and_counts_for_each(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(jobs, "_work", note_run)
+    workers, told = Workers(1), []
+    for folder, head in (("solved", "solved"), ("mixed", "trained")):
+        (tmp_path / folder).mkdir()
+        for seed in (0, 1, 2):
+            cfg = compose_config("mode=frozen", f"mode.head={head}", f"seed={seed}")
+            workers.submit(cfg, tmp_path / folder, {})
+    cfg = compose_config("mode=frozen", "shifts=[low_dose]")
+    workers.submit(cfg, tmp_path / "solved", {})
+    workers.wait(lambda name, failure: told.append((name, failure)))
+    assert sorted(told) == [("mixed", None)] * 3 + [("solved", None)] * 4
+    assert (tmp_path / "solved" / "runs").read_text() == "0 0 ", "once, and once more for its shift"
+    ran = (tmp_path / "mixed" / "runs").read_text()
+    assert sorted(ran.split()) == ["0", "1", "2"], "other runs in one folder are for run() to refuse"
+
+
 def test_a_killed_process_costs_its_own_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "_work", stand_in)
     monkeypatch.setattr(jobs, "own_cores", lambda: list(range(6)))

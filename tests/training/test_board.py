@@ -70,6 +70,20 @@ def test_hparams_stand_beside_final_metrics(events: tuple[EventAccumulator, dict
     assert "test/auroc" in {info.name.tag for info in infos}
 
 
+def test_a_solved_run_shows_how_its_penalty_was_chosen(
+    tiny: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    record = run(tiny("mode=frozen", "logger=tensorboard"), tmp_path)
+    loaded = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0})
+    loaded.Reload()
+    for name in ("auroc", "loss"):
+        shown = [event.value for event in loaded.Scalars(f"probe/held_out_{name}/opacity")]
+        assert shown == pytest.approx([row[0] for row in record["head"][f"held_out_{name}"]])
+    strength = [10**event.value for event in loaded.Scalars("probe/log10_l2")]
+    assert strength == pytest.approx(record["head"]["grid"], rel=1e-5)
+    assert loaded.Scalars("test/auroc")[0].value == pytest.approx(record["metrics"]["test"]["auroc"])
+
+
 def test_no_logger_writes_no_events(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
     run(tiny("mode=frozen"), tmp_path)
     assert not (tmp_path / "tensorboard").exists()

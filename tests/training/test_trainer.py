@@ -13,6 +13,7 @@ from xray_tl.runs.run import run
 from xray_tl.store.records import PREDICTIONS
 
 Tiny = Callable[..., DictConfig]
+TRAINED_HEAD = ("mode=frozen", "mode.head=trained")
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "seeds", "SLURM_NTASKS": "2", "SLURM_PROCID": "1"}
 TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
@@ -25,7 +26,7 @@ def test_the_second_task_of_a_node_writes_a_whole_run(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(rank_zero_only, "rank", 1)  # as Lightning reads it when it is imported
-    assert run(tiny("mode=frozen", "logger=tensorboard"), tmp_path)["status"] == "complete"
+    assert run(tiny(*TRAINED_HEAD, "logger=tensorboard"), tmp_path)["status"] == "complete"
     (events,) = (tmp_path / "tensorboard").glob("events.*")
     assert b"val/auroc" in events.read_bytes()
     assert b"_hparams_" in events.read_bytes()
@@ -38,14 +39,14 @@ def test_beside_srun_a_run_says_nothing(tiny: Tiny, tmp_path: Path, monkeypatch:
     srun.write_text("#!/bin/sh\n")
     srun.chmod(0o755)
     monkeypatch.setenv("PATH", f"{srun.parent}{os.pathsep}{os.environ['PATH']}")
-    run(tiny("mode=frozen", "trainer.max_epochs=1"), tmp_path / "run")
+    run(tiny(*TRAINED_HEAD, "trainer.max_epochs=1"), tmp_path / "run")
 
 
 def test_what_lightning_s_requeue_left_is_never_loaded(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within Slurm Lightning predicts with a run's `hpc_ckpt`, of whatever epoch, unless told otherwise."""
-    cfg = tiny("mode=frozen")
+    cfg = tiny(*TRAINED_HEAD)
     run(cfg, tmp_path / "whole")
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)

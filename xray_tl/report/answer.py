@@ -113,7 +113,7 @@ def scope(done: StudyAnalysis) -> str:
         of = " on these training sets" + (", which overlap," if done.arms[0].folds > 2 else "")
     study = done.comparison.readings
     terms = replace(TERMS, case="patient") if study.patients < study.cases else TERMS
-    widest = max(pairs.values(), key=lambda estimate: estimate.random_readers)
-    alone = any(not found.random_readers and not found.readerless for found in pairs.values())
-    some = widest.random_readers and alone
+    widest = max(pairs.values(), key=lambda estimate: (estimate.random_readers, not estimate.readerless))
+    known = all(estimate.random_readers or estimate.readerless for estimate in pairs.values())
+    some = widest.random_readers and not known
     return scope_text(widest, terms, of) + (" (of an arm with one seed, for that seed alone)" if some else "")

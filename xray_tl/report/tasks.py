@@ -250,7 +250,7 @@ def _difference(estimate: Estimate, arm: Arm) -> str:
 
 
 def _of(estimate: Estimate, seeds: int) -> str:
-    """Return how many seeds an estimate uses, if these are only one or not all; else an empty text."""
+    """Return how many seeds an estimate uses, if it needs any and these are only one or not all."""
     if estimate.readerless or estimate.readers == seeds > 1:
         return ""
     return f", {estimate.readers} of {seeds} seeds" if seeds > 1 else ", one seed"

@@ -123,6 +123,8 @@ def load_config(folder: Path) -> DictConfig:
     for group, key in GONE:
         if group in cfg:
             cfg[group].pop(key, None)
+    if OmegaConf.select(cfg, "optim.name") == "lbfgs":  # of an earlier version; its head is in the checkpoint
+        cfg.optim.name = "adamw"
     return cfg
 
 

@@ -25,7 +25,7 @@ from xray_tl.statistics.covariance import (
 )
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.mrmc import Cells, cells
-from xray_tl.statistics.readings import Readings
+from xray_tl.statistics.readings import NO_READER, Readings
 from xray_tl.statistics.verdict import MARGIN
 from xray_tl.study.arm_readings import readings
 from xray_tl.study.cautions import cautions
@@ -205,12 +205,13 @@ def _overfitting(arms: list[Arm], test: Readings, problems: list[str]) -> dict[s
 
 
 def _only(study: Readings, label: str) -> Readings:
-    """Return the scores of one treatment, with only the readers who used it."""
+    """Return the scores of one treatment, with only the readers who used it, or without any."""
     row = study.treatments.index(label)
-    used = np.flatnonzero(study.read[row])
-    names = tuple(study.readers[reader] for reader in used)
+    alone = study.readerless & {label}
+    used = np.flatnonzero(study.read[row])[: 1 if alone else None]
+    names = (NO_READER,) if alone else tuple(study.readers[reader] for reader in used)
     rating = study.rating[[row]][:, used]
-    return replace(study, treatments=(label,), readers=names, rating=rating, readerless=frozenset())
+    return replace(study, treatments=(label,), readers=names, rating=rating, readerless=alone)
 
 
 def _learning(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from xray_tl.statistics.readings import NO_READER
 from xray_tl.study.run_table import ARM
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def one_of_each(complete: list[Keyed], problems: list[str]) -> list[Keyed]:
     seen: dict[tuple[Any, ...], Run] = {}
     kept = []
     for key, run in sorted(complete, key=lambda found: int(found[1].row["seed"])):
-        own = run.row["seed"] if len(sets[key]) == 1 else None
+        own = run.row["seed"] if len(sets[key]) == 1 and run.reader != NO_READER else None
         place = (key, run.row["train_seed"], run.fold, own)
         first = seen.setdefault(place, run)
         if first is run:

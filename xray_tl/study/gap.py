@@ -57,7 +57,8 @@ def independent_difference(first: Cells, second: Cells, arm: str) -> Estimate:
         first.covariance[a][:, a][np.ix_(used, used)] + second.covariance[b][:, b][np.ix_(used, used)]
     )
     difference = first.value[a][used] - second.value[b][used]
-    return estimate(difference, over_cases, second.readings.cases)
+    found = estimate(difference, over_cases, second.readings.cases)
+    return replace(found, readerless=arm in first.readings.readerless & second.readings.readerless)
 
 
 def overfitting(train: Readings, test: Readings, arm: str, metric: Metric = AUROC) -> Estimate:

@@ -27,7 +27,7 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 from pebble import ProcessExpired, ProcessPool
 
-from xray_tl.config.identity import arm_hash
+from xray_tl.config.identity import arm_hash, config_hash
 from xray_tl.data.films.processes import cores, own_cores
 from xray_tl.errors import FolderError, InputError, InUseError, RunError
 from xray_tl.store.run_folder import claim
@@ -97,7 +97,7 @@ class Workers:
 
     def submit(self, cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> None:
         """Queue a job, unless the same run is queued already, as for the next seed of a solved head."""
-        if any(folder == job[1] for job in self._queue):
+        if any(folder == job[1] and _is_same(cfg, job[0]) for job in self._queue):
             self._twins.append(folder.name)
         else:
             self._queue.append((cfg, folder, logging_config))
@@ -151,6 +151,12 @@ class Workers:
         self._pool.close()  # type: ignore[no-untyped-call]
         self._pool.join()
         self._locks.cleanup()
+
+
+def _is_same(first: DictConfig, second: DictConfig) -> bool:
+    """Tell whether two jobs make the same run, and test it on the same shifts."""
+    shifts = [OmegaConf.select(cfg, "shifts") for cfg in (first, second)]
+    return shifts[0] == shifts[1] and config_hash(first) == config_hash(second)
 
 
 def core_groups(present: list[int], jobs: int) -> list[list[int]]:
