@@ -101,11 +101,7 @@ def first_part(
             break
     features = kept.call_method("mean", (copies[last], axes)) if axes else copies[last]
     kept.output(features)
-    part = GraphModule(net, kept, class_name=type(net).__name__)
-    for name in part.state_dict().keys() - net.state_dict().keys():  # fx registers every buffer as persistent
-        module, _, buffer = name.rpartition(".")
-        part.get_submodule(module)._non_persistent_buffers_set.add(buffer)
-    return part, num_features
+    return GraphModule(net, kept, class_name=type(net).__name__), num_features
 
 
 def _divided(net: nn.Module, state_is_open: IsOpen, module_is_open: IsOpen) -> tuple[Graph, set[Node], Node]:
