@@ -172,3 +172,26 @@ def test_only_failed_runs(tmp_path: Path) -> None:
     write_scored(tmp_path, 1.0, 0, status="failed", error="RunError: it broke")
     with pytest.raises(InputError, match=r"no run that can be analysed: .* is failed: RunError: it broke"):
         analyse(tmp_path)
+
+
+def test_weights_below_pooled_pixels_and_heads_that_have_not_converged_are_told(tmp_path: Path) -> None:
+    quality = {
+        "auroc": 0.6,
+        "auroc_se": 0.02,
+        "pooled_pixels": 0.7,
+        "difference": -0.1,
+        "difference_se": 0.02,
+        "image_size": 64,
+    }
+    for model, worth, behind in (("resnet18", -0.1, 0.05), ("vgg16", 0.1, 0.01)):
+        for seed in range(3):
+            weights = {"source": "random", "sha256": model, "quality": quality | {"difference": worth}}
+            head = {"kind": "trained", "behind_solved": behind + 0.01 * (seed - 1)}
+            write_scored(tmp_path, 1.0, seed, model=model, weights=weights, head=head)
+    said = analyse(tmp_path).problems
+    (weak,) = [text for text in said if "do not beat pooled pixels at 64 px" in text]
+    assert weak.startswith("resnet18 finetune random: its initial weights")
+    assert "0.600 against 0.700" in weak
+    (unfinished,) = [text for text in said if "have not converged" in text]
+    assert unfinished.startswith("resnet18 finetune random: its heads")
+    assert "0.050 higher" in unfinished
