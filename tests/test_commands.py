@@ -128,7 +128,8 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     assert first.stderr.count("failed: resnet18-partial-random-s") == 2
     runs = sorted((tmp_path / "sweep").glob("*/record.json"))
     assert [path.parent.name.rsplit("-", 1)[0] for path in runs] == [
-        "resnet18-frozen-random-solved", *(f"resnet18-partial-random-s{seed}" for seed in (0, 1))
+        "resnet18-frozen-random-solved",
+        *(f"resnet18-partial-random-s{seed}" for seed in (0, 1)),
     ]
     complete = [path for path in runs if "frozen" in path.parent.name]
     written = [path.stat().st_mtime_ns for path in complete]
