@@ -123,7 +123,7 @@ def test_all_stages_are_the_whole_network(name: str) -> None:
 def test_it_is_cut_at_its_own_boundaries(name: str, depth: int) -> None:
     backbone, _ = build(name, depth, dropout=0.5)
     for stages in range(depth):
-        backbone.open(stages).train()
+        backbone.open(backbone.deepest(stages)).train()
         halves = backbone.cut(stages)
         with torch.no_grad():
             activations = halves.before(backbone.normalise(images()))
@@ -136,23 +136,23 @@ def test_it_is_cut_at_its_own_boundaries(name: str, depth: int) -> None:
 @pytest.mark.parametrize("name", CHEAP)
 def test_its_deepest_stage_trains_and_nothing_else(name: str) -> None:
     backbone, _ = build(name, 3, dropout=0.5)
-    backbone.open(1).train()
-    count, before = frozen_sha256(backbone, 1)
+    backbone.open(backbone.deepest(1)).train()
+    count, before = frozen_sha256(backbone, backbone.deepest(1))
     first = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in backbone.parameters() if p.requires_grad], lr=0.1)
     backbone(images()).square().sum().backward()  # type: ignore[no-untyped-call]  # torch has no type for it
     optimizer.step()
-    assert frozen_sha256(backbone, 1) == (count, before)
+    assert frozen_sha256(backbone, backbone.deepest(1)) == (count, before)
     moved = {key for key, tensor in backbone.state_dict().items() if not torch.equal(tensor, first[key])}
     assert {backbone.stage_of_state(key) for key in moved} == {2}
 
 
 def test_a_frozen_one_drops_nothing() -> None:
     backbone, _ = build("vgg16", 6, dropout=0.5)
-    backbone.open(0).train()
+    backbone.open(backbone.deepest(0)).train()
     with torch.no_grad():
         assert torch.equal(backbone(images()), backbone(images()))
-    backbone.open(1).train()
+    backbone.open(backbone.deepest(1)).train()
     assert not torch.equal(backbone(images()), backbone(images()))
 
 
