@@ -11,6 +11,7 @@ import torch
 
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.models.registry import build_backbone
+from xray_tl.models.trainable import Trainable
 from xray_tl.runs import cost as measure
 from xray_tl.runs.cost import Effort, Machine, gemm_limit, machine_for
 from xray_tl.store.allocator import keep_large_blocks
@@ -35,7 +36,7 @@ def test_parameters_and_arithmetic_are_the_published_ones(name: str, parameters:
     assert sum(p.numel() for p in backbone.parameters()) / 1e6 == pytest.approx(parameters, abs=0.01)
     backbone.eval()
     with torch.inference_mode():
-        counted = measure._flops(lambda: backbone(torch.zeros(1, 1, 224, 224))) / 2e9
+        counted = measure.count_flops(lambda: backbone(torch.zeros(1, 1, 224, 224))) / 2e9
     assert counted == pytest.approx(gmac, rel=0.01)
 
 
@@ -114,7 +115,7 @@ def test_a_training_step_costs_three_forward_passes() -> None:
             if features.requires_grad:
                 features.sum().backward()
 
-        classifier_flops[mode] = measure._flops(step)
+        classifier_flops[mode] = measure.count_flops(step)
     ratio = classifier_flops["finetune"] / classifier_flops["frozen"]
     assert 2.8 < ratio < 3.0, "all but the first layer have a gradient of their input too"
 
@@ -134,3 +135,18 @@ def test_a_measurement_leaves_warm_up_out_and_waits() -> None:
 
 def test_the_limit_is_a_rate() -> None:
     assert 1 < gemm_limit(CPU, repeats=1) < 1e5  # GFLOP/s, from a slow core to a large accelerator
+
+
+def test_the_share_behind_the_boundary_follows_from_what_trains() -> None:
+    backbone, _ = build_backbone(ModelConfig("resnet18", "resnet18"), WeightsConfig("random"), 64)
+    shares = [measure.share_behind(backbone.open(backbone.deepest(count)), 64) for count in range(6)]
+    assert shares[0] == 0
+    assert shares[5] == 1
+    assert shares == sorted(shares)
+    # layer4 of ResNet18, 2 x 2 maps: 3 x 3 from 512 channels three times, from 256 once; a shortcut of 1 x 1.
+    layer4 = 4 * (9 * (3 * 512 * 512 + 256 * 512) + 256 * 512)
+    images = torch.zeros(1, 1, 64, 64)
+    with torch.inference_mode():
+        whole = measure.count_flops(lambda: backbone(images)) / 2
+    assert shares[1] == pytest.approx(layer4 / whole, rel=1e-6)
+    assert measure.share_behind(backbone.open(Trainable((0,))), 64) == 1

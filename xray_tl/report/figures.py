@@ -63,7 +63,8 @@ def draw_auroc(runs: pd.DataFrame, intervals: Intervals | None = None) -> Figure
         for key, seeds in ordered:
             label = _label(key, seeds)
             _draw_arm(axes, len(labels), seeds, (intervals or {}).get(label))
-            labels.append(f"{label} ({len(seeds)})")
+            solved = "head" in seeds and (seeds["head"] == "solved").all()
+            labels.append(f"{label} ({'solved' if solved else len(seeds)})")
         if len(floors) and ordered:
             axes.axhline(len(floors) - 0.5, color=FAINT, linewidth=0.8)
         axes.axvline(0.5, color=FLOOR, linewidth=0.8, linestyle=":")

@@ -153,6 +153,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         rates=Table(*tables.shown_rates(done)),
         audit=_audit(done),
         generated="audit" not in first,
+        training=Table(*tables.shown_training(done)),
         provenance=_provenance(done),
         command=_command(done.study.folder),
         folder=str(done.study.folder),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -41,16 +39,15 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
 
 
 def _training(arm: Arm) -> dict[str, float]:
-    """Return epochs, images an epoch, and the share of the network's parameters that trains in them.
+    """Return epochs, images an epoch, and the share of the backbone's operations that training went through.
 
-    Of a solved head they are 0: no image passes through the network to train it.
+    Of a solved head they are 0: no image passes through the backbone to train it.
     """
     record = arm.runs[0].record
-    parameters = record.get("parameters") or {}
     solved = (record.get("head") or {}).get("kind") == "solved"
     epochs = 0 if solved else np.mean([len(run.record.get("history") or []) for run in arm.runs])
     images = (record.get("sizes") or {}).get("train", np.nan)
-    share = parameters["trainable"] / parameters["total"] if parameters else np.nan
+    share = (record.get("best") or {}).get("share_behind", np.nan)
     return {"epochs": float(epochs), "images_per_epoch": float(images), "share_trained": float(share)}
 
 
@@ -107,12 +104,11 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
         "Brier",
         "ECE",
         "trainable",
-        "epochs x images",
         "fit",
     ]
     rows, analysed = [], done.comparison.analysis
     for floor in _floors(done):
-        rows.append([floor["name"], "", floor["auroc"], "", "", floor["accuracy"], *[""] * 8])
+        rows.append([floor["name"], "", floor["auroc"], "", "", floor["accuracy"], *[""] * 7])
     for row in arms_table(done).to_dict("records"):
         rows.append(
             [
@@ -133,22 +129,26 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                     )
                 ),
                 _count(row["trainable_parameters"]),
-                _passes(row),
                 "" if np.isnan(row["fit_s"]) else f"{row['fit_s']:.0f}\N{NO-BREAK SPACE}s",
             ]
         )
     if not np.isnan(done.ceiling):
-        rows.append(["best possible (ideal observer)", "", f"{done.ceiling:.3f}", "", "1", *[""] * 9])
+        rows.append(["best possible (ideal observer)", "", f"{done.ceiling:.3f}", "", "1", *[""] * 8])
     return head, rows
 
 
-def _passes(row: dict[Any, Any]) -> str:
-    """Return how often how many images passed in training, and how much of the network trained."""
-    if not row["epochs"]:
-        return "none: solved"
-    if np.isnan(row["share_trained"]) or np.isnan(row["images_per_epoch"]):
-        return ""
-    return f"{row['epochs']:g} x {row['images_per_epoch']:g}, {100 * row['share_trained']:.2g} % train"
+def shown_training(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of how much of the backbone each arm trained, and how long."""
+    head = ["arm", "epochs", "images an epoch", "share of the backbone", "passes"]
+    rows = []
+    for row in arms_table(done).to_dict("records"):
+        epochs, images, share = row["epochs"], row["images_per_epoch"], row["share_trained"]
+        if not epochs:
+            rows.append([str(row["arm"]), "none: solved", "", "", "0"])
+        elif not np.isnan(images * share):
+            shown = [f"{epochs:g}", f"{images:g}", f"{100 * share:.0f} %", f"{epochs * images * share:.0f}"]
+            rows.append([str(row["arm"]), *shown])
+    return head, rows
 
 
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:

@@ -28,9 +28,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from xray_tl.config import ModeConfig, ModelConfig, OptimConfig, SyntheticDataConfig, WeightsConfig
 from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.models.classifier import XrayClassifier
+from xray_tl.models.cut import CannotCutError
 from xray_tl.models.freeze import build_policy
 from xray_tl.models.registry import build_backbone
-from xray_tl.models.stages import MEMORY_FORMATS
+from xray_tl.models.stages import MEMORY_FORMATS, Backbone
 from xray_tl.training.device import autocast
 from xray_tl.training.optim import build_optimizer
 
@@ -149,7 +150,7 @@ def _inference(
         with torch.inference_mode(), machine.autocast():
             return classifier(batch)
 
-    flops = _flops(lambda: infer(images[:1]))
+    flops = count_flops(lambda: infer(images[:1]))
     single = machine.seconds(lambda: infer(images[:1]), effort.latency_repeats, effort.warm_up)
     batches = machine.seconds(lambda: infer(images), effort.repeats, effort.warm_up)
     p50, p95 = (float(np.percentile(single, percent)) for percent in (50, 95))
@@ -187,7 +188,7 @@ def _training(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    flops = _flops(step)
+    flops = count_flops(step)
     times, peak = _with_peak(machine.device, lambda: machine.seconds(step, effort.repeats, effort.warm_up))
     rate = len(images) / float(np.median(times))
     optimizer.zero_grad(set_to_none=True)
@@ -198,7 +199,30 @@ def _training(
     }
 
 
-def _flops(action: Callable[[], object]) -> float:
+@torch.inference_mode()
+def share_behind(backbone: Backbone, image_size: int) -> float:
+    """Return the share of a backbone's operations that lie behind the freeze boundary.
+
+    What lies in front of it needs no backward pass, and its output can be kept. A backbone that cannot be cut
+    lies behind it as a whole, unless nothing in it trains.
+    """
+    behind = backbone.boundary(backbone.trainable)
+    if behind in (0, backbone.num_stages):
+        return float(behind > 0)
+    try:
+        before = backbone.cut(behind).before
+    except CannotCutError:
+        return 1.0
+    images = torch.zeros(1, 1, image_size, image_size, device=next(backbone.parameters()).device)
+    was_training = backbone.training
+    backbone.eval()
+    entered = backbone.normalise(images)
+    front, whole = (count_flops(partial(net, entered)) for net in (before, backbone.net))
+    backbone.train(was_training)
+    return 1 - front / whole
+
+
+def count_flops(action: Callable[[], object]) -> float:
     """Count the floating-point operations of an action; a multiply-add counts as two.
 
     The counter cannot count fused attention on the CPU or the fused encoder layer of inference, so both are

@@ -21,6 +21,7 @@ from xray_tl.errors import RunError
 from xray_tl.models.freeze import frozen_sha256
 from xray_tl.models.trainable import Trainable
 from xray_tl.runs import predictions
+from xray_tl.runs.cost import share_behind
 from xray_tl.runs.feature_cache import FeatureCache
 from xray_tl.runs.image_floors import describe_floors, describe_images
 from xray_tl.runs.kept_weights import keep_weights
@@ -162,6 +163,7 @@ def _describe_tested(parts: Parts, best: dict[str, Any]) -> Record:
         "trained": [backbone.stage_names[stage] for stage in backbone.trainable.stages],
         "open_stages": len(backbone.trainable.stages),
         "stages": backbone.num_stages,
+        "share_behind": share_behind(backbone, parts.settings.data.image_size),
         "most_open": len(parts.task.policy.at_end.stages),
     }
     parameters = {

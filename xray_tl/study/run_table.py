@@ -210,6 +210,7 @@ def _row(folder: Path, record: dict[str, Any], all_state: bool) -> dict[str, Any
         "fit_s": (record.get("time") or {}).get("fit_s"),
         "threshold": record.get("threshold"),
         "trainable_parameters": (record.get("parameters") or {}).get("trainable"),
+        "head": (record.get("head") or {}).get("kind"),
         "best_epoch": best.get("epoch"),
         "open_stages": best.get("open_stages"),
         "precision": (record.get("environment") or {}).get("precision"),
