@@ -208,6 +208,15 @@ def test_the_whole_network_s_file_fills_it_whatever_the_rest_is(
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
+def test_a_file_without_the_last_stages_is_told_the_depth_that_it_fills(tmp_path: Path) -> None:
+    tensors = build("resnet18")[0].net.state_dict()
+    first = {name: tensor for name, tensor in tensors.items() if not name.startswith(("layer3", "layer4"))}
+    path = _file(first, tmp_path)
+    with pytest.raises(InputError, match=r"fills .* of model resnet18, 90% are needed.* model\.depth=3$"):
+        build("resnet18", None, path)
+    build("resnet18", 3, path)
+
+
 def test_one_set_of_source_weights_serves_all_depths(tmp_path: Path) -> None:
     whole, provenance = build("resnet18")
     weights = _file(whole.net.state_dict(), tmp_path, "source")

@@ -153,9 +153,27 @@ def _load_file(trunk: Trunk, model: str, weights: WeightsConfig) -> str:
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(heads)}
     meant = {name: tensor for name, tensor in tensors.items() if name in expected or name not in own}
     check_values(meant, expected, origin)
-    taken = fitting(own, trunk.net, trunk.head, model, origin, trunk.cut_off)
+    try:
+        taken = fitting(own, trunk.net, trunk.head, model, origin, trunk.cut_off)
+    except InputError as error:
+        filled = _filled_stages(own, trunk) if own.keys() <= expected.keys() else 0
+        if trunk.whole is not None or not filled:
+            raise
+        raise InputError(f"{error}; it fills the first {filled} stages: model.depth={filled}") from error
     trunk.net.load_state_dict(taken, strict=False)
     return file.name
+
+
+def _filled_stages(tensors: Mapping[str, Tensor], trunk: Trunk) -> int:
+    """Return how many of a trunk's first stages a file fills, as one without fully connected layers does."""
+    lacking = [
+        stage
+        for name, own in trunk.net.state_dict().items()
+        if (stage := trunk.stage_of(name)) is not None
+        and own.ndim > 1
+        and (name not in tensors or tensors[name].shape != own.shape)
+    ]
+    return min(lacking, default=0)
 
 
 def _load_imagenet(trunk: Trunk, model: str, weights: WeightsConfig) -> tuple[str, str]:
