@@ -25,8 +25,8 @@ def settle_batchnorm(parts: Parts) -> bool:
     """Estimate the statistics of a random backbone's frozen BatchNorm layers from training images.
 
     Random weights have seen no image, so their initial statistics say nothing. The estimate is kept in the
-    cache. Backbones with other weights, and layers that train, are not changed; but where the head starts from
-    the solution on the frozen backbone, all layers start as they are in one that stays frozen.
+    cache. Backbones with other weights, and layers that train, are not changed; but where the head starts
+    from the solution on the frozen backbone, all layers start as they are in one that stays frozen.
 
     Returns:
         Whether a statistic changed; none does if the previous job left the same values in the backbone.
