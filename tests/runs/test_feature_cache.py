@@ -118,7 +118,7 @@ def test_features_shared_by_folds_are_those_of_their_own_images(tmp_path: Path) 
     logits = {}
     for cache in ("auto", "off"):
         for fold in range(2):  # the second fold finds the features of the first
-            options = ("data.folds=2", f"data.fold={fold}", f"feature_cache={cache}")
+            options = ("mode.head=trained", "data.folds=2", f"data.fold={fold}", f"feature_cache={cache}")
             run(_film_options(tmp_path, *options), tmp_path / f"{cache}{fold}")
         logits[cache] = pd.read_csv(tmp_path / f"{cache}1" / PREDICTIONS)["logit"].to_numpy()
     np.testing.assert_allclose(logits["auto"], logits["off"], atol=1e-2, rtol=0)
@@ -130,7 +130,8 @@ def test_a_cache_that_is_emptied_midway_changes_nothing(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """What crosses each boundary is then made anew, and what was read stays in memory."""
-    cfg = tiny(f"mode={mode}", "trainer.max_epochs=3")
+    stages = {"frozen": (), "gradual": ("trainer.max_epochs=4", "mode.unfreeze_every=2")}[mode]
+    cfg = tiny(f"mode={mode}", *stages)
     run(cfg, tmp_path / "left alone")
     enter, entries = FeatureCache.enter, []
 

@@ -39,6 +39,9 @@ def _parts(tiny: Callable[..., DictConfig], model: str, mode: str, *options: str
         typed(tiny(f"model={model}", f"mode={mode}", *name, *small, f"trainer.max_epochs={EPOCHS}", *options))
     )
     settle_batchnorm(parts)
+    for name, parameter in parts.task.classifier.backbone.named_parameters():
+        if name.endswith("weight") and not parameter.any():  # resnet10t's closed branches pass no gradient
+            nn.init.ones_(parameter)
     parts.data.setup()
     fit_standardiser(parts)
     return parts

@@ -126,7 +126,7 @@ def test_train_seed_leaves_the_test_set_alone(tiny: Tiny, tmp_path: Path) -> Non
 
 BAD = [
     ("model.name=resnet99", r"model\.name=resnet99.*resnet18"),
-    ("mode.name=half", r"mode\.name=half is unknown: choose one of discriminative, finetune"),
+    ("mode.name=half", r"mode\.name=half is unknown: choose one of bias, discriminative, finetune"),
     ("data.finding=fracture", r"data\.finding=fracture.*nodule.*opacity"),
     ("data.image_size=100", r"data\.image_size=100.*96.*112"),
     ("data.image_size=16", r"data\.image_size=16"),

@@ -52,6 +52,18 @@ def test_jobs_that_are_the_same_run_are_warned_of(caplog: pytest.LogCaptureFixtu
     assert said.startswith("arm=resnet50_frozen_random is the same run as arm=resnet50_frozen:")
 
 
+def test_seeds_that_share_a_solved_run_are_not_warned_of_but_other_options_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loader = Loader()
+    ComposedOnce(cast("ConfigLoader", loader))
+    for job in ("seed=0 optim.lr=0.1", "seed=1 optim.lr=0.1", "seed=1 optim.lr=0.2"):
+        for head in ("solved", "trained"):
+            loader.load_sweep_config(OmegaConf.create(), ["mode=frozen", f"mode.head={head}", *job.split()])
+    (said,) = caplog.messages
+    assert said.startswith("optim.lr=0.2 is the same run as optim.lr=0.1: ")
+
+
 @pytest.mark.parametrize(
     ("subdir", "folders"),
     [

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from xray_tl.runs.feature_cache import AT_ONCE, identity
 from xray_tl.runs.parts import Parts
+from xray_tl.runs.probe import STARTS_SOLVED
 from xray_tl.store.cache import Arrays, remember
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 
@@ -24,13 +25,14 @@ def settle_batchnorm(parts: Parts) -> bool:
     """Estimate the statistics of a random backbone's frozen BatchNorm layers from training images.
 
     Random weights have seen no image, so their initial statistics say nothing. The estimate is kept in the
-    cache. Backbones with other weights, and layers that train, are not changed.
+    cache. Backbones with other weights, and layers that train, are not changed; but where the head starts
+    from the solution on the frozen backbone, all layers start as they are in one that stays frozen.
 
     Returns:
         Whether a statistic changed; none does if the previous job left the same values in the backbone.
     """
     backbone = parts.task.classifier.backbone
-    trained = backbone.trained_modules()
+    trained = set() if parts.settings.mode.name in STARTS_SOLVED else backbone.trained_modules()
     frozen = [layer for layer in batchnorm_layers(backbone) if layer not in trained]
     if parts.provenance.source != "random" or not frozen:
         return False
@@ -46,7 +48,8 @@ def settle_batchnorm(parts: Parts) -> bool:
         settled = estimate()
     else:
         follows_from = identity(parts, "train", parts.provenance.sha256)
-        follows_from |= {"estimate": ESTIMATE, "layers": len(frozen), "estimated_from": BATCHNORM_IMAGES}
+        names = [name for name, module in backbone.net.named_modules() if module in frozen]
+        follows_from |= {"estimate": ESTIMATE, "layers": names, "estimated_from": BATCHNORM_IMAGES}
         settled = remember("batchnorm", follows_from, estimate)
     for k, layer in enumerate(frozen):
         for name in _STATISTICS:

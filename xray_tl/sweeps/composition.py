@@ -48,8 +48,10 @@ class ComposedOnce:
         cfg = type(self._loader).load_sweep_config(self._loader, master_config, sweep_overrides)
         self._checked[key] = cfg
         self._note_folder(cfg)
-        if not is_solved(cfg):  # one run then serves all seeds
-            self._warn_of_twin(run_name(cfg), sweep_overrides)
+        serves_all = "seed=" if is_solved(cfg) else ()  # one run then, as it should
+        self._warn_of_twin(
+            run_name(cfg), [item for item in sweep_overrides if not item.startswith(serves_all)]
+        )
         return cfg
 
     def _note_folder(self, cfg: DictConfig) -> None:
