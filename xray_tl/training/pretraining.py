@@ -27,7 +27,6 @@ from xray_tl.models.stages import MEMORY_FORMATS, Backbone
 from xray_tl.seeding import seed_everything, stream_seed
 from xray_tl.statistics.metrics import auroc
 from xray_tl.store.files import remove_partials
-from xray_tl.training.block_heads import BlockHeads
 from xray_tl.training.callbacks import Progress
 from xray_tl.training.checkpoints import last_keeper
 from xray_tl.training.device import choose_precision
@@ -41,8 +40,6 @@ log = logging.getLogger(__name__)
 LAST = "last.ckpt"
 HELD_OUT = 256
 """Number of held-out images that measure what was learned."""
-
-_OUTPUTS = len(FINDINGS) + len(PARAMETERS)
 
 _OPTIM = OptimConfig(weight_decay=0.01, warmup=0.05, schedule="cosine", clip_norm=1.0)
 
@@ -63,8 +60,7 @@ class SourceTraining(ScheduledModule):
         self.norms = FoldableNorms(backbone.net)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed("source head", seed))
-            self.head = nn.Linear(backbone.num_features, _OUTPUTS)
-            self.inner = BlockHeads(backbone.net, _OUTPUTS)
+            self.head = nn.Linear(backbone.num_features, len(FINDINGS) + len(PARAMETERS))
         self.train()  # Lightning's fit does not call it
 
     def train(self, mode: bool = True) -> SourceTraining:
@@ -77,18 +73,16 @@ class SourceTraining(ScheduledModule):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Predict logits of the findings [B, F] and the parameters [B, R] of images [B, 1, H, W]."""
-        return _parted(self.head(self.backbone(images)))
+        outputs = self.head(self.backbone(images))
+        return outputs[:, : len(FINDINGS)], outputs[:, len(FINDINGS) :]
 
     def training_step(self, batch: SourceImages, batch_idx: int) -> Tensor:
         """Return the loss of a batch of pairs."""
-        predictions = [self(batch.image), *map(_parted, self.inner())]
-        loss = torch.stack([self._loss(batch, *prediction) for prediction in predictions]).sum()
+        logits, parameters = self(batch.image)
+        loss = functional.binary_cross_entropy_with_logits(logits, batch.findings)
+        loss = loss + self.recipe.parameter_weight * functional.mse_loss(parameters, batch.parameters)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(batch.image))
         return loss
-
-    def _loss(self, batch: SourceImages, logits: Tensor, parameters: Tensor) -> Tensor:
-        loss = functional.binary_cross_entropy_with_logits(logits, batch.findings)
-        return loss + self.recipe.parameter_weight * functional.mse_loss(parameters, batch.parameters)
 
     def train_dataloader(self) -> DataLoader[SourceImages]:
         """Load pairs in the epoch's order."""
@@ -125,11 +119,6 @@ class SourceTraining(ScheduledModule):
     ) -> SourceImages:
         """Return a batch as it is: it was rendered on the training device."""
         return batch
-
-
-def _parted(outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Part a head's outputs into logits of the findings [B, F] and the parameters [B, R]."""
-    return outputs[:, : len(FINDINGS)], outputs[:, len(FINDINGS) :]
 
 
 class _Pairs(Dataset[SourceImages]):
