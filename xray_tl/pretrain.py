@@ -29,7 +29,8 @@ def main(cfg: DictConfig) -> None:
         set_threads(trainer)
         weights = WeightsConfig(source="source", budget=cfg.budget, seed=cfg.seed)
         model = typed_node(cfg.model, ModelConfig)
-        print(source_weights(model, weights, trainer, instead=refuse))  # a temporary file would be lost
+        # refuse: a temporary file would be lost
+        print(source_weights(model, weights, trainer, cfg.image_size, refuse))
 
 
 if __name__ == "__main__":

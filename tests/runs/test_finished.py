@@ -20,8 +20,8 @@ from xray_tl.runs.run import run
 from xray_tl.runs.score_films import open_scorer
 from xray_tl.store.records import RECORD, read_record
 from xray_tl.sweeps.jobs import do_job
-from xray_tl.training import pretraining
-from xray_tl.training.pretraining import Recipe
+from xray_tl.training import pretraining, source_recipes
+from xray_tl.training.source_recipes import Recipe
 
 CPU = TrainerConfig(accelerator="cpu")
 
@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = {"small": Recipe(16, 1, image_size=32)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XRAY_TL_CACHE", str(place / "cache"))
-        patch.setattr(pretraining, "_DEFAULT", recipe)
+        patch.setattr(source_recipes, "_DEFAULT", recipe)
         patch.setattr(pretraining, "HELD_OUT", 32)
         for seed in (0, 1):
             cfg = compose_config(*TINY, "weights=source", "mode=frozen", f"seed={seed}")

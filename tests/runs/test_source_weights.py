@@ -29,9 +29,9 @@ from xray_tl.runs.run import run
 from xray_tl.runs.source_weights import LAST, RECIPE, WEIGHTS, Learned
 from xray_tl.store.files import atomic_path
 from xray_tl.store.records import read_record
-from xray_tl.training import pretraining
+from xray_tl.training import pretraining, source_recipes
 from xray_tl.training.checkpoints import AtomicCheckpointIO
-from xray_tl.training.pretraining import Recipe
+from xray_tl.training.source_recipes import Recipe
 
 RESNET18 = ModelConfig("resnet18", "resnet18")
 SOURCE = WeightsConfig("source")
@@ -41,8 +41,8 @@ TRAINER = TrainerConfig("cpu", accelerator="cpu", progress_bar=False)
 @pytest.fixture(autouse=True)
 def _tiny_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     recipes = {"small": Recipe(32, 2, image_size=32), "full": Recipe(32, 3, image_size=32)}
-    monkeypatch.setattr(pretraining, "_RECIPES", {})
-    monkeypatch.setattr(pretraining, "_DEFAULT", recipes)
+    monkeypatch.setattr(source_recipes, "_RECIPES", {})
+    monkeypatch.setattr(source_recipes, "_DEFAULT", recipes)
     monkeypatch.setattr(pretraining, "HELD_OUT", 32)
 
 
@@ -141,6 +141,27 @@ def test_they_are_made_once_and_follow_from_the_budget_and_seed(
     assert first.read_bytes() == content, "deterministic, whatever the generators were at"
 
 
+def test_beyond_64_px_each_size_has_its_own_made_of_windows(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make_for(image_size: int | None, model: ModelConfig = RESNET18) -> Path:
+        return source_weights.source_weights(model, SOURCE, TRAINER, image_size)
+
+    small = make_for(64)
+    assert small == make_for(32) == make_for(None)
+    large = make_for(96)
+    assert "64 synthetic images (32 px of films of 96 px) x 1 epochs" in caplog.text
+    assert large != make_for(128)
+    recipes = [json.loads((file.parent / RECIPE).read_text()) for file in (small, large)]
+    assert [recipe["recipe"]["film_size"] for recipe in recipes] == [None, 96]
+    assert len({recipe["sha256"] for recipe in recipes}) == 2
+
+
+def test_a_backbone_that_knows_places_trains_on_whole_films() -> None:
+    vit = ModelConfig("vit_b_16", "vit_b_16")
+    assert source_recipes.recipe(vit, "small", 224).film_size is None
+
+
 class Stop(Callback):
     """Ctrl-C at the start of the second epoch."""
 
@@ -217,7 +238,7 @@ def test_a_diverged_training_is_not_kept(
 ) -> None:
     recipe = Recipe(32, 2, image_size=32, lr=1e30)
     with monkeypatch.context() as patch:
-        patch.setattr(pretraining, "_DEFAULT", {"small": recipe})
+        patch.setattr(source_recipes, "_DEFAULT", {"small": recipe})
         with pytest.raises(RunError, match=r"the loss became (nan|inf) in epoch"):
             make()
     assert not list(cache.rglob("*.safetensors"))
@@ -354,5 +375,5 @@ def test_the_source_task_s_findings_are_no_targets(tiny: Callable[..., DictConfi
 
 
 def test_every_model_has_a_recipe() -> None:
-    for budget in pretraining.BUDGETS:
-        assert pretraining.recipe(typed(compose_config()).model, budget).images % 2 == 0
+    for budget in source_recipes.BUDGETS:
+        assert source_recipes.recipe(typed(compose_config()).model, budget).images % 2 == 0

@@ -106,12 +106,14 @@ class PretrainConfig:
     Attributes:
         budget: `small` (the default of `weights=source`) or `full`.
         seed: Seed of the trunk's initialisation; equals `weights.seed` of the runs that use these weights.
+        image_size: Side of the images that the weights are for, pixels; equals `data.image_size` of the runs.
         model: The backbone.
         trainer: Trainer options: device, precision, threads.
     """
 
     budget: str = "full"
     seed: int = 0
+    image_size: int = 128
     model: Any = MISSING
     trainer: Any = MISSING
 

@@ -1,9 +1,9 @@
 """Source weights in the cache: trained once on this machine, without downloads or external images.
 
-They depend only on the backbone, the budget, `weights.seed` and the device's arithmetic; they are those of
-the whole network for every `model.depth`. One process trains them while others wait; it resumes an
-interrupted training; their hash is checked at every use. If the cache cannot be written to, they are kept in
-a temporary folder until the command ends.
+They depend only on the backbone, the budget, `weights.seed`, the size of the images that they are for
+(beyond 64 px) and the device's arithmetic; they are those of the whole network for every `model.depth`. One
+process trains them while others wait; it resumes an interrupted training; their hash is checked at every use.
+If the cache cannot be written to, they are kept in a temporary folder until the command ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from xray_tl.store.cache import acquire, cache_folder
 from xray_tl.store.files import atomic_path, out_of_space, remove_partials, write_text
 from xray_tl.store.temporary import has_spare_folder, spare_folder
 from xray_tl.training.device import choose_device, choose_precision
-from xray_tl.training.pretraining import BUDGETS, LAST, PRETRAINING, Recipe, pretrain, recipe
+from xray_tl.training.pretraining import LAST, pretrain
+from xray_tl.training.source_recipes import BUDGETS, PRETRAINING, Recipe, recipe
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def source_weights(
         KeyboardInterrupt: Training was interrupted; the next call resumes it.
     """
     device = choose_device(trainer.accelerator)
-    chosen = recipe(model, weights.budget)
+    chosen = recipe(model, weights.budget, image_size)
     identity = {
         "versions": [GENERATOR, SOURCE, PRETRAINING.get(model.registry, 1)],
         "backbone": [model.registry, model.name, model.memory_format],
@@ -167,11 +168,12 @@ def _spare(folder: Path) -> Path:
 
 def _announce(model: ModelConfig, budget: str, chosen: Recipe, folder: Path) -> None:
     log.warning(
-        "SOURCE WEIGHTS of %s (budget %s) are made now, once: %d synthetic images x %d epochs, %s on two CPU "
-        "cores for ResNet50 and VGG16. weights=random is the way past it. They are kept in %s",
+        "SOURCE WEIGHTS of %s (budget %s) are made now, once: %d synthetic images%s x %d epochs, %s on two "
+        "CPU cores for ResNet50 and VGG16. weights=random is the way past it. They are kept in %s",
         model.name,
         budget,
         chosen.images,
+        f" ({chosen.image_size} px of films of {chosen.film_size} px)" if chosen.film_size else "",
         chosen.epochs,
         BUDGETS[budget],
         folder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from xray_tl.config import ModelConfig, OptimConfig, TrainerConfig, WeightsConfi
 from xray_tl.data.splits import EpochOrder, EvenBatches, as_is
 from xray_tl.data.synthetic.source_task import FINDINGS, PARAMETERS, SourceImages, SourceTask
 from xray_tl.errors import InputError, RunError
+from xray_tl.models.averaged import AveragedMap
 from xray_tl.models.fold import FoldableNorms
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import MEMORY_FORMATS, Backbone
@@ -31,6 +32,7 @@ from xray_tl.training.checkpoints import last_keeper
 from xray_tl.training.device import choose_precision
 from xray_tl.training.optim import parameter_groups
 from xray_tl.training.scheduled import ScheduledModule
+from xray_tl.training.source_recipes import Recipe
 from xray_tl.training.trainer import build_trainer, expected_warnings, interruptible
 
 log = logging.getLogger(__name__)
@@ -39,57 +41,7 @@ LAST = "last.ckpt"
 HELD_OUT = 256
 """Number of held-out images that measure what was learned."""
 
-PRETRAINING = {"convnext_tiny": 2, "timm": 2}
-"""Version of the training below by registry key, 1 if absent; raise it when a code change alters a weight."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Recipe of a backbone's training on the source task.
-
-    Attributes:
-        images: Number of images, two per patient.
-        epochs: Passes over them.
-        image_size: Side of the images in pixels; weights of a budget must not depend on the target's images.
-        batch_size: Images per step; the two images of a patient are in the same step.
-        lr: Full learning rate of AdamW.
-        parameter_weight: Weight of the squared error of anatomy and acquisition beside the findings' loss.
-    """
-
-    images: int
-    epochs: int
-    image_size: int = 64
-    batch_size: int = 16
-    lr: float = 1e-3
-    parameter_weight: float = 0.5
-
-
-BUDGETS = {"small": "about 3 minutes", "full": "about 10 minutes"}
-"""Training time of each budget, for ResNet50 and VGG16 on two cores."""
-
-# A step of VGG16 takes as long as three of ResNet50, and VGG16 needs as many steps. Smaller images and
-# batches keep it within the small budget (measured: docs/measured-choices.md).
-_RECIPES: dict[str, dict[str, Recipe]] = {
-    "vgg16": {
-        "small": Recipe(1152, 2, image_size=48, batch_size=8, lr=3e-4),
-        "full": Recipe(2304, 3, image_size=48, batch_size=8, lr=3e-4),
-    },
-    "vit_b_16": {"small": Recipe(1024, 3, lr=3e-4), "full": Recipe(2304, 4, lr=3e-4)},
-}
-_DEFAULT = {"small": Recipe(2048, 4), "full": Recipe(4096, 6)}
-
 _OPTIM = OptimConfig(weight_decay=0.01, warmup=0.05, schedule="cosine", clip_norm=1.0)
-
-
-def recipe(model: ModelConfig, budget: str) -> Recipe:
-    """Return a backbone's recipe for a budget.
-
-    Raises:
-        InputError: There is no such budget.
-    """
-    if budget not in BUDGETS:
-        raise InputError(f"weights.budget={budget} is unknown: choose from {', '.join(BUDGETS)}")
-    return _RECIPES.get(model.registry, _DEFAULT)[budget]
 
 
 class SourceTraining(ScheduledModule):
@@ -210,7 +162,8 @@ def pretrain(
         backbone, _ = build_backbone(model, fresh, chosen.image_size)
     except InputError as error:
         raise InputError(f"weights=source trains on images of {chosen.image_size} px: {error}") from error
-    task = SourceTask(chosen.image_size, device)
+    averaged = AveragedMap(backbone.net)
+    task = SourceTask(chosen.film_size or chosen.image_size, device, chosen.image_size)
     module = SourceTraining(backbone, task.render(torch.arange(chosen.images)), chosen, weights.seed)
     module.to(device).to(memory_format=MEMORY_FORMATS[model.memory_format])
     callbacks = [Progress(bar=trainer.progress_bar), last_keeper(folder)]
@@ -224,6 +177,7 @@ def pretrain(
     module.to(device).eval()
     module.norms.fold()
     learned = _held_out(module, task.render(torch.arange(chosen.images, chosen.images + HELD_OUT)))
+    averaged.expand()
     return backbone.net.state_dict(), learned
 
 

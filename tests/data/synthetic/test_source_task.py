@@ -53,6 +53,30 @@ def test_parameters_are_standardised_and_told_apart(drawn: SourceImages) -> None
     assert len(taken.unique(dim=0)) == len(ACQUISITIONS)
 
 
+def test_a_window_shows_a_part_of_the_film_and_names_what_is_in_it() -> None:
+    indices = torch.arange(2 * PATIENTS)
+    film, windows = SourceTask(64).render(indices), SourceTask(64, window=32).render(indices)
+    assert windows.image.shape == (2 * PATIENTS, 1, 32, 32)
+    assert torch.equal(windows.parameters, film.parameters)
+    for image, whole in zip(windows.image[:16], film.image, strict=False):
+        patches = whole.unfold(1, 32, 1).unfold(2, 32, 1)
+        assert (patches == image).all((0, 3, 4)).sum() == 1
+    shown = (windows.findings[::2] + windows.findings[1::2]).bool()
+    assert torch.equal(windows.findings[::2], film.findings[::2] * shown)
+    assert torch.equal(windows.findings[1::2], film.findings[1::2] * shown)
+    assert (shown.any(1).float().mean() > 0.8) & (shown.float().mean() < 0.8)
+
+
+def test_any_batch_gives_the_same_windows() -> None:
+    task = SourceTask(64, window=32)
+    indices = torch.tensor([31, 2, 70, 17, 3, 2])
+    together = task.render(indices)
+    for k, index in enumerate(indices):
+        alone = task.render(index[None])
+        assert torch.equal(alone.image[0], together.image[k])
+        assert torch.equal(alone.findings[0], together.findings[k])
+
+
 @pytest.mark.parametrize("name", FINDINGS)
 def test_every_finding_is_in_the_picture(drawn: SourceImages, name: str) -> None:
     held = drawn.findings[::2, FINDINGS.index(name)].bool()

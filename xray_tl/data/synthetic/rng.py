@@ -35,6 +35,7 @@ class Stream(IntEnum):
     FINDING = 4
     NOISE = 5
     MARKER = 6
+    WINDOW = 7
 
 
 def stream_keys(seed: int, split: str, stream: Stream, indices: Tensor) -> Tensor:
