@@ -57,7 +57,9 @@ class AveragedMap:
 
 def _empty(inputs: int, like: nn.Linear) -> nn.Linear:
     """Return a layer as wide and on the same device as another; it draws no random numbers."""
-    return nn.utils.skip_init(nn.Linear, inputs, like.out_features, device=like.weight.device)
+    made = nn.utils.skip_init(nn.Linear, inputs, like.out_features, device=like.weight.device)  # type: ignore[no-untyped-call]  # torch has no type for it
+    assert isinstance(made, nn.Linear)
+    return made
 
 
 def _by_cell(fc6: nn.Linear) -> torch.Tensor:

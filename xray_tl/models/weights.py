@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -21,6 +23,8 @@ from xray_tl.models.stages import StageOf
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LEARNED = "learned"
+"""Key of a source-weights file's metadata: what was learned, as JSON."""
 SOURCES = ("auto", "imagenet", "source", "random", "file")
 
 log = logging.getLogger(__name__)
@@ -36,12 +40,15 @@ class Provenance:
         sha256: Hash of the trunk's tensors as loaded, before the stem is converted. It includes mean and
             standard deviation of the normalisation where they are not the trunk's own.
         image_size: Side in pixels of the images for which published weights are made.
+        learned: `source`: AUROC of each finding, and explained variance, on held-out images of the source
+            task; `None` where the file does not say.
     """
 
     source: str
     name: str
     sha256: str
     image_size: int | None = None
+    learned: dict[str, float] | None = None
 
 
 def _unchanged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -116,6 +123,7 @@ def load_weights(
     Raises:
         InputError: They are not available, or do not fit; the message names the option and the choices.
     """
+    learned: dict[str, float] | None = None
     match weights.source:
         case "random":
             source, name = "random", f"seed {weights.seed}"
@@ -130,16 +138,16 @@ def load_weights(
                     "or choose weights=source, weights=random or weights=file weights.path=FILE"
                 ) from error
         case "source":
-            source, name = _load_source(trunk, model, weights, make_source)
+            source, name, learned = _load_source(trunk, model, weights, make_source)
         case "auto":
             try:
                 source, name = _load_imagenet(trunk, model, weights)
             except UnavailableError as error:
                 log.warning(_source_instead(model, str(error)))
-                source, name = _load_source(trunk, model, weights, make_source)
+                source, name, learned = _load_source(trunk, model, weights, make_source)
         case unknown:
             raise InputError(f"weights.source={unknown} is unknown; choose from {', '.join(SOURCES)}")
-    return Provenance(source, name, tensors_sha256(trunk.net.state_dict()))
+    return Provenance(source, name, tensors_sha256(trunk.net.state_dict()), learned=learned)
 
 
 def _load_file(trunk: Trunk, model: str, weights: WeightsConfig) -> str:
@@ -184,12 +192,15 @@ def _load_imagenet(trunk: Trunk, model: str, weights: WeightsConfig) -> tuple[st
 
 def _load_source(
     trunk: Trunk, model: str, weights: WeightsConfig, make_source: MakeSource | None
-) -> tuple[str, str]:
+) -> tuple[str, str, dict[str, float] | None]:
     if make_source is None:
         raise ValueError("weights=source needs make_source: runs.source_weights makes them")
     file = make_source()
     fill(trunk, model, read_tensors(file), str(file))
-    return "source", f"budget {weights.budget}, seed {weights.seed}"
+    with safe_open(file, framework="pt") as opened:
+        stated = (opened.metadata() or {}).get(LEARNED)
+    name = f"budget {weights.budget}, seed {weights.seed}"
+    return "source", name, json.loads(stated) if stated else None
 
 
 def _source_instead(model: str, reason: str) -> str:

@@ -29,6 +29,7 @@ from xray_tl.data.synthetic.radiograph import GENERATOR
 from xray_tl.data.synthetic.source_task import SOURCE
 from xray_tl.errors import InputError, RunError
 from xray_tl.models.registry import check_sizes
+from xray_tl.models.weights import LEARNED
 from xray_tl.store.cache import acquire, cache_folder
 from xray_tl.store.files import atomic_path, out_of_space, remove_partials, write_text
 from xray_tl.store.temporary import has_spare_folder, spare_folder
@@ -201,7 +202,8 @@ def _keep(
 ) -> None:
     """Write the weights, then the recipe file that marks them as valid."""
     with atomic_path(folder / WEIGHTS) as partial:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial)
+        kept = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(kept, partial, {LEARNED: json.dumps(learned)})
         with partial.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     stated = {**identity, "learned": learned, "torch": torch.__version__, "sha256": sha256}
