@@ -287,10 +287,10 @@ def test_weights_that_a_full_disk_does_not_take_last_for_the_command(
 ) -> None:
     save = source_weights.save_file
 
-    def full(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    def full(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
         if path.is_relative_to(cache):
             raise OSError(errno.ENOSPC, "No space left on device")
-        save(tensors, path)
+        save(tensors, path, metadata)
 
     monkeypatch.setattr(source_weights, "save_file", full)
     file = make()
@@ -337,6 +337,8 @@ def test_a_run_stands_on_them(cache: Path, tiny: Callable[..., DictConfig], tmp_
         "name": "budget small, seed 0",
         "sha256": tensors_sha256(load_file(file)),
         "image_size": None,
+        "learned": json.loads((file.parent / RECIPE).read_text())["learned"],
+        "quality": None,
     }
 
 
