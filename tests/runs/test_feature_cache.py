@@ -175,6 +175,34 @@ def test_a_sweep_s_frozen_trunk_is_built_once_and_never_shared_with_one_that_tra
     assert trunk("mode=frozen") not in (frozen, trained)
 
 
+def _settled(*options: str) -> dict[str, Tensor]:
+    """Return the buffers of an untrained trunk once its BatchNorm statistics are estimated."""
+    parts = assemble(typed(compose_config(*TINY, *options)))
+    random_trunk.settle_batchnorm(parts)
+    return {name: buffer.clone() for name, buffer in parts.task.classifier.backbone.named_buffers()}
+
+
+def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(buffer, other[name]) for name, buffer in one.items())
+
+
+def test_statistics_are_kept_by_the_layers_that_they_are_of() -> None:
+    """Two stages of ResNet18 have as many layers: beside each, other layers are frozen, and as many."""
+    options = [("mode=surgical", f"mode.stage={stage}") for stage in (3, 4)]
+    kept = [_settled(*stage) for stage in options]
+    assert not _same(*kept)
+    assert all(
+        _same(_settled(*stage, "feature_cache=off"), one) for stage, one in zip(options, kept, strict=True)
+    )
+
+
+@pytest.mark.parametrize("mode", ["lp_ft", "gradual"])
+def test_a_head_that_starts_solved_stands_on_the_statistics_of_a_frozen_trunk(mode: str) -> None:
+    frozen = _settled("mode=frozen")
+    assert not _same(_settled("mode=finetune"), frozen), "else the check below could not fail"
+    assert _same(_settled(f"mode={mode}"), frozen)
+
+
 @pytest.mark.parametrize("mode", ["finetune", "discriminative"])
 def test_a_trunk_that_trains_whole_sees_images(tiny: Tiny, tmp_path: Path, mode: str) -> None:
     record = run(tiny(f"mode={mode}"), tmp_path / "run")
