@@ -18,7 +18,7 @@ def _policy(name: str, epochs: int = EPOCHS, **options: object) -> FreezePolicy:
 
 def _count(policy: FreezePolicy, epoch: int) -> int:
     """Return how many of the deepest stages train in an epoch."""
-    trainable = policy.trains(epoch, ())
+    trainable = policy.trains(epoch)
     assert trainable == Trainable.deepest(len(trainable.stages), STAGES)
     return len(trainable.stages)
 
@@ -44,7 +44,7 @@ def test_open_stages_by_epoch(name: str, options: dict[str, object], expected: l
 @pytest.mark.parametrize("name", ["norm", "bias", "lora"])
 def test_a_kind_of_parameters_trains_in_all_stages_or_in_the_deepest(name: str) -> None:
     assert _policy(name).at_end == Trainable((0, 1, 2, 3, 4), name)
-    assert _policy(name, trainable_stages=2).trains(0, ()) == Trainable((3, 4), name)
+    assert _policy(name, trainable_stages=2).trains(0) == Trainable((3, 4), name)
 
 
 def test_one_stage_trains_counted_from_the_input() -> None:

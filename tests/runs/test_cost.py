@@ -139,7 +139,7 @@ def test_the_limit_is_a_rate() -> None:
 
 def test_the_share_behind_the_boundary_follows_from_what_trains() -> None:
     backbone, _ = build_backbone(ModelConfig("resnet18", "resnet18"), WeightsConfig("random"), 64)
-    shares = [measure.share_behind(backbone.open(backbone.deepest(count)), 64) for count in range(6)]
+    shares = [measure.share_behind(backbone, backbone.deepest(count), 64) for count in range(6)]
     assert shares[0] == 0
     assert shares[5] == 1
     assert shares == sorted(shares)
@@ -149,4 +149,4 @@ def test_the_share_behind_the_boundary_follows_from_what_trains() -> None:
     with torch.inference_mode():
         whole = measure.count_flops(lambda: backbone(images)) / 2
     assert shares[1] == pytest.approx(layer4 / whole, rel=1e-6)
-    assert measure.share_behind(backbone.open(Trainable((0,))), 64) == 1
+    assert measure.share_behind(backbone, Trainable((0,)), 64) == 1

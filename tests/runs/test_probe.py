@@ -118,6 +118,13 @@ def test_a_trained_head_is_measured_against_the_solved_one(tiny: Tiny, tmp_path:
     assert few == {"kind": "trained", "start": "random"}
 
 
+def test_features_that_do_not_fit_into_memory_are_refused_before_they_are_made(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"mode\.head=solved takes about 0\.00059 GB for 24 training images"):
+        run(tiny("mode=frozen", "data.memory_limit_gb=0.0005"), tmp_path / "run")
+
+
 @pytest.mark.parametrize("mode", ["lp_ft", "gradual"])
 def test_the_head_starts_solved(tiny: Tiny, tmp_path: Path, mode: str) -> None:
     """With rates of almost 0 the run ends where it began: at the frozen run's scores."""
@@ -150,7 +157,10 @@ def test_images_of_a_patient_have_one_name_whatever_the_order_of_files(tmp_path:
     ("options", "message"),
     [
         (("mode=finetune", "mode.head=solved"), r"mode\.head=solved is for mode=frozen: in mode=finetune"),
-        (("mode=frozen", "augment=light"), r"augment=light is for a head that trains.*mode\.head=trained"),
+        (("mode=frozen", "augment=light"), r"augment is for a head that trains.*mode\.head=trained"),
+        (("mode=frozen", "augment.degrees=5"), r"augment is for a head that trains"),
+        (("mode=frozen", "mode.standardise=false"), r"mode\.standardise=false is for a head that trains"),
+        (("mode=frozen", "mode.head=null"), r"mode=frozen needs a value: mode\.head"),
         (("mode=frozen", "optim.sampling=balanced"), r"optim\.sampling=balanced is for a head that trains"),
         (("mode=frozen", "model.head_dropout=0.5"), r"model\.head_dropout=0\.5 is for a head that trains"),
     ],

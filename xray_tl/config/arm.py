@@ -66,6 +66,11 @@ class ModeConfig:
     unfreeze_every: int | None = None
     layer_decay: float | None = None
 
+    @property
+    def is_solved(self) -> bool:
+        """Return whether nothing trains: the head is solved."""
+        return self.head == "solved"
+
 
 @dataclass
 class WeightsConfig:

@@ -97,6 +97,7 @@ CHECKS: dict[str, Range | Choice] = {
 """Option -> allowed values; None is allowed where the schema allows it."""
 
 MODE_NEEDS = {
+    "frozen": ("head",),
     "partial": ("trainable_stages",),
     "surgical": ("stage",),
     "lora": ("lora_rank",),
@@ -129,7 +130,7 @@ def _check_head(cfg: DictConfig, sampling: str | None) -> None:
     if cfg.mode.name != "frozen":
         raise InputError(f"mode.head=solved is for mode=frozen: in mode={cfg.mode.name} the head trains")
     wanted = {
-        f"augment={cfg.augment.name}": cfg.augment.name != "none",
+        "augment": any(value for key, value in cfg.augment.items() if key != "name"),
         f"optim.sampling={sampling}": sampling is not None,
         f"model.head_dropout={cfg.model.head_dropout:g}": cfg.model.head_dropout > 0,
     }
@@ -139,6 +140,8 @@ def _check_head(cfg: DictConfig, sampling: str | None) -> None:
                 f"{option} is for a head that trains, and mode=frozen solves it from every image once: "
                 "leave it out, or choose mode.head=trained"
             )
+    if not cfg.mode.standardise:
+        raise InputError("mode.standardise=false is for a head that trains: choose mode.head=trained")
 
 
 def _check_tuning(cfg: DictConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from xray_tl.config import ModeConfig
 from xray_tl.errors import InputError
@@ -11,9 +11,8 @@ from xray_tl.models.stages import Backbone
 from xray_tl.models.trainable import Trainable
 from xray_tl.models.weights import tensors_sha256
 
-History = Sequence[Mapping[str, float]]
-Schedule = Callable[[int, History], Trainable]
-"""(epoch, history of earlier epochs) -> what trains in it."""
+Schedule = Callable[[int], Trainable]
+"""Epoch, from 0 -> what trains in it."""
 BuildSchedule = Callable[[ModeConfig, int, int], Schedule]
 _POLICIES: dict[str, BuildSchedule] = {}
 
@@ -60,25 +59,25 @@ def build_policy(mode: ModeConfig, num_stages: int, max_epochs: int) -> FreezePo
         raise InputError(f"mode.name={mode.name} is unknown: choose one of {', '.join(policy_names())}")
     decay = 1.0 if mode.layer_decay is None else mode.layer_decay
     trains = _POLICIES[mode.name](mode, num_stages, max_epochs)
-    return FreezePolicy(trains, trains(max_epochs - 1, ()), decay)
+    return FreezePolicy(trains, trains(max_epochs - 1), decay)
 
 
 @register_policy
 def finetune(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train everything from the first step."""
-    return lambda epoch, history: Trainable.deepest(stages, stages)
+    return lambda epoch: Trainable.deepest(stages, stages)
 
 
 @register_policy
 def discriminative(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train everything; the rate decays towards the input (Howard & Ruder 2018)."""
-    return lambda epoch, history: Trainable.deepest(stages, stages)
+    return lambda epoch: Trainable.deepest(stages, stages)
 
 
 @register_policy
 def frozen(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train the head alone: a linear probe."""
-    return lambda epoch, history: Trainable()
+    return lambda epoch: Trainable()
 
 
 @register_policy
@@ -89,7 +88,7 @@ def partial(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
         InputError: The backbone has fewer stages.
     """
     trainable = _deepest(mode, stages)
-    return lambda epoch, history: trainable
+    return lambda epoch: trainable
 
 
 @register_policy
@@ -102,28 +101,28 @@ def surgical(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     stage = mode.stage or 0
     if not 1 <= stage <= stages:
         raise InputError(f"mode.stage={stage} is out of range: this backbone has stages 1 to {stages}")
-    return lambda epoch, history: Trainable((stage - 1,))
+    return lambda epoch: Trainable((stage - 1,))
 
 
 @register_policy
 def norm(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train scales and shifts of normalisation layers (Frankle et al. 2021); BatchNorm statistics stay."""
     trainable = _deepest(mode, stages, "norm")
-    return lambda epoch, history: trainable
+    return lambda epoch: trainable
 
 
 @register_policy
 def bias(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train all biases, shifts of normalisation layers included (BitFit, Ben Zaken et al. 2022)."""
     trainable = _deepest(mode, stages, "bias")
-    return lambda epoch, history: trainable
+    return lambda epoch: trainable
 
 
 @register_policy
 def lora(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train low-rank updates of the weights (Hu et al. 2022)."""
     trainable = _deepest(mode, stages, "lora")
-    return lambda epoch, history: trainable
+    return lambda epoch: trainable
 
 
 @register_policy
@@ -133,13 +132,13 @@ def gradual(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     The head starts solved, so the first stage opens in the first epoch.
     """
     every = mode.unfreeze_every or 1
-    return lambda epoch, history: Trainable.deepest(min(stages, 1 + epoch // every), stages)
+    return lambda epoch: Trainable.deepest(min(stages, 1 + epoch // every), stages)
 
 
 @register_policy
 def lp_ft(mode: ModeConfig, stages: int, epochs: int) -> Schedule:
     """Train everything, starting from the solved head of the frozen backbone (Kumar et al. 2022)."""
-    return lambda epoch, history: Trainable.deepest(stages, stages)
+    return lambda epoch: Trainable.deepest(stages, stages)
 
 
 def _deepest(mode: ModeConfig, stages: int, kind: str = "all") -> Trainable:

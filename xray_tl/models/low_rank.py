@@ -8,7 +8,7 @@ before.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,13 @@ class LowRank(nn.Module):
         return weight + (self.weight_up @ self.weight_down).reshape(weight.shape)
 
 
-def add_low_rank(backbone: Backbone, rank: int, targets: Sequence[str] | None, seed: int) -> None:
+def add_low_rank(
+    backbone: Backbone,
+    rank: int,
+    targets: Sequence[str] | None,
+    seed: int,
+    stages: Collection[int] | None = None,
+) -> None:
     """Add a low-rank update to weights of a backbone, in place; its function stays the same at first.
 
     A weight gets one if two thin matrices have fewer entries than it has. Grouped and depthwise convolutions
@@ -61,6 +67,7 @@ def add_low_rank(backbone: Backbone, rank: int, targets: Sequence[str] | None, s
         targets: Parts of layers' names, one of which a layer's name must hold; `None`: every convolution,
             linear layer and attention projection.
         seed: Seed of their first values.
+        stages: Stages whose weights get one; `None`: all.
 
     Raises:
         InputError: No layer is meant, or one of the targets means none.
@@ -71,6 +78,7 @@ def add_low_rank(backbone: Backbone, rank: int, targets: Sequence[str] | None, s
         for kind, keys in _MATRICES.items()
         if isinstance(module, kind)
         for key in keys
+        if stages is None or backbone.stage_of_state(f"{name}.{key}") in stages
         if getattr(module, "groups", 1) == 1 and _is_thinner(getattr(module, key), rank)
     ]
     for target in targets or ():

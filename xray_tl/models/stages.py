@@ -168,16 +168,7 @@ class Backbone(nn.Module):
             own.copy_(torch.tensor(value))
 
     def deepest(self, count: int) -> Trainable:
-        """Return the deepest `count` stages, whole.
-
-        Raises:
-            InputError: It has no so many.
-        """
-        if not 0 <= count <= self.num_stages:
-            raise InputError(
-                f"mode.trainable_stages={count} is out of range: this backbone has stages "
-                f"{', '.join(self.stage_names)}; choose from 0 to {self.num_stages}"
-            )
+        """Return the deepest `count` stages, whole."""
         return Trainable.deepest(count, self.num_stages)
 
     def open(self, trainable: Trainable) -> Self:

@@ -39,16 +39,19 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
 
 
 def _training(arm: Arm) -> dict[str, float]:
-    """Return epochs, images an epoch, and the share of the backbone's operations that training went through.
+    """Return epochs, images an epoch, and the mean share of the backbone that training went through.
 
     Of a solved head they are 0: no image passes through the backbone to train it.
     """
-    record = arm.runs[0].record
-    solved = (record.get("head") or {}).get("kind") == "solved"
-    epochs = 0 if solved else np.mean([len(run.record.get("history") or []) for run in arm.runs])
-    images = (record.get("sizes") or {}).get("train", np.nan)
-    share = (record.get("best") or {}).get("share_behind", np.nan)
-    return {"epochs": float(epochs), "images_per_epoch": float(images), "share_trained": float(share)}
+    if arm.readers == [NO_READER]:
+        return {"epochs": 0.0, "images_per_epoch": 0.0, "share_trained": 0.0}
+    shares = [run.record.get("shares_behind") or [np.nan] for run in arm.runs]
+    images = (arm.runs[0].record.get("sizes") or {}).get("train", np.nan)
+    return {
+        "epochs": float(np.mean([len(each) for each in shares])),
+        "images_per_epoch": float(images),
+        "share_trained": float(np.mean(np.concatenate(shares))),
+    }
 
 
 def pairs_table(done: StudyAnalysis) -> pd.DataFrame:

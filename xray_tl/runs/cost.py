@@ -32,6 +32,7 @@ from xray_tl.models.cut import CannotCutError
 from xray_tl.models.freeze import build_policy
 from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import MEMORY_FORMATS, Backbone
+from xray_tl.models.trainable import Trainable
 from xray_tl.training.device import autocast
 from xray_tl.training.optim import build_optimizer
 
@@ -175,7 +176,7 @@ def _training(
     limit: float,
 ) -> dict[str, float | None]:
     policy = build_policy(config, classifier.backbone.num_stages, 1)
-    classifier.backbone.open(policy.trains(0, ()))
+    classifier.backbone.open(policy.trains(0))
     classifier.train()
     optimizer = build_optimizer(classifier, policy, config, OptimConfig())
     truth = (torch.arange(len(images), device=images.device) % 2).float()[:, None]
@@ -200,13 +201,13 @@ def _training(
 
 
 @torch.inference_mode()
-def share_behind(backbone: Backbone, image_size: int) -> float:
-    """Return the share of a backbone's operations that lie behind the freeze boundary.
+def share_behind(backbone: Backbone, trainable: Trainable, image_size: int) -> float:
+    """Return the share of a backbone's operations that lie behind the freeze boundary while a part trains.
 
     What lies in front of it needs no backward pass, and its output can be kept. A backbone that cannot be cut
     lies behind it as a whole, unless nothing in it trains.
     """
-    behind = backbone.boundary(backbone.trainable)
+    behind = backbone.boundary(trainable)
     if behind in (0, backbone.num_stages):
         return float(behind > 0)
     try:

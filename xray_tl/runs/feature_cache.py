@@ -143,7 +143,7 @@ class FeatureCache:
             log.info("feature cache off: feature_cache=off")
             return None
         if settings.augment.active:
-            log.info("feature cache off: augment=%s makes new images", settings.augment.name)
+            log.info("feature cache off: augmentation makes new images")
             return None
         if behind == backbone.num_stages:
             log.debug("feature cache off: the first stage trains")
@@ -208,7 +208,7 @@ class FeatureCache:
             activations = halves.before(parts.task.classifier.backbone.normalise(images))
         boundary, last = parts.task.classifier.backbone.boundary, self._is_last(behind)
         epochs = range(settings.trainer.max_epochs)
-        passes = sum(boundary(policy.trains(epoch, ())) == behind for epoch in epochs) + last
+        passes = sum(boundary(policy.trains(epoch)) == behind for epoch in epochs) + last
         spared = (passes - 1) * (sizes["train"] + sizes["val"])  # the test images pass once in any case
         count = sizes["train"] + sizes["val"] + (sizes["test"] if last else 0)
         gigabytes = 4e-9 * activations.numel() * count

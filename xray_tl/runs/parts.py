@@ -203,7 +203,8 @@ def _build(settings: Settings, source: MakeSource | None = None) -> tuple[Backbo
     backbone, provenance = build_backbone(settings.model, settings.weights, settings.data.image_size, make)
     mode = settings.mode
     if mode.name == "lora" and mode.lora_rank is not None:
-        add_low_rank(backbone, mode.lora_rank, mode.lora_targets, settings.seed)
+        stages = build_policy(mode, backbone.num_stages, 1).at_end.stages
+        add_low_rank(backbone, mode.lora_rank, mode.lora_targets, settings.seed, stages)
     return backbone, provenance
 
 

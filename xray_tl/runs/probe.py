@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xray_tl.errors import InputError, RunError
 from xray_tl.models.classifier import Standardiser
 from xray_tl.runs.parts import Parts, fit_standardiser
 from xray_tl.runs.predictions import Predictions
@@ -23,6 +24,34 @@ log = logging.getLogger(__name__)
 
 STARTS_SOLVED = ("lp_ft", "gradual")
 """Modes whose head starts from the solution on the features of the initial weights."""
+
+
+MOST_FEATURES = 2e7
+"""Largest number of entries of the training features of which a trained run solves the head, to compare."""
+
+
+def features_of(parts: Parts) -> int:
+    """Count the entries of the features of all training images."""
+    return parts.task.classifier.backbone.num_features * parts.data.sizes["train"]
+
+
+def solving_gb(parts: Parts) -> float:
+    """Return about how much memory it takes to solve the head, in GB: the features six times in float64."""
+    return 48e-9 * features_of(parts)
+
+
+def check_solvable(parts: Parts) -> None:
+    """Check that the memory for a solved head is there, before features are computed.
+
+    Raises:
+        InputError: It is not.
+    """
+    limit = parts.data.config.memory_limit_gb
+    if parts.settings.mode.is_solved and solving_gb(parts) > limit:
+        raise InputError(
+            f"mode.head=solved takes about {solving_gb(parts):.2g} GB for {parts.data.sizes['train']} "
+            f"training images: raise data.memory_limit_gb={limit:g}, or choose mode.head=trained"
+        )
 
 
 def solve_head(parts: Parts) -> LinearProbe:
@@ -103,10 +132,7 @@ def describe_trained_head(parts: Parts, splits: dict[str, Predictions]) -> dict[
 
     Args:
         parts: The run, tested.
-        splits: Its predictions; `train` and `val` have their features.
-
-    Raises:
-        RunError: No optimum was found.
+        splits: Its predictions; `train` and `val` have their features, where the two are to be compared.
     """
     train, val = splits["train"], splits["val"]
     described: dict[str, Any] = {
@@ -117,7 +143,11 @@ def describe_trained_head(parts: Parts, splits: dict[str, Predictions]) -> dict[
         return described
     standardiser = Standardiser(train.features.shape[1]).fit(torch.from_numpy(train.features))
     known, new = (standardiser(torch.from_numpy(features)) for features in (train.features, val.features))
-    found = _solved(parts, known, torch.from_numpy(train.truth))
+    try:
+        found = _solved(parts, known, torch.from_numpy(train.truth))
+    except RunError as error:  # the run is finished, and this only describes it
+        log.warning("the trained head is not compared with the solved one: %s", error)
+        return described
     logit = new.double().numpy() @ found.weight.T + found.bias
     reached, best = auroc(val.truth, val.logit), auroc(val.truth, logit)
     return described | {
@@ -133,7 +163,7 @@ def _solved(parts: Parts, features: Tensor, truth: Tensor) -> LinearProbe:
     objective, kind = parts.task.objective, parts.data.targets.kind
     targets, weights = objective.entries(truth)
     folds = patient_folds(truth.cpu().double().numpy(), parts.data.patients("train"), kind)
-    if folds is None:
+    if folds is None and parts.settings.mode.is_solved:
         log.warning("too few patients of a class for a cross-validation: the head's L2 is a default")
     return solve_probe(features.cpu().double().numpy(), targets, weights, kind, folds)
 
@@ -154,10 +184,9 @@ def _features(parts: Parts, split: str) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def _loss_and_auroc(parts: Parts, split: str) -> tuple[float, float]:
     features, truth = _features(parts, split)
-    logits = parts.task.classifier.head(features).cpu()
-    loss = float(parts.task.objective.cpu()(logits, truth.cpu()))
-    parts.task.objective.to(parts.device)
-    return loss, auroc(truth.cpu().double().numpy(), logits.double().numpy())
+    logits = parts.task.classifier.head(features)
+    loss = float(parts.task.objective.to(parts.device)(logits, truth.to(parts.device)))
+    return loss, auroc(truth.cpu().double().numpy(), logits.cpu().double().numpy())
 
 
 def _listed(path: NDArray[np.float64] | None) -> list[list[float]] | None:

@@ -27,7 +27,15 @@ from xray_tl.runs.image_floors import describe_floors, describe_images
 from xray_tl.runs.kept_weights import keep_weights
 from xray_tl.runs.observer_efficiency import describe_ceiling, ideal_logits
 from xray_tl.runs.parts import Parts, assemble, keep_proof
-from xray_tl.runs.probe import describe_trained_head, fit_head, start_head
+from xray_tl.runs.probe import (
+    MOST_FEATURES,
+    check_solvable,
+    describe_trained_head,
+    features_of,
+    fit_head,
+    solving_gb,
+    start_head,
+)
 from xray_tl.runs.random_trunk import settle_batchnorm
 from xray_tl.runs.trunk_quality import describe_quality
 from xray_tl.runs.tuning import tuned
@@ -74,6 +82,7 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
     begin(folder, cfg)
     if parts.data.collection is not None:
         record |= _describe_collection(parts.data.collection, folder)
+    check_solvable(parts)
     quality = describe_quality(parts)
     parts, tuning = tuned(parts)
     record |= _describe_parts(parts) | {"tuning": asdict(tuning) if tuning else None}
@@ -119,7 +128,7 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
         start = time.perf_counter()
         best = read_checkpoint(folder / BEST)
         load_weights(parts.task, best, folder / BEST)
-        record |= _describe_tested(parts, best)
+        record |= _describe_tested(parts, best, len(record["history"]))
         if parts.provenance.source == "source" and not best["holds_all"]:
             keep_weights(beside, folder, parts.settings, parts.provenance.sha256)
         parts.task.classifier.to(parts.device)  # the trainer has put it on the CPU
@@ -150,11 +159,8 @@ def _describe_collection(collection: Collection, folder: Path) -> Record:
     return {"audit": [finding.as_dict() for finding in found], "files": files}
 
 
-def _describe_tested(parts: Parts, best: dict[str, Any]) -> Record:
-    """Describe the tested epoch, what of the backbone had trained, and its numbers of parameters.
-
-    Under `lp_ft` and `gradual` the best epoch may come before the first stage opens.
-    """
+def _describe_tested(parts: Parts, best: dict[str, Any], epochs: int) -> Record:
+    """Describe the tested epoch, what of the backbone had trained, and its numbers of parameters."""
     classifier = parts.task.classifier
     backbone = classifier.backbone
     tested = {
@@ -163,7 +169,6 @@ def _describe_tested(parts: Parts, best: dict[str, Any]) -> Record:
         "trained": [backbone.stage_names[stage] for stage in backbone.trainable.stages],
         "open_stages": len(backbone.trainable.stages),
         "stages": backbone.num_stages,
-        "share_behind": share_behind(backbone, parts.settings.data.image_size),
         "most_open": len(parts.task.policy.at_end.stages),
     }
     parameters = {
@@ -171,7 +176,17 @@ def _describe_tested(parts: Parts, best: dict[str, Any]) -> Record:
         "trainable": sum(parameter.numel() for parameter in backbone.parameters() if parameter.requires_grad)
         + sum(parameter.numel() for parameter in classifier.head.parameters()),
     }
-    return {"best": tested, "parameters": parameters}
+    return {"best": tested, "parameters": parameters, "shares_behind": _shares(parts, epochs)}
+
+
+def _shares(parts: Parts, epochs: int) -> list[float]:
+    """Return, by epoch, the share of the backbone's operations that training went through."""
+    task, size = parts.task, parts.settings.data.image_size
+    if parts.settings.mode.is_solved:
+        return []
+    trained = [task.policy.trains(epoch) for epoch in range(epochs)]
+    share = {now: share_behind(task.classifier.backbone, now, size) for now in set(trained)}
+    return [share[now] for now in trained]
 
 
 def _describe_parts(parts: Parts) -> Record:
@@ -201,7 +216,7 @@ def _callbacks(parts: Parts, folder: Path, throughput: Throughput) -> list[Any]:
 
 def _fit(parts: Parts, trainer: Trainer, folder: Path, last: Path | None, logger: RunLogger | None) -> Record:
     """Solve the head of a frozen backbone, or train; return what the record says of a solved head."""
-    if parts.settings.mode.head == "solved":
+    if parts.settings.mode.is_solved:
         described, found = fit_head(parts, folder / BEST)
         if logger is not None:
             write_penalty_path(logger, found, parts.data.targets.names)
@@ -249,13 +264,13 @@ def _check_frozen(parts: Parts, hashes: Record) -> None:
 def _test(parts: Parts, trainer: Trainer, folder: Path) -> Record:
     """Predict every split, write the predictions, and describe how good they are and could be."""
     data, task = parts.data, parts.task
-    featured = () if parts.settings.mode.head == "solved" else _featured(parts)
+    featured = () if parts.settings.mode.is_solved else _featured(parts)
     with interruptible(trainer):
         splits = {name: predictions.predict(trainer, task, data, name, featured) for name in SPLITS}
     thresholds = predictions.thresholds_on(splits["val"])
     ideal = ideal_logits(data, splits)
     predictions.write_table(predictions.table(splits, data, ideal), folder / PREDICTIONS)
-    head = {} if parts.settings.mode.head == "solved" else {"head": describe_trained_head(parts, splits)}
+    head = {} if parts.settings.mode.is_solved else {"head": describe_trained_head(parts, splits)}
     return head | {
         "threshold": thresholds[0] if len(thresholds) == 1 else thresholds,
         "metrics": predictions.metrics(splits, data.targets, thresholds),
@@ -267,15 +282,8 @@ def _test(parts: Parts, trainer: Trainer, folder: Path) -> Record:
 
 def _featured(parts: Parts) -> tuple[str, ...]:
     """Return the splits whose final features are kept, to compare the trained head with the solved one."""
-    data = parts.data
-    gigabytes = 8e-9 * parts.task.classifier.backbone.num_features * data.sizes["train"]
-    if gigabytes > data.config.memory_limit_gb:
-        log.info(
-            "the trained head is not compared with the solved one: %.2g GB of features are more than "
-            "data.memory_limit_gb=%g",
-            gigabytes,
-            data.config.memory_limit_gb,
-        )
+    if solving_gb(parts) > parts.data.config.memory_limit_gb or features_of(parts) > MOST_FEATURES:
+        log.info("the trained head is not compared with the solved one: there are too many features for that")
         return ()
     return ("train", "val")
 

@@ -123,7 +123,7 @@ def _measure(parts: Parts) -> Arrays:
             batch = source.render(part)
             trunk.append(net(backbone.normalise(batch.image.to(parts.device))).float().cpu())
             pixels.append(torch.from_numpy(image_features(batch.image[:, 0].cpu().numpy())["pooled_pixels"]))
-            truth.append(batch.label.double().cpu())
+            truth.append(batch.label.cpu().double())
     backbone.train(was_training)
     label = torch.cat(truth).numpy()
     return {

@@ -56,7 +56,7 @@ def tuned(parts: Parts) -> tuple[Parts, Tuning | None]:
     tune = settings.tune
     if not tune.rates:
         return parts, None
-    if settings.mode.head == "solved":
+    if settings.mode.is_solved:
         log.info("tune=%s has no rates to find: the head is solved, and nothing else trains", tune.name)
         return parts, None
     identity = _identity(parts)

@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
+from xray_tl.config.cli import GONE
 from xray_tl.config.identity import config_hash
 from xray_tl.errors import FolderError, InputError, InUseError
 from xray_tl.store.files import remove_partials, write_text
@@ -105,10 +106,6 @@ def _is_held(folder: Path) -> bool:
         return False
 
 
-GONE = (("mode", "head_epochs"), ("mode", "head_tolerance"))
-"""Options that earlier versions stored, and that say nothing of a finished run."""
-
-
 def load_config(folder: Path) -> DictConfig:
     """Read the configuration that a run was started with.
 
@@ -120,8 +117,9 @@ def load_config(folder: Path) -> DictConfig:
         raise InputError(f"run={folder} is not a run's folder: it has no {CONFIG}")
     cfg = OmegaConf.load(path)
     assert isinstance(cfg, DictConfig)
-    for group, key in GONE:
-        if group in cfg:
+    for option in GONE:
+        group, _, key = option.partition(".")
+        if key and group in cfg:
             cfg[group].pop(key, None)
     if OmegaConf.select(cfg, "optim.name") == "lbfgs":  # of an earlier version; its head is in the checkpoint
         cfg.optim.name = "adamw"

@@ -167,8 +167,8 @@ class Study:
                 continue
             record = read_record(place) or {}
             reader = f"{row['seed']}" + (f"/{row['train_seed']}" if varied else "")
-            if (record.get("head") or {}).get("kind") == "solved" and not varied:
-                reader = NO_READER  # no seed changes it
+            if (record.get("head") or {}).get("kind") == "solved":  # no seed changes it
+                reader = _beside(row, runs) if varied else NO_READER
             key = tuple(row[[*ARM, *APART]].fillna("").tolist())
             if ((record.get("data") or {}).get("targets") or [""])[0] == "multiclass":
                 scores = with_right(scores)
@@ -191,6 +191,15 @@ class Study:
     def on(self, test_set: str) -> list[Arm]:
         """Return the arms that were tested on a given test set."""
         return [arm for arm in self.arms if arm.test_set == test_set]
+
+
+def _beside(row: pd.Series, runs: pd.DataFrame) -> str:
+    """Return the name, as a reader, of a solved run on a training set of its own: that of the trained runs.
+
+    Of each training set the run of the lowest seed is analysed (`one_of_each`).
+    """
+    alike = runs[(runs["train_seed"] == row["train_seed"]) & (runs["head"] != "solved")]["seed"]
+    return f"{min(alike, default=row['seed'])}/{row['train_seed']}"
 
 
 def _check(scores: pd.DataFrame, name: str) -> None:

@@ -20,7 +20,7 @@ Kind = Literal["binary", "multiclass", "multilabel"]
 def patient_folds(
     truth: NDArray[np.float64], patients: Sequence[str], kind: Kind, folds: int = FOLDS
 ) -> NDArray[np.int64] | None:
-    """Assign images to folds that share no patient and hold every class about equally often.
+    """Assign images to folds that share no patient and hold every class about equally often, where they can.
 
     The folds depend on the truth and on the patients' names alone: on no seed, and not on the order of the
     images. Patients of the same labels are dealt out in an order hashed from their names, since the names

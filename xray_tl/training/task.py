@@ -61,7 +61,7 @@ class TransferTask(ScheduledModule):
         self.augment = augment
         self.history: list[dict[str, float]] = []
         self.on_open: Callable[[Trainable], None] = lambda now: None  # called whenever more trains
-        self.classifier.backbone.open(policy.trains(0, ()))
+        self.classifier.backbone.open(policy.trains(0))
         self._outputs: list[tuple[Tensor, Tensor]] = []
         self._losses: list[Tensor] = []
         # Hash, before training, of the tensors that never train. Checkpoints keep it, and the training time.
@@ -116,7 +116,7 @@ class TransferTask(ScheduledModule):
         seed_everything("epoch", self.seed, self.current_epoch)
         self._losses.clear()
         backbone = self.classifier.backbone
-        before, asked = backbone.trainable, self.policy.trains(self.current_epoch, self.history)
+        before, asked = backbone.trainable, self.policy.trains(self.current_epoch)
         now = before | asked
         if now != before:
             backbone.open(now)
@@ -212,11 +212,17 @@ class TransferTask(ScheduledModule):
             backbone.use_scale_and_shift(checkpoint["scale_and_shift"])
         self.history = list(checkpoint["history"])
         self.frozen_before, self._fit_s = checkpoint["frozen_before"], checkpoint["fit_s"]
-        own = self.state_dict()
-        checkpoint["state_dict"].update({key: own[key] for key in self._never_trained()})
+        if not checkpoint["holds_all"]:  # earlier versions left out what their own schedule never opened
+            own = {key: tensor for key, tensor in self.state_dict().items() if _is_trunk(key)}
+            checkpoint["state_dict"] = own | checkpoint["state_dict"]
 
     def _never_trained(self) -> list[str]:
         """Return the names of parameters that never train, below this module."""
         backbone = self.classifier.backbone
         trained = backbone.names(self.policy.at_end)
         return [f"classifier.backbone.{n}" for n, _ in backbone.named_parameters() if n not in trained]
+
+
+def _is_trunk(key: str) -> bool:
+    """Tell whether a tensor of a task is the backbone's, whose initial weights are loaded already."""
+    return key.startswith("classifier.backbone.")
