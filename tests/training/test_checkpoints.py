@@ -8,10 +8,12 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from xray_tl.config import typed
 from xray_tl.errors import InputError
+from xray_tl.runs.parts import assemble
 from xray_tl.runs.run import run
 from xray_tl.store.run_folder import BEST
-from xray_tl.training.checkpoints import check_provenance, read_checkpoint
+from xray_tl.training.checkpoints import check_provenance, load_weights, read_checkpoint
 
 
 class _Bomb:
@@ -54,3 +56,21 @@ def test_a_checkpoint_names_the_weights_it_stands_on(tiny: Callable[..., DictCon
         check_provenance(checkpoint, "0" * 64, tmp_path / BEST)
     trained = {name for name in checkpoint["state_dict"] if not name.startswith("classifier.backbone.")}
     assert {"classifier.head.weight", "classifier.head.bias", "classifier.standardiser.mean"} <= trained
+
+
+def test_what_an_earlier_schedule_never_opened_is_filled_in(
+    tiny: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    """As `gradual` of earlier versions, which opened a stage less by the same epoch and stored only that."""
+    run(tiny("mode=partial", "mode.trainable_stages=1"), tmp_path)
+    stored = read_checkpoint(tmp_path / BEST)
+    narrow, wide = (
+        assemble(typed(tiny("mode=partial", f"mode.trainable_stages={count}"))).task for count in (1, 2)
+    )
+    for task in (narrow, wide):
+        load_weights(task, dict(stored), tmp_path / BEST)
+    expected = narrow.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in wide.state_dict().items())
+    damaged = {**stored, "holds_all": True}
+    with pytest.raises(InputError, match=r"does not fit this network: .*Missing key"):
+        load_weights(wide, damaged, tmp_path / BEST)
