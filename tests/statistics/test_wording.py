@@ -49,12 +49,12 @@ def test_a_pair_without_readers_says_what_it_is_judged_over(value: float, kind: 
     assert "judged over" not in _text(replace(estimate, readerless=False))
 
 
-def test_an_interval_of_few_readers_is_said_to_be_too_narrow() -> None:
-    assert difference_text(_estimate(0.1, readers=3), TERMS).endswith(", too narrow with 3 seeds)")
+def test_an_interval_of_few_readers_says_of_how_few() -> None:
+    assert difference_text(_estimate(0.1, readers=3), TERMS).endswith(", of only 3 seeds)")
     assert "(3 of at least 5 seeds)" in _text(_estimate(0.1, readers=3))
-    assert "too narrow with 3 seeds" in _text(_estimate(0.1, readers=3))
+    assert "of only 3 seeds" in _text(_estimate(0.1, readers=3))
     for readers in (1, 5):
-        assert "narrow" not in difference_text(_estimate(0.1, readers=readers), TERMS)
+        assert "only" not in difference_text(_estimate(0.1, readers=readers), TERMS)
 
 
 def test_an_interval_that_cannot_be_had_is_a_dash() -> None:
