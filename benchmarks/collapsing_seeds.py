@@ -4,9 +4,9 @@
 
 `rule`: arms whose seeds are Gaussian (a false alarm where one is said to stand apart), and arms of which one
 seed in ten loses 0.3 (of the arms that have such a seed, how many are told).
-`verdicts`: of pairs of arms whose AUROC is the same on average over seeds, one seed in ten of the first losing
-0.15, how often one is called better by guarded p values; how often so with a seed that stands apart, and without;
-and how many of the studies without have a seed that collapsed at all.
+`verdicts`: of pairs of arms whose AUROC is the same on average over seeds, one seed in ten of the first
+losing 0.15, how often one is called better by guarded p values; how often so with a seed that stands apart,
+and without; and how many of these without have a seed that collapsed at all.
 Standard error of a rate near 1 % over 20 000 studies: 0.07 %; near 10 %: 0.2 %.
 """
 

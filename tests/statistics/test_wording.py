@@ -65,6 +65,27 @@ def test_equivalence_names_its_margin() -> None:
     assert "a and b are equivalent within 0.02" in _text(_estimate(0.001, own=1e-6, error=2e-5, shared=1e-5))
 
 
+@pytest.mark.parametrize(
+    ("estimate", "kind"),
+    [
+        (_estimate(-0.1), "better"),
+        (_estimate(0.001, own=1e-6, error=2e-5, shared=1e-5), "equivalent"),
+        (_estimate(0.02), "undecided"),
+    ],
+)
+def test_a_verdict_of_seeds_that_stand_apart_says_so_in_its_sentence(estimate: Estimate, kind: str) -> None:
+    verdict = verdicts({("a", "b"): estimate})["a", "b"]
+    assert verdict.kind == kind
+    apart = {"a": ("3",), "b": ("0", "4")}
+    text = verdict_text(("a", "b"), estimate, replace(verdict, apart=apart), TERMS)
+    said = (
+        "; but seed 3 of a stands apart from its others and seeds 0 and 4 of b stand apart from its others, "
+        "so that fewer than 12 seeds can mislead."
+    )
+    assert text.endswith(said) == (kind != "undecided")
+    assert "apart" not in verdict_text(("a", "b"), estimate, verdict, TERMS)
+
+
 def test_p_values_and_scope() -> None:
     assert [p_text(p) for p in (float("nan"), 1e-9, 0.0123, 0.5)] == [
         "-",

@@ -24,8 +24,8 @@ from xray_tl.statistics.wording import (
 )
 
 HILLIS = (
-    "CI, p, Holm's p and verdict are guarded (Behrens-Fisher). What is marked Hillis is as in published tables, "
-    "and judges nothing."
+    "CI, p, Holm's p and verdict are guarded (Behrens-Fisher). What is marked Hillis is as in published "
+    "tables, and judges nothing."
 )
 
 

@@ -1,8 +1,8 @@
 """Guarded p values and intervals: of a mean over readers whose variance has two sources.
 
 Given the data, an estimate misses the truth by N(0, k) + sqrt(S^2 / r) t_(r-1), two independent terms: the
-first is due to cases, whose variance k is known well, the second to r readers, whose variance S^2 is estimated
-from as few values (Behrens 1929, Fisher 1935; the generalised p value of Tsui & Weerahandi 1989).
+first is due to cases, whose variance k is known well, the second to r readers, whose variance S^2 is
+estimated from as few values (Behrens 1929, Fisher 1935; the generalised p value of Tsui & Weerahandi 1989).
 
 Hillis' degrees of freedom sum up both in one t distribution. When S^2 comes out small by chance, they are too
 many and the standard error too small, both at once: at 0.05 this averages out, at the small levels of a
