@@ -66,8 +66,8 @@ def few_text(terms: Terms) -> str:
     """Return the explanation of the mark; its coverage rates were measured by `benchmarks/coverage.py`."""
     return (
         f"{FEW} of two to four {terms.reader}s, which hardly tell how {terms.reader}s vary: it is wide, and "
-        "no verdict rests on it. In simulations 95 % intervals of two held the truth in 95 to 98 %, of three in "
-        "95 to 97 %, of four in 95 to 97 %."
+        "no verdict rests on it. In simulations 95 % intervals of two held the truth in 95 to 98 %, of three "
+        "and of four in 95 to 97 %."
     )
 
 
