@@ -3,12 +3,15 @@
     python benchmarks/coverage.py --studies 2000
     python benchmarks/coverage.py --only equivalence
 
-Simulated studies with known truth (Roe & Metz 1997). Under the null, beside the project's analysis: a
-paired t test over readers alone, and a z test over cases alone (DeLong, readers held fixed), each of which
-sees half of the variance. Standard error of a rate near 5 % over 2000 studies: 0.5 %.
+Simulated studies with known truth (Roe & Metz 1997). Beside the project's analysis: the t distribution with
+Hillis' degrees of freedom; and under the null a paired t test over readers alone, and a z test over cases
+alone (DeLong, readers held fixed), each of which sees half of the variance. Standard error of a rate near 5 %
+over 2000 studies: 0.5 %.
 
 `equivalence`: the true difference is the margin itself, so that every "equivalent" is false. `looks`: of no
 true difference, how often one is declared at five seeds, or else at ten, when the study was looked at twice.
+`family`: of arms that are all equally good, some of them loud (their seeds differ much), how often Holm's
+method declares any one better, from guarded p values and from Hillis'.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from xray_tl.statistics.estimates import LEAST_READERS
 from xray_tl.statistics.mrmc import cells
 from xray_tl.statistics.readings import Readings
 from xray_tl.statistics.simulation import STRUCTURES, Structure, simulate
-from xray_tl.statistics.verdict import ALPHA, MARGIN, equivalence, verdicts
+from xray_tl.statistics.verdict import ALPHA, MARGIN, equivalence, holm, verdicts
 
 PAIR = {"arm 0": 1.0, "arm 1": -1.0}
 QUIET = Structure(0.0002, 0.3, 0.3, 0.2, 0.2)
@@ -37,6 +40,7 @@ class Count:
     """Of one setting: how often."""
 
     covered: int = 0
+    by_hillis: int = 0
     declared: int = 0
     readers_alone: int = 0
     cases_alone: int = 0
@@ -54,6 +58,7 @@ def tally(aurocs: tuple[float, float], structure: str, readers: int, cases: int,
         with np.errstate(divide="ignore"):  # two readers may differ in nothing
             between = abs(found.value) / np.sqrt(found.components.readers / readers)
         count.covered += found.lower <= truth <= found.upper
+        count.by_hillis += found.hillis.lower <= truth <= found.hillis.upper
         count.declared += found.p <= 0.05 and readers >= LEAST_READERS
         count.readers_alone += bool(2 * t.sf(between, readers - 1) <= 0.05)
         count.cases_alone += bool(2 * norm.sf(abs(fixed.value) / fixed.se) <= 0.05)
@@ -62,21 +67,16 @@ def tally(aurocs: tuple[float, float], structure: str, readers: int, cases: int,
 
 def intervals(studies: int) -> None:
     """Print how often intervals cover."""
-    print("                        0.80 against 0.86 |              0.85 against 0.85")
-    print("seeds  images  structure  95 % CI covers  | covers  'better'  t over seeds  DeLong over cases")
-    for readers, cases in ((2, 400), (3, 400), (4, 400), (5, 100), (5, 300), (6, 400), (6, 2000)):
+    print("                             0.80 against 0.86 |                    0.85 against 0.85")
+    print("seeds  images  structure  95 % CI  by Hillis  | 95 % CI  by Hillis  'better'  t  DeLong")
+    for readers, cases in ((2, 400), (3, 400), (4, 400), (5, 100), (5, 400), (6, 400), (6, 2000)):
         for structure in STRUCTURES:
             apart = tally((0.80, 0.86), structure, readers, cases, studies)
             null = tally((0.85, 0.85), structure, readers, cases, studies)
-            rates = [
-                f"{value / studies:.3f}"
-                for value in (null.covered, null.declared, null.readers_alone, null.cases_alone)
-            ]
-            print(
-                f"{readers:5d}  {cases:6d}  {structure:>9}  {apart.covered / studies:14.3f}  "
-                f"| {rates[0]:>6}  {rates[1]:>8}  {rates[2]:>12}  {rates[3]:>17}",
-                flush=True,
-            )
+            counts = (apart.covered, apart.by_hillis, null.covered, null.by_hillis)
+            counts += (null.declared, null.readers_alone, null.cases_alone)
+            rates = "  ".join(f"{count / studies:.3f}" for count in counts)
+            print(f"{readers:5d}  {cases:6d}  {structure:>9}  {rates}", flush=True)
 
 
 def false_equivalence(studies: int) -> None:
@@ -121,7 +121,51 @@ def _declared(study: Readings) -> bool:
     return cells(study).contrast(PAIR).p <= ALPHA
 
 
-PARTS = {"intervals": intervals, "equivalence": false_equivalence, "looks": second_looks}
+SEVEN = (0.045, 0.030, 0.020, 0.045, 0.011, 0.019, 0.076)
+EIGHT = (0.076, 0.045, 0.045, 0.030, 0.020, 0.019, 0.011, 0.004)
+"""SDs over seeds of each arm's AUROC, as sweeps of quiet (frozen) and loud (fine-tuned) arms have them."""
+EQUAL = 0.88
+CASES = {"all arms": 0.3, "an arm": 0.3}
+"""Variance of a score due to the case, and to case and arm; the rest of 1 is each seed's own."""
+
+
+def equal_arms(own: tuple[float, ...], seeds: int, cases: int, generator: np.random.Generator) -> Readings:
+    """Draw a study of arms whose true AUROC is the same, with given SDs over seeds of each arm's AUROC."""
+    height = norm.pdf(norm.ppf(EQUAL)) / np.sqrt(2)  # d AUROC / d shift of the positives
+    shift = np.array(own) / height
+    centre = norm.ppf(EQUAL) * np.sqrt(2 + shift**2)
+    moved = centre[:, None] + shift[:, None] * generator.normal(size=(len(own), seeds))
+    truth = np.arange(cases) < cases // 2
+    rating = moved[..., None] * truth
+    for variance, shape in (
+        (CASES["all arms"], (1, 1, cases)),
+        (CASES["an arm"], (len(own), 1, cases)),
+        (1 - sum(CASES.values()), (len(own), seeds, cases)),
+    ):
+        rating = rating + generator.normal(scale=np.sqrt(variance), size=shape)
+    return Readings(tuple(map(str, range(len(own)))), tuple(map(str, range(seeds))), truth, rating)
+
+
+def families(studies: int) -> None:
+    """Print how often any of several arms that are all equal is called better than another."""
+    print("arms  seeds  images  any 'better': guarded  Hillis")
+    for own, seeds, cases in ((SEVEN, 5, 1000), (EIGHT, 5, 400), (SEVEN, 12, 1000)):
+        generator = np.random.default_rng(4)
+        guarded = hillis = 0
+        for _ in range(studies):
+            pairs = cells(equal_arms(own, seeds, cases, generator)).analyse().pairs.values()
+            guarded += min(holm([pair.p for pair in pairs])) <= ALPHA
+            hillis += min(holm([pair.hillis.p for pair in pairs])) <= ALPHA
+        rates = f"{guarded / studies:21.3f}  {hillis / studies:6.3f}"
+        print(f"{len(own):4d}  {seeds:5d}  {cases:6d}  {rates}", flush=True)
+
+
+PARTS = {
+    "intervals": intervals,
+    "equivalence": false_equivalence,
+    "looks": second_looks,
+    "family": families,
+}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,13 @@ def test_json_has_every_number_and_nothing_else(subprocess_env: dict[str, str], 
     assert done.returncode == 0, done.stderr
     found, expected = json.loads(done.stdout), mrmc(STUDY).pairs["arm 0", "arm 1"]
     pair = found["pairs"][0]
-    assert (pair["value"], pair["se"], pair["df"], pair["p"]) == pytest.approx(
-        (expected.value, expected.se, expected.df, expected.p), rel=1e-12
+    assert (pair["value"], pair["se"], pair["p"]) == pytest.approx(
+        (expected.value, expected.se, expected.p), rel=1e-12
     )
+    assert pair["hillis"] == pytest.approx(asdict(expected.hillis), rel=1e-12)
+    assert pair["lower"] < pair["hillis"]["lower"] < pair["hillis"]["upper"] < pair["upper"], "both are there"
+    assert pair["p"] > pair["hillis"]["p"]
+    assert set(found["treatments"][0]["hillis"]) == {"df", "lower", "upper"}
     assert (pair["verdict"], pair["better"]) == ("better", "arm 1")
     assert set(pair["obuchowski_rockette"]) >= {"cov1", "cov2", "cov3", "error", "ms_treatment_reader"}
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"], "nothing is written"

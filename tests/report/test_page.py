@@ -113,23 +113,23 @@ def test_identifiers_of_figures_do_not_clash_and_stay_the_same(sweep: Path) -> N
     assert not clips[0] & clips[1]
 
 
-def test_intervals_of_few_seeds_are_said_to_be_too_narrow(sweep: Path, tmp_path: Path) -> None:
-    assert "narrow" not in (sweep / "report.html").read_text()
+def test_intervals_of_few_seeds_say_of_how_few(sweep: Path, tmp_path: Path) -> None:
+    assert "two to four seeds" not in (sweep / "report.html").read_text()
     for seed in range(3):
         for mode in ("finetune", "frozen"):
             write_scored(tmp_path, 1.0, seed, mode=mode)
     text = write_report(tmp_path).read_text()
-    assert "intervals narrower than they claim, being of two to four seeds: " in text
+    assert "too few seeds for a verdict, which takes 5: " in text
     answer = text[text.index('<section class="answer">') : text.index("</section>")]
-    assert "too narrow with 3 seeds" in answer
+    assert "of only 3 seeds" in answer
     assert len(re.findall(r"<td>-?\d\.\d{3} to -?\d\.\d{3}\*</td>", text)) == 2 + 1, "arms and difference"
-    assert text.count("* of two to four seeds, and so narrower than it claims") == 2
+    assert text.count("* of two to four seeds, which hardly tell how seeds vary") == 2
     gap = text[text.index("E. The gap between training and test") :]
     for sentence in ("Overfitting of", "Size of the test set", "an observer efficiency of"):
-        assert "too narrow with 3 seeds" in gap[gap.index(sentence) :].split("</li>")[0]
+        assert "of only 3 seeds" in gap[gap.index(sentence) :].split("</li>")[0]
     for name in ("arms", "differences"):
-        assert pd.read_csv(tmp_path / PARTS / f"{name}.csv")["interval_too_narrow"].all()
-        assert not pd.read_csv(sweep / PARTS / f"{name}.csv")["interval_too_narrow"].any()
+        assert pd.read_csv(tmp_path / PARTS / f"{name}.csv")["few_seeds"].all()
+        assert not pd.read_csv(sweep / PARTS / f"{name}.csv")["few_seeds"].any()
 
 
 def test_names_are_escaped(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import integrate, optimize, stats
 
 Array = NDArray[np.float64]
 
@@ -70,4 +70,32 @@ def obuchowski_rockette(truth: NDArray[np.bool_], rating: Array) -> dict[str, fl
         "lower": difference - half,
         "upper": difference + half,
         "p": float(2 * stats.t.sf(abs(difference) / se, df)),
+    } | guarded(difference, 2 * max(cov2 - cov3, 0), 2 * interaction, readers)
+
+
+def guarded_tail(distance: float, k: float, squared: float, readers: int) -> float:
+    """P(N(0, k) + sqrt(squared / readers) t >= distance), as a convolution over the values of t."""
+    df = readers - 1
+    height = math.gamma((df + 1) / 2) / math.gamma(df / 2) / math.sqrt(df * math.pi)
+
+    def density(t: float) -> float:
+        beyond = math.erfc((distance - math.sqrt(squared / readers) * t) / math.sqrt(2 * k)) / 2
+        return beyond * height * (1 + t * t / df) ** (-(df + 1) / 2)
+
+    edges = [-np.inf, -10.0, 0.0, 10.0, 1000.0, np.inf]
+    return math.fsum(
+        integrate.quad(density, *ends, epsabs=1e-14, epsrel=1e-10, limit=200)[0]
+        for ends in itertools.pairwise(edges)
+    )
+
+
+def guarded(difference: float, k: float, squared: float, readers: int) -> dict[str, float]:
+    def excess(half: float) -> float:
+        return guarded_tail(half, k, squared, readers) - 0.025
+
+    half = float(optimize.bisect(excess, 0, 100 * math.sqrt(k + squared / readers), xtol=1e-13))
+    return {
+        "guarded_lower": difference - half,
+        "guarded_upper": difference + half,
+        "guarded_p": 2 * guarded_tail(abs(difference), k, squared, readers),
     }

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from xray_tl.errors import InputError
 from xray_tl.statistics.comparison import compare, metric_named, read_scores
-from xray_tl.statistics.comparison_text import format_comparison
+from xray_tl.statistics.comparison_text import HILLIS, format_comparison
 from xray_tl.statistics.covariance import METRICS
 from xray_tl.statistics.readings import Readings
 from xray_tl.statistics.simulation import STRUCTURES, simulate
-from xray_tl.statistics.wording import Terms
+from xray_tl.statistics.wording import Terms, p_text
 
 STUDY = simulate((0.75, 0.9, 0.9), STRUCTURES["LL"], 5, 60, 60, np.random.default_rng(0))
 
@@ -49,6 +49,15 @@ def test_every_pair_has_a_verdict_and_the_text_shows_them() -> None:
     text = format_comparison(done, Terms())
     assert text.count("arm 1 is better than arm 0") == 1
     assert "arm 1 - arm 2" in text
+    assert text.count(HILLIS) == 1
+    estimate = done.analysis.pairs["arm 1", "arm 2"]
+    (row,) = [line.split() for line in text.splitlines() if line.strip().startswith("arm 1 - arm 2")]
+    shown = [p_text(p).removeprefix("p = ") for p in (estimate.p, estimate.p, estimate.hillis.p)]
+    assert row[-4:] == [*shown, "undecided"]
+    assert len(set(shown)) == 2, "guarded p, Holm's of the larger one, and Hillis', which differ"
+    assert f"{estimate.lower:.3f} to {estimate.upper:.3f}" in " ".join(row)
+    fixed = compare(STUDY, METRICS["auroc"], readers="fixed")
+    assert HILLIS not in format_comparison(fixed, Terms()), "there both are the normal distribution's"
     wider = format_comparison(compare(STUDY, METRICS["auroc"], level=0.9), Terms(level=0.9))
     assert "95 % CI" in text
     assert "95 %" not in wider
@@ -78,9 +87,9 @@ def test_intervals_of_few_readers_are_marked_wherever_they_stand() -> None:
             "* of two to four readers", 1
         )
         assert tables[0].count("*") == times if times else not tables, "both intervals, of arms and pairs"
-        assert note.startswith(", and so narrower than it claims") == bool(times)
+        assert note.startswith(", which hardly tell how readers vary") == bool(times)
         found = done.as_json()
-        said = [row["interval_too_narrow"] for row in (*found["treatments"], *found["pairs"])]
+        said = [row["few_readers"] for row in (*found["treatments"], *found["pairs"])]
         assert said == [bool(times)] * 6
 
 
@@ -182,7 +191,7 @@ def test_methods_for_one_readers_proportions_are_named() -> None:
     common = replace(STUDY, treatments=STUDY.treatments[:2], readers=STUDY.readers[:3], rating=rating)
     done = compare(common, METRICS["accuracy"])
     assert [found.judged_by for found in (*done.analysis.arms.values(), *done.analysis.pairs.values())] == [
-        *("t", "t"),
+        *("guarded", "guarded"),
         "McNemar",
     ]
     assert said in format_comparison(done, Terms())

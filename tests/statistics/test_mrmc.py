@@ -2,14 +2,14 @@
 
 import os
 import tracemalloc
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from tests.statistics.oracle import obuchowski_rockette
+from tests.statistics.oracle import guarded, obuchowski_rockette
 from xray_tl.errors import InputError
 from xray_tl.statistics.covariance import ACCURACY, AUROC, BRIER, ECE, NLL, Metric, auroc, delong
 from xray_tl.statistics.estimates import Estimate
@@ -39,23 +39,35 @@ def test_the_published_table_is_reproduced() -> None:
     difference = analysis.pairs["1", "2"]
     assert difference.value == pytest.approx(-0.04380032, abs=1e-6)
     assert difference.se == pytest.approx(0.0206825, abs=1e-6)
-    assert difference.df == pytest.approx(15.06611, abs=1e-4)  # given to five decimals
-    assert difference.p == pytest.approx(0.05123303, abs=1e-6)
-    assert (difference.lower, difference.upper) == pytest.approx((-0.0878671960, 0.0002665519), abs=1e-6)
+    hillis = difference.hillis
+    assert hillis.df == pytest.approx(15.06611, abs=1e-4)  # given to five decimals
+    assert hillis.p == pytest.approx(0.05123303, abs=1e-6)
+    assert (hillis.lower, hillis.upper) == pytest.approx((-0.0878671960, 0.0002665519), abs=1e-6)
     one, two = analysis.arms["1"], analysis.arms["2"]
     assert (one.value, two.value) == pytest.approx((0.8970370, 0.9408374), abs=1e-6)
-    assert (one.lower, one.upper) == pytest.approx((0.8253461, 0.9687280), abs=1e-6)
-    assert (two.lower, two.upper) == pytest.approx((0.8942155, 0.9874592), abs=1e-6)
+    assert (one.hillis.lower, one.hillis.upper) == pytest.approx((0.8253461, 0.9687280), abs=1e-6)
+    assert (two.hillis.lower, two.hillis.upper) == pytest.approx((0.8942155, 0.9874592), abs=1e-6)
     table = two_treatment_table(cells(study), "1", "2")
     published = {"cov1": 0.0003420090, "cov2": 0.0003395265, "cov3": 0.0002358497, "error": 0.0007921325}
     assert {key: table[key] for key in published} == pytest.approx(published, abs=1e-6)
+    # Beside them what this project judges by, from the published components.
+    shared = 2 * (published["cov2"] - published["cov3"])
+    squared = 5 * (0.0206825**2 - shared)
+    expected = guarded(-0.04380032, shared, squared, 5)
+    assert difference.p == pytest.approx(expected["guarded_p"], abs=1e-5)
+    found = (difference.lower, difference.upper)
+    assert found == pytest.approx((expected["guarded_lower"], expected["guarded_upper"]), abs=1e-5)
+    assert difference.p > hillis.p
+    assert difference.lower < hillis.lower < hillis.upper < difference.upper
 
 
 @pytest.mark.parametrize("ties", [False, True])
 def test_a_pair_equals_the_textbook_by_loops(ties: bool) -> None:
     study = _study(ties=ties)
-    found, expected = mrmc(study).pairs[PAIR], obuchowski_rockette(study.truth, study.rating)
-    assert {key: getattr(found, key) for key in expected} == pytest.approx(expected, rel=1e-9)
+    pair, expected = mrmc(study).pairs[PAIR], obuchowski_rockette(study.truth, study.rating)
+    found = {"value": pair.value, "se": pair.se, **asdict(pair.hillis)}
+    found |= {f"guarded_{key}": getattr(pair, key) for key in ("lower", "upper", "p")}
+    assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_each_pair_uses_its_own_arms_alone() -> None:
@@ -70,7 +82,10 @@ def test_fixed_readers_leave_the_variance_of_their_mean_score_over_cases() -> No
     covariance = delong(study.truth, study.rating.reshape(-1, len(study.truth)))
     weight = np.repeat((1, -1), 4) / 4
     assert fixed.se**2 == pytest.approx(weight @ covariance @ weight)
-    assert fixed.df == np.inf
+    assert fixed.hillis.df == np.inf
+    normal = stats.norm(fixed.value, fixed.se)
+    assert (fixed.lower, fixed.upper) == pytest.approx(normal.interval(0.95))
+    assert (fixed.p, fixed.hillis.p) == pytest.approx((2 * stats.norm.sf(abs(fixed.value) / fixed.se),) * 2)
     assert not fixed.random_readers
 
 
@@ -79,7 +94,9 @@ def test_fixed_cases_leave_a_paired_t_test_over_readers() -> None:
     found = mrmc(study, cases="fixed").pairs[PAIR]
     one, two = cells(study).value
     expected = stats.ttest_rel(one, two)
-    assert (found.p, found.df) == pytest.approx((expected.pvalue, 3))
+    assert (found.p, found.hillis.p, found.hillis.df) == pytest.approx((expected.pvalue, expected.pvalue, 3))
+    interval = expected.confidence_interval(0.95)
+    assert (found.lower, found.upper) == pytest.approx((interval.low, interval.high))
     with pytest.raises(InputError, match="cannot both be fixed"):
         mrmc(study, readers="fixed", cases="fixed")
 
@@ -148,7 +165,7 @@ def test_the_order_of_cases_and_any_rising_scale_do_not_matter() -> None:
     order = np.random.default_rng(1).permutation(len(study.truth))
     shuffled = Readings(study.treatments, study.readers, study.truth[order], np.exp(study.rating[..., order]))
     one, other = mrmc(study).pairs[PAIR], mrmc(shuffled).pairs[PAIR]
-    assert (one.value, one.se, one.df) == pytest.approx((other.value, other.se, other.df))
+    assert (one.value, one.se, one.p) == pytest.approx((other.value, other.se, other.p))
 
 
 def test_the_jackknife_of_a_proportion_is_its_binomial_variance() -> None:

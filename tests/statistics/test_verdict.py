@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from xray_tl.statistics.covariance import delong
-from xray_tl.statistics.estimates import LEAST_READERS, Components, Estimate, projected, squared_error
+from xray_tl.statistics.estimates import LEAST_READERS, Components, Estimate, Hillis, projected, spread
+from xray_tl.statistics.guarded import Spread, upper_tail
 from xray_tl.statistics.mrmc import mrmc
 from xray_tl.statistics.simulation import STRUCTURES, simulate
 from xray_tl.statistics.verdict import MARGIN, Need, Verdict, equivalence, holm, need, verdicts
@@ -25,13 +26,11 @@ def _estimate(
 ) -> Estimate:
     components = Components(own + error - shared, error, shared)
     random = readers > 1
-    squared, df = squared_error(components, readers, random_readers=random, random_cases=True)
-    se = squared**0.5
-    half = float(stats.t.ppf(0.975, df)) * se
-    p = float(2 * stats.t.sf(abs(value) / se, df))
-    return Estimate(
-        value, se, df, value - half, value + half, p, readers, cases, components, random, random_cases=True
-    )
+    about = spread(components, readers, random_readers=random, random_cases=True)
+    half, p = about.half_width(0.95), 2 * about.beyond(abs(value))
+    hillis = Hillis(about.hillis_df, np.nan, np.nan, np.nan)  # which judges nothing
+    se, ends = about.squared**0.5, (value - half, value + half)
+    return Estimate(value, se, *ends, p, readers, cases, components, hillis, random, random_cases=True)
 
 
 def _judged(estimate: Estimate, margin: float = MARGIN, *, higher_is_better: bool = True) -> Verdict:
@@ -39,9 +38,8 @@ def _judged(estimate: Estimate, margin: float = MARGIN, *, higher_is_better: boo
 
 
 def test_better_is_an_interval_that_excludes_zero() -> None:
-    se = _estimate(0).se
+    critical = _estimate(0).upper
     for factor, kind in ((1.01, "better"), (0.99, "undecided")):
-        critical = float(stats.t.ppf(0.975, _estimate(0).df)) * se
         assert _judged(_estimate(factor * critical), margin=0.001).kind == kind
     assert _judged(_estimate(0.1)).better == "a"
     assert _judged(_estimate(-0.1)).better == "b"
@@ -57,7 +55,7 @@ def test_fewer_than_five_readers_never_make_one_better(readers: int) -> None:
 
 @pytest.mark.parametrize("readers", [2, 3, 4])
 def test_fewer_than_five_readers_never_make_arms_equivalent(readers: int) -> None:
-    """By the two tests alone, two readers find arms alike that differ by the margin in up to 8 %."""
+    """Not even where the two tests alone would find them so."""
     alike = _estimate(0.001, readers=readers, own=1e-7, error=2e-5, shared=1e-5)
     assert equivalence(alike, MARGIN) < 0.05, "else the check below shows nothing"
     found = _judged(alike)
@@ -76,12 +74,12 @@ def test_arms_that_differ_by_the_margin_are_seldom_called_equivalent() -> None:
         assert count / 300 <= (0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5 if readers >= LEAST_READERS else 0)
 
 
-def test_intervals_of_two_to_four_random_readers_are_known_to_be_too_narrow() -> None:
-    assert [_estimate(0.1, readers=count).too_narrow for count in range(1, 7)] == [
+def test_intervals_of_two_to_four_random_readers_are_known_to_rest_on_few() -> None:
+    assert [_estimate(0.1, readers=count).few_readers for count in range(1, 7)] == [
         *(False, True, True, True),
         *(False, False),
     ]
-    assert not replace(_estimate(0.1, readers=3), random_readers=False).too_narrow
+    assert not replace(_estimate(0.1, readers=3), random_readers=False).few_readers
 
 
 def test_treatments_without_readers_are_judged_over_cases_alone() -> None:
@@ -139,15 +137,27 @@ def test_no_number_of_cases_makes_up_for_readers() -> None:
     assert need(_estimate(0.1, own=1e-6)).cases is not None
 
 
+def _decided(about: Spread, size: float) -> tuple[float, float]:
+    """Simulate how often a difference, and how often equivalence, is shown: estimate and S^2 are drawn."""
+    generator, studies = np.random.default_rng(4), 20_000
+    drawn = generator.normal(size, about.squared**0.5, studies)
+    scale = about.readers * generator.chisquare(about.df, studies) / about.df
+    tails = [2 * upper_tail(np.abs(drawn), about.cases, scale, about.df)]
+    tails += [upper_tail(MARGIN - np.abs(drawn), about.cases, scale, about.df)]
+    return float((tails[0] <= 0.05).mean()), float((tails[1] <= 0.05).mean())
+
+
+LEAST_POWER = 0.8 - 3 * (0.8 * 0.2 / 20_000) ** 0.5
+MOST_POWER = 0.85
+"""The projection takes the spread, wider than the normal distribution of an estimate, for the latter."""
+
+
 def test_equivalence_is_projected_with_the_power_of_both_tests() -> None:
-    """At no difference each of the two one-sided tests may fail: against simulated means."""
-    generator, estimate = np.random.default_rng(4), _estimate(0.0, own=1e-6)
+    """At no difference each of the two one-sided tests may fail: against simulated studies."""
+    estimate = _estimate(0.0, own=1e-6)
     cases = need(estimate).cases
     assert cases is not None
-    se, df = projected(estimate, estimate.readers, cases)
-    critical = stats.t.ppf(0.95, df) * se
-    drawn = generator.normal(0, se, 20_000)
-    assert (MARGIN - np.abs(drawn) > critical).mean() == pytest.approx(0.8, abs=0.02)
+    assert LEAST_POWER <= _decided(projected(estimate, 5, cases), 0.0)[1] <= MOST_POWER
 
 
 def test_many_pairs_must_stand_among_each_other() -> None:
@@ -160,24 +170,13 @@ def test_many_pairs_must_stand_among_each_other() -> None:
 
 
 def test_what_would_decide_is_where_power_reaches_80_percent() -> None:
-    """Against the power of a noncentral t test at the projected standard error."""
-
-    def power(readers: int, cases: int, own: float, shared: float) -> float:
-        shrink = 400 / cases
-        error, shared = 3e-4 * shrink, shared * shrink
-        squared, df = squared_error(
-            Components(own + error - shared, error, shared), readers, random_readers=True, random_cases=True
-        )
-        critical = stats.t.ppf(0.975, df)
-        return float(stats.nct.sf(critical, df, 0.025 / squared**0.5))
-
-    # The quantiles of t stand in for the noncentral distribution: within a few percent at these df.
-    readers = need(_estimate(0.025, own=3e-4, shared=2e-5)).readers
+    """Against simulated studies of the size that is named."""
+    few_cases, few_readers = _estimate(0.025, own=3e-4, shared=2e-5), _estimate(0.025)
+    readers, cases = need(few_cases).readers, need(few_readers).cases
     assert readers is not None
-    assert power(readers, 400, own=3e-4, shared=2e-5) == pytest.approx(0.8, abs=0.06)
-    cases = need(_estimate(0.025)).cases
     assert cases is not None
-    assert power(5, cases, own=1e-4, shared=1e-4) == pytest.approx(0.8, abs=0.06)
+    for about in (projected(few_cases, readers, 400), projected(few_readers, 5, cases)):
+        assert LEAST_POWER <= _decided(about, 0.025)[0] <= MOST_POWER
 
 
 def test_among_many_pairs_more_is_needed() -> None:

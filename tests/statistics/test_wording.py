@@ -49,12 +49,12 @@ def test_a_pair_without_readers_says_what_it_is_judged_over(value: float, kind: 
     assert "judged over" not in _text(replace(estimate, readerless=False))
 
 
-def test_an_interval_of_few_readers_is_said_to_be_too_narrow() -> None:
-    assert difference_text(_estimate(0.1, readers=3), TERMS).endswith(", too narrow with 3 seeds)")
+def test_an_interval_of_few_readers_says_of_how_few() -> None:
+    assert difference_text(_estimate(0.1, readers=3), TERMS).endswith(", of only 3 seeds)")
     assert "(3 of at least 5 seeds)" in _text(_estimate(0.1, readers=3))
-    assert "too narrow with 3 seeds" in _text(_estimate(0.1, readers=3))
+    assert "of only 3 seeds" in _text(_estimate(0.1, readers=3))
     for readers in (1, 5):
-        assert "narrow" not in difference_text(_estimate(0.1, readers=readers), TERMS)
+        assert "only" not in difference_text(_estimate(0.1, readers=readers), TERMS)
 
 
 def test_an_interval_that_cannot_be_had_is_a_dash() -> None:
@@ -63,6 +63,27 @@ def test_an_interval_that_cannot_be_had_is_a_dash() -> None:
 
 def test_equivalence_names_its_margin() -> None:
     assert "a and b are equivalent within 0.02" in _text(_estimate(0.001, own=1e-6, error=2e-5, shared=1e-5))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "kind"),
+    [
+        (_estimate(-0.1), "better"),
+        (_estimate(0.001, own=1e-6, error=2e-5, shared=1e-5), "equivalent"),
+        (_estimate(0.02), "undecided"),
+    ],
+)
+def test_a_verdict_of_seeds_that_stand_apart_says_so_in_its_sentence(estimate: Estimate, kind: str) -> None:
+    verdict = verdicts({("a", "b"): estimate})["a", "b"]
+    assert verdict.kind == kind
+    apart = {"a": ("3",), "b": ("0", "4")}
+    text = verdict_text(("a", "b"), estimate, replace(verdict, apart=apart), TERMS)
+    said = (
+        "; but seed 3 of a stands apart from its others and seeds 0 and 4 of b stand apart from its others, "
+        "so that fewer than 12 seeds can mislead."
+    )
+    assert text.endswith(said) == (kind != "undecided")
+    assert "apart" not in verdict_text(("a", "b"), estimate, verdict, TERMS)
 
 
 def test_p_values_and_scope() -> None:

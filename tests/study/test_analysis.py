@@ -8,6 +8,8 @@ import pytest
 
 from tests.study.sweeps import CEILING, scores, write_scored, write_study
 from xray_tl.errors import InputError
+from xray_tl.report.page import write_report
+from xray_tl.report.tables import pairs_table
 from xray_tl.store.records import PREDICTIONS
 from xray_tl.study.analysis import analyse
 
@@ -90,6 +92,34 @@ def test_seeds_that_are_missing_and_pairs_without_one_are_named(tmp_path: Path) 
     assert "not compared, having no seed in common: " in said
     assert "no interaction of resnet18 and vgg16: no reader used all of" in said
     assert "densenet121 finetune random, seed 0: above the ceiling" in said
+
+
+def test_a_seed_that_stands_apart_is_named_and_verdicts_of_few_carry_it(tmp_path: Path) -> None:
+    for seed in range(6):
+        write_scored(tmp_path, 0.0 if seed == 4 else 3.0, seed)
+        write_scored(tmp_path, -3.0, seed, mode="frozen")
+    done = analyse(tmp_path)
+    (said,) = [text for text in done.problems if "stands apart" in text]
+    assert said.startswith("seed 4 of resnet18 finetune random stands apart from its others (0.")
+    value = done.comparison.computed.value[done.comparison.readings.treatments.index(done.arms[0].label)]
+    others = [area for seed, area in enumerate(value) if seed != 4]
+    assert f"({value[4]:.3f} against {sum(others) / 5:.3f})" in said
+    caution = "; but seed 4 of resnet18 finetune random stands apart from its others, so that fewer than 12"
+    page = write_report(tmp_path).read_text()
+    best = page[page.index('<section class="answer">') :].split("</p>")[0]
+    assert "better than resnet18 frozen random" + caution in best
+    task = page[page.index("D. Fine-tuning against feature extraction") :].split("</li>")[0]
+    assert caution in task
+    assert "<td>first is better, but seeds stand apart</td>" in page
+    (row,) = pairs_table(done).to_dict("records")
+    assert (row["verdict"], row["stand_apart"]) == ("better", "resnet18 finetune random: 4")
+
+
+def test_a_caution_of_seeds_that_stand_apart_needs_one(tmp_path: Path) -> None:
+    done = analyse(write_study(tmp_path))
+    assert not done.comparison.apart
+    assert not [text for text in done.problems if "apart" in text]
+    assert "stand apart" not in write_report(tmp_path).read_text()
 
 
 def test_arms_that_score_alike_are_named_with_the_true_reason(tmp_path: Path) -> None:

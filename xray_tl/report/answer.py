@@ -7,12 +7,13 @@ from dataclasses import replace
 from xray_tl.report import tables
 from xray_tl.report.tasks import TERMS
 from xray_tl.statistics.wording import (
+    but_apart_text,
     interval_text,
     invites_look,
     need_text,
     scope_text,
     second_look_text,
-    with_width,
+    with_few,
 )
 from xray_tl.study.analysis import StudyAnalysis
 
@@ -24,7 +25,7 @@ def sentences(done: StudyAnalysis) -> list[str]:
     """Return three sentences: the best arm, the ceiling, and what is open with the scope of the result."""
     best = done.arms[0]
     estimate = done.comparison.analysis.arms[best.label]
-    span = with_width(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
+    span = with_few(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
     if len(done.arms) == 1:
         first = f"{best.label} has a {metric(done)} of {estimate.value:.3f} (95 % CI {span})."
     else:
@@ -32,13 +33,15 @@ def sentences(done: StudyAnalysis) -> list[str]:
         open_: list[str] = []
         lost: list[str] = []
         same: list[str] = []
+        apart: dict[str, tuple[str, ...]] = {}
         for pair, verdict in done.comparison.verdicts.items():
             if best.label in pair:
                 other = pair[0] if pair[1] == best.label else pair[1]
                 kinds = {"better": beaten, "equivalent": same, "undecided": open_}
                 worse = verdict.kind == "better" and verdict.better != best.label
                 (lost if worse else kinds[verdict.kind]).append(other)
-        standing = _standing(beaten, same, open_, lost)
+                apart |= verdict.apart if verdict.kind != "undecided" else {}
+        standing = f"{_standing(beaten, same, open_, lost)}{but_apart_text(apart, TERMS)}."
         first = (
             f"{best.label} has the highest {metric(done)}, {estimate.value:.3f} (95 % CI {span}): {standing}"
         )
@@ -63,7 +66,7 @@ def _standing(beaten: list[str], same: list[str], open_: list[str], lost: list[s
         parts.append(f"worse than {_named(lost)} on the seeds that they share")
     if not parts:
         parts.append("no other arm has a seed in common with it")
-    return "; ".join(parts) + "."
+    return "; ".join(parts)
 
 
 def _named(labels: list[str]) -> str:

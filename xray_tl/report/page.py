@@ -22,7 +22,7 @@ from xray_tl.report.style import inline_svg, write_figure
 from xray_tl.report.tasks import TERMS, compared, selected, tasks
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import MARGIN
-from xray_tl.statistics.wording import interval_text, marked, narrow_text, second_look_text
+from xray_tl.statistics.wording import few_text, interval_text, marked, second_look_text
 from xray_tl.store.files import write_text
 from xray_tl.study.analysis import Interaction, StudyAnalysis, analyse
 from xray_tl.study.depths import by_depth
@@ -139,7 +139,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         trimmed=len(done.comparison.analysis.pairs) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
         second_look=second_look_text(TERMS),
-        narrow=narrow_text(TERMS) if done.comparison.too_narrow else "",
+        few=few_text(TERMS) if done.comparison.few_readers else "",
         scope=answer.scope(done),
         curves=f"{len(_curved(done))} of {len(done.arms)} arms. " if len(done.arms) > MOST_CURVES else "",
         several_seeds=any(len(arm.readers) > 1 for arm in done.arms),

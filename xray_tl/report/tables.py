@@ -21,12 +21,12 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
     for arm in done.arms:
         estimate = done.comparison.analysis.arms[arm.label]
         seeds = 0 if arm.readers == [NO_READER] else len(arm.readers)  # 0: a solved head, the same for all
-        row = {"arm": arm.label, "seeds": seeds, "interval_too_narrow": estimate.too_narrow}
+        row = {"arm": arm.label, "seeds": seeds, "few_seeds": estimate.few_readers}
         for metric in done.measures["metric"].unique():
             for part in ("value", "lower", "upper"):
                 suffix = "" if part == "value" else f"_{part}"
                 row[f"{metric}{suffix}"] = wide.loc[(arm.label, metric), part]
-        row |= {"auroc_se": estimate.se, "auroc_df": estimate.df, "ceiling_auroc": arm.mean("ceiling_auroc")}
+        row |= {"auroc_se": estimate.se, "ceiling_auroc": arm.mean("ceiling_auroc")}
         row |= {f"efficiency{suffix}": value for suffix, value in efficiency(done, arm).items()}
         row |= {
             "trainable_parameters": arm.mean("trainable_parameters"),
@@ -68,14 +68,16 @@ def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
                 "difference": estimate.value,
                 "lower": estimate.lower,
                 "upper": estimate.upper,
-                "interval_too_narrow": estimate.too_narrow,
+                "few_seeds": estimate.few_readers,
                 "se": estimate.se,
-                "df": estimate.df,
                 "p": estimate.p,
                 "p_holm": verdict.p,
                 "p_equivalent": verdict.p_equivalent,
                 "verdict": verdict.kind,
                 "better": verdict.better,
+                "stand_apart": "; ".join(
+                    f"{arm}: {', '.join(found)}" for arm, found in verdict.apart.items()
+                ),
                 "holds_for_new": _holds_for_new(done, pair),
                 "seeds_needed": need.readers if need else None,
                 "images_needed": need.cases if need else None,
@@ -164,6 +166,8 @@ def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
         verdict = str(row["verdict"])
         if verdict == "better":
             verdict = f"{'first' if row['better'] == row['first'] else 'second'} is better"
+        if verdict != "undecided" and row["stand_apart"]:
+            verdict += ", but seeds stand apart"
         needed = [
             "" if verdict != "undecided" else _needed(row[key]) for key in ("seeds_needed", "images_needed")
         ]

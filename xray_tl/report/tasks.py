@@ -16,7 +16,7 @@ from xray_tl.statistics.wording import (
     interval_text,
     p_text,
     verdict_text,
-    with_width,
+    with_few,
 )
 from xray_tl.study.analysis import N_TRAIN, Interaction, StudyAnalysis
 from xray_tl.study.arm_names import short_name
@@ -223,10 +223,10 @@ def _gap(done: StudyAnalysis) -> Iterator[str]:
         name = shift.name.removeprefix("shift=")
         yield f"Shift {name}{kept}: shifted minus test images, {_difference(shift.drop, arm)}{best}."
     halves = [f"± {interval_width(estimate, cases).half:.3f} with {cases}" for cases in (200, 2000)]
-    yield f"Size of the test set: the interval is {with_width(' images, '.join(halves), estimate, TERMS)}."
+    yield f"Size of the test set: the interval is {with_few(' images, '.join(halves), estimate, TERMS)}."
     if done.ceiling == done.ceiling:
         found = efficiency(done, arm)
-        ends = with_width(interval_text(found["_lower"], found["_upper"], 2), estimate, TERMS)
+        ends = with_few(interval_text(found["_lower"], found["_upper"], 2), estimate, TERMS)
         reached = f", an observer efficiency of {found['']:.2f} ({TERMS.interval} {ends})"
         yield (
             f"Architecture and training: the best possible is {done.ceiling:.3f}, {arm.label} reaches "
@@ -242,7 +242,7 @@ def _gap(done: StudyAnalysis) -> Iterator[str]:
 
 
 def _span(estimate: Estimate) -> str:
-    return with_width(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
+    return with_few(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
 
 
 def _difference(estimate: Estimate, arm: Arm) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from xray_tl.errors import InputError
+from xray_tl.statistics.apart import ENOUGH, stand_apart
 from xray_tl.statistics.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.statistics.covariance import AUROC, METRICS, Metric
 from xray_tl.statistics.estimates import LEVEL
@@ -39,6 +42,7 @@ class Comparison:
         resampled: Intervals of treatments and pairs by the two-way bootstrap, in addition to the jackknife's;
             empty for AUROC, and if readers or cases are fixed.
         notes: What could not be computed, and why.
+        apart: Treatment -> its readers that stand apart from its others, where there are any.
     """
 
     computed: Cells
@@ -50,6 +54,7 @@ class Comparison:
     level: float
     resampled: dict[tuple[str, ...], tuple[float, float]]
     notes: tuple[str, ...] = ()
+    apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def readings(self) -> Readings:
@@ -57,10 +62,10 @@ class Comparison:
         return self.computed.readings
 
     @property
-    def too_narrow(self) -> bool:
-        """Tell whether any interval is narrower than its level requires, because it has too few readers."""
+    def few_readers(self) -> bool:
+        """Tell whether any interval rests on two to four readers."""
         found = (*self.analysis.arms.values(), *self.analysis.pairs.values())
-        return any(estimate.too_narrow for estimate in found)
+        return any(estimate.few_readers for estimate in found)
 
     def _named(self, terms: Terms) -> Terms:
         """Return the terms with "patient" for a case, if there are fewer patients than cases."""
@@ -78,12 +83,13 @@ class Comparison:
                 "first": pair[0],
                 "second": pair[1],
                 **asdict(estimate),
-                "interval_too_narrow": estimate.too_narrow,
+                "few_readers": estimate.few_readers,
                 "p_holm": self.verdicts[pair].p,
                 "p_equivalent": self.verdicts[pair].p_equivalent,
                 "verdict": self.verdicts[pair].kind,
                 "better": self.verdicts[pair].better,
                 "need": asdict(need) if (need := self.verdicts[pair].need) else None,
+                "stand_apart": dict(self.verdicts[pair].apart),
                 "holds_for": scopes[pair],
                 "bootstrap": self.resampled.get(pair),
                 "obuchowski_rockette": self.components[pair],
@@ -94,13 +100,14 @@ class Comparison:
             {
                 "treatment": name,
                 **asdict(estimate),
-                "interval_too_narrow": estimate.too_narrow,
+                "few_readers": estimate.few_readers,
+                "stand_apart": list(self.apart.get(name, ())),
                 "bootstrap": self.resampled.get((name,)),
             }
             for name, estimate in self.analysis.arms.items()
         ]
         for row in treatments:
-            del row["p"]
+            del row["p"], row["hillis"]["p"]
         whole = {
             "metric": self.metric.name,
             "level": self.level,
@@ -145,6 +152,11 @@ def compare(
     for pair, verdict in judged.items():
         if verdict.reason == "no variance":
             judged[pair] = replace(verdict, reason=why_the_same(computed, *pair))
+    apart = _apart(computed, margin) if readers == "random" else {}
+    for pair, verdict in judged.items():
+        of_pair = {name: apart[name] for name in pair if name in apart}
+        if of_pair and analysis.pairs[pair].readers < ENOUGH:
+            judged[pair] = replace(verdict, apart=of_pair)
     components = {pair: two_treatment_table(computed, *pair) for pair in analysis.pairs}
     resampled: dict[tuple[str, ...], tuple[float, float]] = {}
     notes: tuple[str, ...] = ()
@@ -155,7 +167,18 @@ def compare(
             resampled = {tuple(weights): drawn.contrast(weights, level)[1:] for weights in contrasts}
         else:
             notes = (NO_DRAW,)
-    return Comparison(computed, metric, analysis, judged, components, margin, level, resampled, notes)
+    return Comparison(computed, metric, analysis, judged, components, margin, level, resampled, notes, apart)
+
+
+def _apart(computed: Cells, margin: float) -> dict[str, tuple[str, ...]]:
+    """Return the readers that stand apart by more than the margin, of treatments that have such readers."""
+    study, found = computed.readings, {}
+    for name, value in zip(study.treatments, computed.value, strict=True):
+        if name not in study.readerless:
+            used = np.flatnonzero(~np.isnan(value))
+            if places := stand_apart(value[used], margin):
+                found[name] = tuple(study.readers[used[place]] for place in places)
+    return found
 
 
 def read_scores(path: Path) -> Readings:

@@ -6,19 +6,26 @@ import math
 
 import pandas as pd
 
+from xray_tl.statistics.apart import ENOUGH
 from xray_tl.statistics.comparison import Comparison
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.readings import Readings
 from xray_tl.statistics.verdict import Pair
 from xray_tl.statistics.wording import (
     Terms,
+    apart_text,
+    few_text,
     interval_text,
     invites_look,
     marked,
-    narrow_text,
     p_text,
     second_look_text,
     verdict_text,
+)
+
+HILLIS = (
+    "CI, p, Holm's p and verdict are guarded (Behrens-Fisher). What is marked Hillis is as in published "
+    "tables, and judges nothing."
 )
 
 
@@ -34,6 +41,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
     ]
     if done.analysis.pairs:
         lines += [_pairs(done, terms), ""]
+        if any(estimate.random_readers for estimate in done.analysis.pairs.values()):
+            lines += [HILLIS, ""]
         lines += [
             verdict_text(pair, estimate, done.verdicts[pair], terms, done.margin)
             for pair, estimate in done.analysis.pairs.items()
@@ -57,8 +66,9 @@ def _pairs(done: Comparison, terms: Terms) -> str:
         {
             "difference": f"{first} - {second}",
             **_columns(done, (first, second), estimate, terms, "+"),
-            "p": p_text(estimate.p).removeprefix("p = ").removeprefix("p "),
-            "Holm": p_text(done.verdicts[first, second].p).removeprefix("p = ").removeprefix("p "),
+            "p": _number(estimate.p),
+            "Holm": _number(done.verdicts[first, second].p),
+            "p (Hillis)": _number(estimate.hillis.p),
             "verdict": done.verdicts[first, second].kind,
         }
         for (first, second), estimate in done.analysis.pairs.items()
@@ -76,23 +86,32 @@ def _columns(
         "n": estimate.readers,
         terms.metric: f"{estimate.value:{sign}.{terms.digits}f}",
         "SE": f"{estimate.se:.4f}",
-        "df": "inf" if math.isinf(estimate.df) else f"{estimate.df:.1f}",
         terms.interval: marked(interval_text(estimate.lower, estimate.upper, terms.digits), estimate),
         **other,
+        "df (Hillis)": "inf" if math.isinf(estimate.hillis.df) else f"{estimate.hillis.df:.1f}",
     }
+
+
+def _number(p: float) -> str:
+    """Format a p value for a column that is headed by p."""
+    return p_text(p).removeprefix("p = ").removeprefix("p ")
 
 
 def _notes(done: Comparison, terms: Terms) -> list[str]:
     """Return the notes that a reader needs to understand the intervals."""
     found = (*done.analysis.arms.values(), *done.analysis.pairs.values())
     lines = list(done.notes)
-    if any(estimate.se == 0 and estimate.judged_by == "t" for estimate in found):
+    lines += [
+        f"{said[0].upper()}{said[1:]}: verdicts of fewer than {ENOUGH} {terms.reader}s can mislead."
+        for said in (apart_text(name, readers, terms) for name, readers in done.apart.items())
+    ]
+    if any(estimate.se == 0 and estimate.judged_by == "guarded" for estimate in found):
         lines.append(
             f"Where SE is 0, neither {terms.reader}s nor {terms.case}s vary: such an interval is none."
         )
-    if done.too_narrow:
-        lines.append(narrow_text(terms))
-    if any(estimate.judged_by != "t" for estimate in found):
+    if done.few_readers:
+        lines.append(few_text(terms))
+    if any(estimate.judged_by != "guarded" for estimate in found):
         lines.append(f"With one {terms.reader} an interval is Wilson's, and p McNemar's of a difference.")
     return lines
 

@@ -1,6 +1,6 @@
-"""Estimates over readers and cases: standard errors, degrees of freedom, confidence intervals.
+"""Estimates over readers and cases: standard errors, p values, confidence intervals.
 
-`mrmc` states the formulas.
+`mrmc` and `guarded` state the formulas.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
 from xray_tl.errors import InputError
+from xray_tl.statistics.guarded import Spread
 
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
 LEAST_READERS = 5
-"""With fewer readers there is no verdict, and intervals are narrower than their level requires."""
+"""With fewer readers there is no verdict: they hardly tell how readers vary."""
 
 ROUNDING = 1e-9
 """Largest value that rounding (64 bits) gives to a standard error of 0; every true one is larger."""
@@ -45,19 +46,36 @@ class Components:
 
 
 @dataclass(frozen=True)
+class Hillis:
+    """What the t distribution with Hillis' degrees of freedom gives, as in published tables; judges nothing.
+
+    Attributes:
+        df: Degrees of freedom; infinite if no variance between readers enters.
+        lower: Lower end of the confidence interval.
+        upper: Upper end.
+        p: Two-sided p value of no difference; NaN for a single treatment.
+    """
+
+    df: float
+    lower: float
+    upper: float
+    p: float
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A contrast of treatments, averaged over readers.
 
     Attributes:
         value: The estimate.
         se: Its standard error.
-        df: Degrees of freedom; infinite if no variance between readers enters.
-        lower: Lower end of its confidence interval.
+        lower: Lower end of its confidence interval, guarded.
         upper: Upper end.
-        p: Two-sided p value of no difference; NaN for a single treatment.
+        p: Two-sided p value of no difference, guarded; NaN for a single treatment.
         readers: Number of readers.
         cases: Number of cases.
         components: Variance components.
+        hillis: Interval and p value by Hillis' degrees of freedom, from the same standard error.
         random_readers: Whether it generalises to new readers; with one reader it never does.
         random_cases: Whether it generalises to new cases.
         judged_by: Method that gives the interval or, for a difference, p.
@@ -66,16 +84,16 @@ class Estimate:
 
     value: float
     se: float
-    df: float
     lower: float
     upper: float
     p: float
     readers: int
     cases: int
     components: Components
+    hillis: Hillis
     random_readers: bool
     random_cases: bool
-    judged_by: Literal["t", "Wilson", "McNemar"] = "t"
+    judged_by: Literal["guarded", "Wilson", "McNemar"] = "guarded"
     readerless: bool = False
 
     @property
@@ -84,22 +102,28 @@ class Estimate:
         return self.readerless or (self.random_readers and self.readers >= LEAST_READERS)
 
     @property
-    def too_narrow(self) -> bool:
-        """Tell whether its interval is narrower than its level requires, because it has too few readers.
-
-        With two to four readers the degrees of freedom are estimated from as few values: whenever the
-        variance between readers is estimated too small, they are estimated too large
-        (`benchmarks/coverage.py` measures the effect).
-        """
+    def few_readers(self) -> bool:
+        """Tell whether its interval rests on two to four readers, too few for a verdict."""
         return self.random_readers and self.readers < LEAST_READERS
 
+    @property
+    def spread(self) -> Spread:
+        """Return the distribution of the estimate about the truth."""
+        return spread(
+            self.components,
+            self.readers,
+            random_readers=self.random_readers,
+            random_cases=self.random_cases,
+        )
+
     def within(self, low: float, high: float) -> Estimate:
-        """Return the estimate with its interval clipped to [low, high], the range of the metric."""
-        return replace(self, lower=max(self.lower, low), upper=min(self.upper, high))
+        """Return the estimate with its intervals clipped to [low, high], the range of the metric."""
+        hillis = replace(self.hillis, lower=max(self.hillis.lower, low), upper=min(self.hillis.upper, high))
+        return replace(self, lower=max(self.lower, low), upper=min(self.upper, high), hillis=hillis)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Return the confidence interval at another level."""
-        half = float(student_t.ppf((1 + level) / 2, self.df)) * self.se
+        half = self.spread.half_width(level) if self.se > 0 else 0.0
         return self.value - half, self.value + half
 
 
@@ -137,19 +161,37 @@ def estimate(
     random_readers, random_cases = random
     random_readers = random_readers and readers > 1
     components = _components(value, over_cases)
-    squared, df = squared_error(components, readers, random_readers=random_readers, random_cases=random_cases)
-    se = float(np.sqrt(squared)) if squared > ROUNDING**2 else 0.0
-    half = float(student_t.ppf((1 + level) / 2, df)) * se
+    about = spread(components, readers, random_readers=random_readers, random_cases=random_cases)
+    se = float(np.sqrt(about.squared)) if about.squared > ROUNDING**2 else 0.0
+    half = about.half_width(level) if se > 0 else 0.0
     p = float("nan")
     if is_difference:
-        p = float(2 * student_t.sf(abs(mean) / se, df)) if se > 0 else 1.0  # no variance, no evidence
+        p = min(1.0, 2 * about.beyond(abs(mean))) if se > 0 else 1.0  # no variance, no evidence
     return Estimate(
-        mean, se, df, mean - half, mean + half, p, readers, cases, components, random_readers, random_cases
+        mean,
+        se,
+        mean - half,
+        mean + half,
+        p,
+        readers,
+        cases,
+        components,
+        _hillis(mean, se, about.hillis_df, level, is_difference),
+        random_readers,
+        random_cases,
     )
 
 
-def projected(now: Estimate, readers: int, cases: int) -> tuple[float, float]:
-    """Return the standard error and degrees of freedom expected with other numbers of readers and cases.
+def _hillis(mean: float, se: float, df: float, level: float, is_difference: bool) -> Hillis:
+    half = float(student_t.ppf((1 + level) / 2, df)) * se
+    p = float("nan")
+    if is_difference:
+        p = float(2 * student_t.sf(abs(mean) / se, df)) if se > 0 else 1.0
+    return Hillis(df, mean - half, mean + half, p)
+
+
+def projected(now: Estimate, readers: int, cases: int) -> Spread:
+    """Return the spread that is expected with other numbers of readers and cases.
 
     The variance due to cases shrinks with their number, the readers' own variance does not (Hillis,
     Obuchowski & Berbaum 2011).
@@ -159,29 +201,23 @@ def projected(now: Estimate, readers: int, cases: int) -> tuple[float, float]:
     error, shared = parts.error * shrink, max(parts.shared, 0.0) * shrink
     random_readers = now.random_readers and readers > 1
     between = parts.own + max(error - shared, 0.0) if random_readers else parts.readers
-    squared, df = squared_error(
+    return spread(
         Components(between, error, shared),
         readers,
         random_readers=random_readers,
         random_cases=now.random_cases,
     )
-    return float(np.sqrt(squared)), df
 
 
-def squared_error(
-    components: Components, readers: int, *, random_readers: bool, random_cases: bool
-) -> tuple[float, float]:
-    """Return the squared standard error of a mean over readers, and its degrees of freedom.
+def spread(components: Components, readers: int, *, random_readers: bool, random_cases: bool) -> Spread:
+    """Return the distribution of a mean over readers about the truth.
 
     Raises:
         InputError: Neither readers nor cases are a sample.
     """
     shared = max(components.shared, 0.0)
     if random_readers:
-        between = components.readers
-        total = between + (readers * shared if random_cases else 0.0)
-        df = total**2 / (between**2 / (readers - 1)) if between > 0 else float("inf")
-        return total / readers, df
+        return Spread(shared if random_cases else 0.0, components.readers / readers, readers - 1)
     if not random_cases:
         raise InputError("readers and cases cannot both be fixed: nothing would be left to chance")
-    return (components.error + (readers - 1) * shared) / readers, float("inf")
+    return Spread((components.error + (readers - 1) * shared) / readers, 0.0, float("inf"))

@@ -1,17 +1,18 @@
 """Multi-reader multi-case analysis: test whether a difference exceeds chance among readers and cases.
 
-The Obuchowski-Rockette model (1995) with the degrees of freedom of Hillis (2007), for any contrast of
-treatments. A reader's value of the contrast is c_j = sum_i l_i theta_ij, theta_ij being the metric of
-reader j with treatment i. Over r readers
+The Obuchowski-Rockette model (1995), for any contrast of treatments. A reader's value of the contrast is
+c_j = sum_i l_i theta_ij, theta_ij being the metric of reader j with treatment i. Over r readers
 
     S^2 = mean square of the c_j between readers
     v   = mean variance of a c_j over new cases
     k   = mean covariance over new cases of c_j and c_j', of different readers
 
-and the mean over readers has the squared standard error (S^2 + r max(k, 0)) / r with
-(S^2 + r max(k, 0))^2 / (S^4 / (r - 1)) degrees of freedom. For one treatment (l = 1) and for two (l = 1, -1)
-these are the published formulas, with S^2 = 2 MS(T*R) and k = 2 (Cov2 - Cov3) for two. Only the treatments of
-the contrast enter, and only readers who used all of them; no variance is pooled over other arms.
+and the mean over readers has the squared standard error (S^2 + r max(k, 0)) / r. Its p value and interval
+keep both sources of variance apart (`guarded`). Beside them stands what published tables give: one t
+distribution with (S^2 + r max(k, 0))^2 / (S^4 / (r - 1)) degrees of freedom (Hillis 2007). For one treatment
+(l = 1) and for two (l = 1, -1) these are the published formulas, with S^2 = 2 MS(T*R) and k = 2 (Cov2 - Cov3)
+for two. Only the treatments of the contrast enter, and only readers who used all of them; no variance is
+pooled over other arms.
 """
 
 from __future__ import annotations

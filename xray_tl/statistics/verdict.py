@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
-from scipy.stats import t as student_t
 
 from xray_tl.statistics.estimates import LEAST_READERS, Estimate, projected
 from xray_tl.statistics.sameness import Sameness
@@ -51,6 +49,8 @@ class Verdict:
         reason: Why it is undecided whatever the interval says: `no variance`, or a more exact reason of this
             kind (`sameness`); `few readers`; `fixed readers`, who do not represent others; `many pairs`, for
             which the adjusted p value is too large; else empty.
+        apart: Treatment of the pair -> its readers that stand apart (`apart`), if it has such readers and the
+            pair too few for a verdict in spite of them.
     """
 
     kind: Kind
@@ -59,6 +59,7 @@ class Verdict:
     p_equivalent: float
     need: Need | None = None
     reason: Reason = ""
+    apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def verdicts(
@@ -101,10 +102,7 @@ def equivalence(estimate: Estimate, margin: float) -> float:
 
     It is 1 if the standard error is 0: arms without errors on a few easy cases are not shown to be alike.
     """
-    distance = margin - abs(estimate.value)
-    if estimate.se == 0:
-        return 1.0
-    return float(student_t.sf(distance / estimate.se, estimate.df))
+    return estimate.spread.beyond(margin - abs(estimate.value)) if estimate.se > 0 else 1.0
 
 
 def need(
@@ -172,23 +170,11 @@ def _judge(
 def _decides(
     estimate: Estimate, readers: int, cases: int, margin: float, alpha: float, power: float, pairs: int
 ) -> bool:
-    se, df = projected(estimate, readers, cases)
-    size = abs(estimate.value)
-    reserve = _quantile(power, df)
-    told = size >= (_quantile(1 - alpha / 2 / pairs, df) + reserve) * se
-    critical = _quantile(1 - alpha, df)  # both one-sided tests have to reject
-    chance = sum(_probability((margin + side) / se - critical, df) for side in (size, -size)) - 1
+    about, size = projected(estimate, readers, cases), abs(estimate.value)
+    told = about.beyond(size - about.reach(alpha / 2 / pairs)) <= 1 - power
+    critical = margin - about.reach(alpha)  # both one-sided tests have to reject
+    chance = 1 - sum(about.beyond(critical + side) for side in (size, -size))
     return told or chance >= power
-
-
-def _quantile(p: float, df: float) -> float:
-    """Return a quantile of Student's t; uses fast ufuncs, since the search calls it thousands of times."""
-    return float(ndtri(p) if np.isinf(df) else stdtrit(df, p))
-
-
-def _probability(t: float, df: float) -> float:
-    """Return the cumulative distribution function of Student's t."""
-    return float(ndtr(t) if np.isinf(df) else stdtr(df, t))
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int | None:

@@ -159,8 +159,8 @@ def _by_target(arms: list[Arm]) -> pd.DataFrame:
         computed = cells(readings([arm.only(target) for arm in arms]))
         for arm in arms:
             found = computed.contrast({arm.label: 1})
-            rows.append((arm.label, target, found.value, found.lower, found.upper, found.too_narrow))
-    columns = ["arm", "target", "value", "lower", "upper", "interval_too_narrow"]
+            rows.append((arm.label, target, found.value, found.lower, found.upper, found.few_readers))
+    columns = ["arm", "target", "value", "lower", "upper", "few_seeds"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from itertools import combinations
 from statistics import fmean
 
+from xray_tl.statistics.apart import ENOUGH
 from xray_tl.statistics.comparison import Comparison
 from xray_tl.statistics.estimates import LEAST_READERS
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.sameness import NOTHING_VARIES
 from xray_tl.statistics.verdict import MARGIN
-from xray_tl.statistics.wording import Terms, reason_text
+from xray_tl.statistics.wording import Terms, apart_text, reason_text
 from xray_tl.study.study_folder import Arm
+
+SEEDS = Terms("seed", "image")
 
 
 def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
-    """Return warnings: missing seeds, pairs of arms without a common seed, scores above the ceiling."""
+    """Return warnings: missing seeds, or some that stand apart, pairs without a common one, and others."""
     said = []
     every = list(dict.fromkeys(r for arm in arms for r in arm.readers if r != NO_READER))
     alone = [arm.label for arm in arms if len(arm.readers) == 1 and arm.readers != [NO_READER]]
@@ -25,7 +28,7 @@ def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
         said.append(f"one seed each, which says nothing about training again: {'; '.join(alone)}")
     few = [f"{arm.label} ({len(arm.readers)})" for arm in arms if 1 < len(arm.readers) < LEAST_READERS]
     if few:
-        said.append(f"intervals narrower than they claim, being of two to four seeds: {', '.join(few)}")
+        said.append(f"too few seeds for a verdict, which takes {LEAST_READERS}: {', '.join(few)}")
     said += _versions(arms)
     for arm in arms:
         absent = [reader for reader in every if reader not in arm.readers]
@@ -33,18 +36,35 @@ def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
             said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} seeds: no {', '.join(absent)}")
         if comparison.analysis.arms[arm.label].se == 0:
             said.append(f"{arm.label}: neither seeds nor images vary its AUROC, so its interval is none")
+        said += _apart(arm, comparison)
         said += [*_tested_states(arm), *_weak_weights(arm), *_heads(arm)]
         above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
         if above:
             said.append(f"{arm.label}, seed {', '.join(above)}: above the ceiling, so something is wrong")
     for pair, verdict in comparison.verdicts.items():
         if verdict.reason in NOTHING_VARIES:
-            why = reason_text(comparison.analysis.pairs[pair], verdict, Terms("seed", "image"))
+            why = reason_text(comparison.analysis.pairs[pair], verdict, SEEDS)
             said.append(f"nothing to tell {pair[0]} and {pair[1]} apart by: {why}")
     for pair in combinations([arm.label for arm in arms], 2):
         if pair not in comparison.verdicts and pair[::-1] not in comparison.verdicts:
             said.append(f"not compared, having no seed in common: {pair[0]} and {pair[1]}")
     return said
+
+
+def _apart(arm: Arm, comparison: Comparison) -> list[str]:
+    """Return a warning if seeds of the arm stand apart from its others."""
+    readers = comparison.apart.get(arm.label)
+    if not readers:
+        return []
+    study = comparison.readings
+    value = comparison.computed.value[study.treatments.index(arm.label)]
+    by_reader = dict(zip(study.readers, value, strict=True))
+    reached = ", ".join(f"{by_reader[reader]:.3f}" for reader in readers)
+    others = fmean(by_reader[reader] for reader in arm.readers if reader not in readers)
+    return [
+        f"{apart_text(arm.label, readers, SEEDS)} ({reached} against {others:.3f}): where training fails now "
+        f"and then, verdicts of fewer than {ENOUGH} seeds are wrong more often than they claim"
+    ]
 
 
 def _weak_weights(arm: Arm) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student_t
 
 from xray_tl.errors import InputError
 from xray_tl.statistics.covariance import AUROC, Metric
@@ -72,8 +71,7 @@ def overfitting(train: Readings, test: Readings, arm: str, metric: Metric = AURO
 
 def interval_width(arm: Estimate, cases: int) -> Width:
     """Return the expected width of an arm's interval with another number of test images."""
-    se, df = projected(arm, arm.readers, cases)
-    return Width(cases, float(student_t.ppf((1 + LEVEL) / 2, df)) * se)
+    return Width(cases, projected(arm, arm.readers, cases).half_width(LEVEL))
 
 
 @dataclass(frozen=True)
