@@ -213,6 +213,13 @@ def test_weights_below_pooled_pixels_and_heads_that_have_not_converged_are_told(
         "difference_se": 0.02,
         "image_size": 64,
     }
+    write_scored(
+        tmp_path,
+        1.0,
+        0,
+        mode="partial",
+        weights={"source": "random", "sha256": "resnet18", "quality": quality},
+    )
     for model, worth, behind in (("resnet18", -0.1, 0.05), ("vgg16", 0.1, 0.01)):
         for seed in range(3):
             weights = {"source": "random", "sha256": model, "quality": quality | {"difference": worth}}
@@ -220,7 +227,7 @@ def test_weights_below_pooled_pixels_and_heads_that_have_not_converged_are_told(
             write_scored(tmp_path, 1.0, seed, model=model, weights=weights, head=head)
     said = analyse(tmp_path).problems
     (weak,) = [text for text in said if "do not beat pooled pixels at 64 px" in text]
-    assert weak.startswith("resnet18 finetune random: its initial weights")
+    assert weak.startswith("the initial weights of resnet18 finetune random, resnet18 partial random do not")
     assert "0.600 against 0.700" in weak
     (unfinished,) = [text for text in said if "have not converged" in text]
     assert unfinished.startswith("resnet18 finetune random: its heads")

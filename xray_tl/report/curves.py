@@ -19,7 +19,10 @@ Array = NDArray[np.float64]
 
 
 def draw_curves(arms: Sequence[Arm]) -> Figure:
-    """Draw loss and validation AUROC per epoch: mean over seeds, band from lowest to highest."""
+    """Draw loss and validation AUROC per epoch: mean over seeds, band from lowest to highest.
+
+    A solved head has no epochs: its values are a dashed line.
+    """
     panels = (
         ("train_loss", "training loss"),
         ("val_loss", "validation loss"),
@@ -33,6 +36,9 @@ def draw_curves(arms: Sequence[Arm]) -> Figure:
                 if not len(epochs):
                     continue
                 color = ARMS[place % len(ARMS)]
+                if arm.is_solved:
+                    axes.axhline(values.mean(), color=color, label=arm.label, linestyle="--")
+                    continue
                 axes.plot(epochs, values.mean(0), color=color, label=arm.label, marker=".")
                 axes.fill_between(epochs, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
             axes.set_title(title)

@@ -20,7 +20,7 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
     rows = []
     for arm in done.arms:
         estimate = done.comparison.analysis.arms[arm.label]
-        seeds = 0 if arm.readers == [NO_READER] else len(arm.readers)  # 0: a solved head, the same for all
+        seeds = 0 if arm.readers == [NO_READER] else len(arm.readers)  # 0: the same for all
         row = {"arm": arm.label, "seeds": seeds, "few_seeds": estimate.few_readers}
         for metric in done.measures["metric"].unique():
             for part in ("value", "lower", "upper"):
@@ -43,7 +43,7 @@ def _training(arm: Arm) -> dict[str, float]:
 
     Of a solved head they are 0: no image passes through the backbone to train it.
     """
-    if arm.readers == [NO_READER]:
+    if arm.is_solved:
         return {"epochs": 0.0, "images_per_epoch": 0.0, "share_trained": 0.0}
     shares = [run.record.get("shares_behind") or [np.nan] for run in arm.runs]
     images = (arm.runs[0].record.get("sizes") or {}).get("train", np.nan)

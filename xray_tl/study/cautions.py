@@ -37,10 +37,11 @@ def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
         if comparison.analysis.arms[arm.label].se == 0:
             said.append(f"{arm.label}: neither seeds nor images vary its AUROC, so its interval is none")
         said += _apart(arm, comparison)
-        said += [*_tested_states(arm), *_weak_weights(arm), *_heads(arm)]
+        said += [*_tested_states(arm), *_heads(arm)]
         above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
         if above:
             said.append(f"{arm.label}, seed {', '.join(above)}: above the ceiling, so something is wrong")
+    said += _weak_weights(arms)
     for pair, verdict in comparison.verdicts.items():
         if verdict.reason in NOTHING_VARIES:
             why = reason_text(comparison.analysis.pairs[pair], verdict, SEEDS)
@@ -67,15 +68,20 @@ def _apart(arm: Arm, comparison: Comparison) -> list[str]:
     ]
 
 
-def _weak_weights(arm: Arm) -> list[str]:
-    """Return a warning if the arm's initial weights are not shown to be better than pooled pixels."""
-    quality = (arm.runs[0].record.get("weights") or {}).get("quality")
-    if not quality or quality["difference"] > 2 * quality["difference_se"]:
-        return []
+def _weak_weights(arms: list[Arm]) -> list[str]:
+    """Return a warning for each set of initial weights that is not shown to be better than pooled pixels."""
+    found: dict[tuple[str, int], tuple[dict[str, float], list[str]]] = {}
+    for arm in arms:
+        weights = arm.runs[0].record.get("weights") or {}
+        quality = weights.get("quality")
+        if quality and not quality["difference"] > 2 * quality["difference_se"]:
+            place = (str(weights.get("sha256")), quality["image_size"])
+            found.setdefault(place, (quality, []))[1].append(arm.label)
     return [
-        f"{arm.label}: its initial weights do not beat pooled pixels at {quality['image_size']} px (frozen, "
-        f"solved, on the reference task: {quality['auroc']:.3f} against {quality['pooled_pixels']:.3f}), so "
-        "that what it reaches may say little of the backbone"
+        f"the initial weights of {', '.join(labels)} do not beat pooled pixels at {size} px (frozen, solved, "
+        f"on the reference task: {quality['auroc']:.3f} against {quality['pooled_pixels']:.3f}), so what is "
+        "reached from them may say little of the backbone"
+        for (_, size), (quality, labels) in found.items()
     ]
 
 

@@ -110,6 +110,11 @@ class Arm:
         return replace(self, runs=tuple(runs), label=self.label if label is None else label)
 
     @property
+    def is_solved(self) -> bool:
+        """Tell whether its heads are solved: nothing trained, and no seed of training varies it."""
+        return all(run.row.get("head") == "solved" for run in self.runs)
+
+    @property
     def varies_training_sets(self) -> bool:
         """Tell whether its seeds were trained on different training sets."""
         return len({run.row["train_seed"] for run in self.runs}) > 1
