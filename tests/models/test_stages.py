@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from xray_tl.config import ModelConfig, WeightsConfig
 from xray_tl.errors import InputError
 from xray_tl.models.registry import backbone_names, build_backbone
-from xray_tl.models.stages import Backbone, by_prefix
+from xray_tl.models.stage_map import by_prefix
+from xray_tl.models.stages import Backbone
 from xray_tl.models.trainable import Trainable
 
 EVERY_BACKBONE = [n for n in backbone_names() if n != "timm"] + ["timm/test_resnet", "timm/test_vit"]

@@ -15,7 +15,8 @@ from tests.conftest import compose_config
 from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig, typed
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.models.registry import build_backbone
-from xray_tl.models.stages import Backbone, by_prefix
+from xray_tl.models.stage_map import by_prefix
+from xray_tl.models.stages import Backbone
 from xray_tl.models.trainable import Trainable
 from xray_tl.runs import steps as execution
 from xray_tl.runs.retest import evaluate

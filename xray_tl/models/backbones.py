@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xray_tl.errors import InputError
 from xray_tl.models.pretrained import PackagedSource, TorchvisionSource
 from xray_tl.models.registry import BackboneSpec, register_backbone
-from xray_tl.models.stages import by_prefix
+from xray_tl.models.stage_map import by_prefix
 from xray_tl.models.weights import Trunk
 
 RESNET_STAGES = by_prefix(("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))

@@ -18,7 +18,7 @@ from xray_tl.config import WeightsConfig
 from xray_tl.errors import InputError
 from xray_tl.models.pretrained import Published, UnavailableError, cached_download, hub_download
 from xray_tl.models.registry import BackboneSpec, register_backbone
-from xray_tl.models.stages import StageOf
+from xray_tl.models.stage_map import StageOf
 from xray_tl.models.weights import IMAGENET_MEAN, IMAGENET_STD, Trunk
 
 

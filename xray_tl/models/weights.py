@@ -19,7 +19,7 @@ from xray_tl.config import WeightsConfig
 from xray_tl.errors import InputError
 from xray_tl.models.file_weights import check_values, fitting, unwrapped, with_names, without_prefix
 from xray_tl.models.pretrained import ImageNetSource, UnavailableError
-from xray_tl.models.stages import StageOf
+from xray_tl.models.stage_map import StageOf
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from xray_tl.report import answer, curves, figures, tables, thumbnails
+from xray_tl.report import answer, curves, figures, tables, thumbnails, training_tables
 from xray_tl.report import board_figures as board
 from xray_tl.report.looks import note_look
 from xray_tl.report.style import inline_svg, write_figure
@@ -150,10 +150,10 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         hardest=thumbnails.hardest_cases(done),
         best=done.arms[0].label,
         svg=svg,
-        rates=Table(*tables.shown_rates(done)),
+        rates=Table(*training_tables.shown_rates(done)),
         audit=_audit(done),
         generated="audit" not in first,
-        training=Table(*tables.shown_training(done)),
+        training=Table(*training_tables.shown_training(done)),
         provenance=_provenance(done),
         command=_command(done.study.folder),
         folder=str(done.study.folder),

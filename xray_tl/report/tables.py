@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from xray_tl.report.training_tables import training_of
 from xray_tl.statistics.bounds import detectability
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import Pair
 from xray_tl.statistics.wording import interval_text, marked, p_text
 from xray_tl.study.analysis import StudyAnalysis
 from xray_tl.study.saved_predictions import split_of
-from xray_tl.study.study_folder import Arm, Run
+from xray_tl.study.study_folder import Arm
 
 
 def arms_table(done: StudyAnalysis) -> pd.DataFrame:
@@ -30,28 +31,12 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
         row |= {f"efficiency{suffix}": value for suffix, value in efficiency(done, arm).items()}
         row |= {
             "trainable_parameters": arm.mean("trainable_parameters"),
-            **_training(arm),
+            **training_of(arm),
             "fit_s": arm.mean("fit_s"),
             "threshold": np.mean([run.threshold() for run in arm.runs]) if len(arm.targets) == 1 else np.nan,
         }
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _training(arm: Arm) -> dict[str, float]:
-    """Return epochs, images an epoch, and the mean share of the backbone that training went through.
-
-    Of a solved head they are 0: no image passes through the backbone to train it.
-    """
-    if arm.is_solved:
-        return {"epochs": 0.0, "images_per_epoch": 0.0, "share_trained": 0.0}
-    shares = [run.record.get("shares_behind") or [np.nan] for run in arm.runs]
-    images = (arm.runs[0].record.get("sizes") or {}).get("train", np.nan)
-    return {
-        "epochs": float(np.mean([len(each) for each in shares])),
-        "images_per_epoch": float(images),
-        "share_trained": float(np.mean(np.concatenate(shares))),
-    }
 
 
 def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
@@ -142,20 +127,6 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def shown_training(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of the table of how much of the backbone each arm trained, and how long."""
-    head = ["arm", "epochs", "images an epoch", "share of the backbone", "passes"]
-    rows = []
-    for row in arms_table(done).to_dict("records"):
-        epochs, images, share = row["epochs"], row["images_per_epoch"], row["share_trained"]
-        if not epochs:
-            rows.append([str(row["arm"]), "none: solved", "", "", "0"])
-        elif not np.isnan(images * share):
-            shown = [f"{epochs:g}", f"{images:g}", f"{100 * share:.0f} %", f"{epochs * images * share:.0f}"]
-            rows.append([str(row["arm"]), *shown])
-    return head, rows
-
-
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of differences as the page shows it."""
     needed = ["seeds needed", "images needed"]
@@ -216,40 +187,6 @@ def shown_targets(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
         ]
         rows.append([str(target), *cells])
     return ["target", *labels], rows
-
-
-def shown_rates(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
-    """Return the search of learning rates: each arm's mean validation AUROC for each pair that was tried."""
-    found = {
-        _searched(arm, run): run.record.get("tuning")
-        for arm in done.arms
-        for run in arm.runs
-        if run.reader == arm.readers[0] or arm.varies_training_sets
-    }
-    tunings = {label: tuning for label, tuning in found.items() if tuning}
-    pairs = list(dict.fromkeys(tuple(pair) for tuning in tunings.values() for pair in tuning["rates"]))
-    head = ["arm", *(f"{backbone:g} / {head:g}" for backbone, head in pairs), "chosen", "seeds"]
-    rows = []
-    for label, tuning in tunings.items():
-        mean = {
-            tuple(pair): np.mean([np.nan if value is None else value for value in values])
-            for pair, values in zip(tuning["rates"], tuning["val_auroc"], strict=True)
-        }
-        cells = ["" if pair not in mean else _or_diverged(mean[pair]) for pair in pairs]
-        backbone, rate = tuning["chosen"]
-        seeds = ", ".join(map(str, tuning["seeds"]))
-        rows.append([label, *cells, f"{backbone:g} / {rate:g}", seeds])
-    return head, rows
-
-
-def _searched(arm: Arm, run: Run) -> str:
-    """Return the label of a search of learning rates: arm, and its fold and training set if they vary."""
-    name = arm.label if arm.folds == 1 else f"{arm.label}, fold {run.fold}"
-    return f"{name}, training set {run.row['train_seed']}" if arm.varies_training_sets else name
-
-
-def _or_diverged(auroc: float) -> str:
-    return "diverged" if np.isnan(auroc) else f"{auroc:.3f}"
 
 
 def _confusion(scores: pd.DataFrame, threshold: float) -> list[int]:

@@ -13,15 +13,12 @@ from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
 from xray_tl.config import typed
-from xray_tl.data.films.radiographs import Collection
-from xray_tl.data.films.reading import MODES
-from xray_tl.data.quality.faults import audit
 from xray_tl.data.synthetic.rng import SPLITS
 from xray_tl.errors import RunError
 from xray_tl.models.freeze import frozen_sha256
 from xray_tl.models.trainable import Trainable
 from xray_tl.runs import predictions
-from xray_tl.runs.cost import share_behind
+from xray_tl.runs.descriptions import describe_collection, describe_parts, describe_tested, hparams
 from xray_tl.runs.feature_cache import FeatureCache
 from xray_tl.runs.image_floors import describe_floors, describe_images
 from xray_tl.runs.kept_weights import keep_weights
@@ -39,8 +36,8 @@ from xray_tl.runs.probe import (
 from xray_tl.runs.random_trunk import settle_batchnorm
 from xray_tl.runs.trunk_quality import describe_quality
 from xray_tl.runs.tuning import tuned
-from xray_tl.store.files import atomic_path, write_text
-from xray_tl.store.records import PREDICTIONS, SPLIT
+from xray_tl.store.files import atomic_path
+from xray_tl.store.records import PREDICTIONS
 from xray_tl.store.run_folder import BEST, LAST, begin
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 from xray_tl.training.board import RunLogger, write_ceiling, write_hparams, write_penalty_path
@@ -54,7 +51,6 @@ from xray_tl.training.checkpoints import (
     load_weights,
     read_checkpoint,
 )
-from xray_tl.training.device import describe_environment
 from xray_tl.training.trainer import build_trainer, interruptible
 
 log = logging.getLogger(__name__)
@@ -81,11 +77,11 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
     parts = assemble(settings)
     begin(folder, cfg)
     if parts.data.collection is not None:
-        record |= _describe_collection(parts.data.collection, folder)
+        record |= describe_collection(parts.data.collection, folder)
     check_solvable(parts)
     quality = describe_quality(parts)
     parts, tuning = tuned(parts)
-    record |= _describe_parts(parts) | {"tuning": asdict(tuning) if tuning else None}
+    record |= describe_parts(parts) | {"tuning": asdict(tuning) if tuning else None}
     record["weights"]["quality"] = quality
     last = folder / LAST if (folder / LAST).is_file() else None
     done = read_checkpoint(last) if last else None
@@ -128,7 +124,7 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
         start = time.perf_counter()
         best = read_checkpoint(folder / BEST)
         load_weights(parts.task, best, folder / BEST)
-        record |= _describe_tested(parts, best, len(record["history"]))
+        record |= describe_tested(parts, best, len(record["history"]))
         if parts.provenance.source == "source" and not best["holds_all"]:
             keep_weights(beside, folder, parts.settings, parts.provenance.sha256)
         parts.task.classifier.to(parts.device)  # the trainer has put it on the CPU
@@ -143,63 +139,6 @@ def execute(cfg: DictConfig, folder: Path, record: Record, beside: Path) -> None
     finally:
         if logger is not None:
             logger.close()
-
-
-def _describe_collection(collection: Collection, folder: Path) -> Record:
-    """Write the split table into the run's folder; log and describe the findings of an audit."""
-    write_text(folder / SPLIT, collection.split_table().to_csv(index=False))
-    found = audit(collection)
-    for finding in found:
-        log.log(logging.WARNING if finding.serious else logging.INFO, "%s: %s", finding.kind, finding.text)
-    files = {
-        "bits": sorted({int(bits) for bits in collection.films.bits}),
-        "shortest_side": int(collection.films.shape.min()),
-        "modes": sorted({MODES[mode] for mode in collection.films.mode}),
-    }
-    return {"audit": [finding.as_dict() for finding in found], "files": files}
-
-
-def _describe_tested(parts: Parts, best: dict[str, Any], epochs: int) -> Record:
-    """Describe the tested epoch, what of the backbone had trained, and its numbers of parameters."""
-    classifier = parts.task.classifier
-    backbone = classifier.backbone
-    tested = {
-        "epoch": best["epoch"],
-        "kind": backbone.trainable.kind,
-        "trained": [backbone.stage_names[stage] for stage in backbone.trainable.stages],
-        "open_stages": len(backbone.trainable.stages),
-        "stages": backbone.num_stages,
-        "most_open": len(parts.task.policy.at_end.stages),
-    }
-    parameters = {
-        "total": sum(parameter.numel() for parameter in classifier.parameters()),
-        "trainable": sum(parameter.numel() for parameter in backbone.parameters() if parameter.requires_grad)
-        + sum(parameter.numel() for parameter in classifier.head.parameters()),
-    }
-    return {"best": tested, "parameters": parameters, "shares_behind": _shares(parts, epochs)}
-
-
-def _shares(parts: Parts, epochs: int) -> list[float]:
-    """Return, by epoch, the share of the backbone's operations that training went through."""
-    task, size = parts.task, parts.settings.data.image_size
-    if parts.settings.mode.is_solved:
-        return []
-    trained = [task.policy.trains(epoch) for epoch in range(epochs)]
-    share = {now: share_behind(task.classifier.backbone, now, size) for now in set(trained)}
-    return [share[now] for now in trained]
-
-
-def _describe_parts(parts: Parts) -> Record:
-    backbone = parts.task.classifier.backbone
-    return {
-        "data": parts.data.describe(),
-        "data_hash": parts.data.data_hash(),
-        "sizes": dict(parts.data.sizes),
-        "weights": {**vars(parts.provenance), "scale_and_shift": backbone.scale_and_shift()},
-        "ceiling": None,
-        "floors": None,
-        "environment": describe_environment(parts.device, parts.precision),
-    }
 
 
 def _callbacks(parts: Parts, folder: Path, throughput: Throughput) -> list[Any]:
@@ -294,19 +233,4 @@ def _log_final(logger: RunLogger, step: int, parts: Parts, record: Record) -> No
     if record["ceiling"] is not None:
         write_ceiling(logger, record["ceiling"]["auroc"], step)
         final["test/efficiency"] = record["ceiling"]["efficiency"]
-    write_hparams(logger, _hparams(parts, record), final, step)
-
-
-def _hparams(parts: Parts, record: Record) -> dict[str, str | float]:
-    settings = parts.settings
-    return {
-        **record["arm"],
-        "seed": settings.seed,
-        "finding": record["data"]["finding"],
-        "image_size": settings.data.image_size,
-        "n_train": parts.data.sizes["train"],
-        "head_lr": settings.mode.head_lr,
-        "backbone_lr": settings.optim.lr,
-        "max_epochs": settings.trainer.max_epochs,
-        "trainable_parameters": record["parameters"]["trainable"],
-    }
+    write_hparams(logger, hparams(parts, record), final, step)
