@@ -1,7 +1,7 @@
 """How a frozen trunk's features should be standardised: what new images make of it, rule by rule.
 
 Every feature over its own SD (z), the same cut at 5 SDs, one scale for all features, each spread shrunk
-towards that of all (what `Standardiser` does). For each the test AUROC and NLL of the head that `probe.solve`
+towards that of all (what `Standardiser` does). For each the test AUROC and NLL of the head that `solve_probe`
 finds, and the largest |logit| and |z|.
 
     python benchmarks/standardiser.py model=efficientnet_lite0 weights=imagenet
@@ -15,16 +15,17 @@ from collections.abc import Callable
 
 import torch
 from hydra import compose, initialize_config_dir
-from torch import Tensor, nn
+from scipy.special import expit
+from torch import Tensor
 
 from xray_tl.config import conf_dir, register_schemas, typed
 from xray_tl.config.identity import register_resolvers
 from xray_tl.errors import RunError
 from xray_tl.models.classifier import Standardiser
 from xray_tl.runs.parts import Parts, assemble
-from xray_tl.runs.probe import solve
 from xray_tl.runs.random_trunk import settle_batchnorm
 from xray_tl.statistics.metrics import summarise
+from xray_tl.training.linear_probe import solve_probe
 
 OWN = ("mode=frozen", "data.image_size=64", "data.n_train=256", "data.n_test=1000", "logger=none")
 PENALTIES = (0.01, 1.0)
@@ -72,18 +73,17 @@ def main() -> None:
     for rule in (_z, _clipped, _one_scale, _shrunk):
         apply = rule(train)
         for penalty in PENALTIES:
-            head = nn.Linear(train.shape[1], truth.shape[1])
+            known, new = (apply(features).double().numpy() for features in (train, test))
             try:
-                solve(head, parts.task.objective, apply(train), truth, penalty)
+                head = solve_probe(known, *parts.task.objective.entries(truth), "binary", penalty=penalty)
             except RunError as error:
                 print(f"{rule.__name__[1:]:10} {penalty:7g} {error}")
                 continue
-            with torch.no_grad():
-                fitted, logit = head(apply(train)), head(apply(test)).double()
-            found = summarise(expected.double().numpy(), logit.numpy(), logit.sigmoid().numpy(), [0.5])
+            fitted, logit = (each @ head.weight.T + head.bias for each in (known, new))
+            found = summarise(expected.double().numpy(), logit, expit(logit), [0.5])
             print(
                 f"{rule.__name__[1:]:10} {penalty:7g} {found['auroc']:6.3f} {found['loss']:8.3f} "
-                f"{float(fitted.abs().max()):13.1f} {float(logit.abs().max()):9.1f} "
+                f"{abs(fitted).max():13.1f} {abs(logit).max():9.1f} "
                 f"{float(apply(test).abs().max()):9.1f}"
             )
 

@@ -25,9 +25,10 @@ import torch
 from torchvision import models
 
 HERE = Path(__file__).resolve().parent
-OURS = (sys.executable, "-m", "xray_tl.train", "-m", "trainer=cpu", "logger=none")
+OURS = (sys.executable, "-m", "xray_tl.train", "-m", "trainer=cpu", "logger=none", "weights.measure=false")
 RANDOM = (*OURS, "weights=random")
 WEIGHTS = "WEIGHTS"
+TRAINED = "mode.head=trained"
 GIVEN = (*OURS, "weights=file", f"weights.path={WEIGHTS}")
 PLAIN = (sys.executable, str(HERE / "plain_torch.py"))
 LIGHTNING = (sys.executable, str(HERE / "plain_lightning.py"))
@@ -35,11 +36,11 @@ SEEDS_5, SEEDS_50 = "seed=" + ",".join(map(str, range(5))), "seed=" + ",".join(m
 SMALL = ("data.image_size=64", "data.n_train=128", "data.n_val=50", "data.n_test=50", "trainer.max_epochs=2")
 PAIRS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "frozen-resnet50": (
-        (*GIVEN, "model=resnet50", "mode=frozen", SEEDS_5),
+        (*GIVEN, "model=resnet50", "mode=frozen", TRAINED, SEEDS_5),
         (*PLAIN, "--model", "resnet50", "--mode", "frozen", "--weights", WEIGHTS),
     ),
     "frozen-vgg16": (
-        (*GIVEN, "model=vgg16", "mode=frozen", SEEDS_5),
+        (*GIVEN, "model=vgg16", "mode=frozen", TRAINED, SEEDS_5),
         (*PLAIN, "--model", "vgg16", "--mode", "frozen", "--weights", WEIGHTS),
     ),
     "partial-resnet50": (
@@ -59,8 +60,8 @@ PAIRS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (*RANDOM, "model=resnet50", "mode=finetune", "seed=0,1,2,3", *SMALL),
     ),
     "seeds-5-to-50": (
-        (*RANDOM, "model=resnet50", "mode=frozen", SEEDS_5),
-        (*RANDOM, "model=resnet50", "mode=frozen", SEEDS_50),
+        (*RANDOM, "model=resnet50", "mode=frozen", TRAINED, SEEDS_5),
+        (*RANDOM, "model=resnet50", "mode=frozen", TRAINED, SEEDS_50),
     ),
 }
 """Name -> commands A and B; the ratio is B's time over A's."""
