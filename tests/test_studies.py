@@ -34,7 +34,7 @@ def test_all_its_arms_and_seeds_can_be_trained(path: Path) -> None:
             extra += ["data.root=films"] if _is_of_files(path) else []
             cfg = compose_config(f"study={path.stem}", f"arm={arm}", *extra)
             validate(cfg)
-            assert not {str(seed) for seed in cfg.tune.seeds} & set(str(params.seed).split(","))
+            assert not {str(seed) for seed in cfg.tune.seeds} & set(str(params.get("seed", "")).split(","))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -41,7 +41,7 @@ class ModeConfig:
         name: Registry key of the freeze policy.
         head: `frozen`: `solved` (the best linear head on the features, found without training; L2 by
             cross-validation within the training images) or `trained` (by gradient steps, as all other modes
-            do); `None`: the mode has no choice.
+            do); `None`: trained, the only way of other modes and of earlier versions.
         head_lr: Learning rate of a trained head.
         standardise: Standardise features by mean and shrunk spread in training images (`Standardiser`).
         trainable_stages: `partial`: how many of the deepest stages train; `norm`, `bias`, `lora`: in how many

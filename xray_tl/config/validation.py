@@ -97,7 +97,6 @@ CHECKS: dict[str, Range | Choice] = {
 """Option -> allowed values; None is allowed where the schema allows it."""
 
 MODE_NEEDS = {
-    "frozen": ("head",),
     "partial": ("trainable_stages",),
     "surgical": ("stage",),
     "lora": ("lora_rank",),
