@@ -66,7 +66,7 @@ def test_it_is_the_minimum_of_the_loss_that_training_has(
             loss = alone(logits[:, [part]], known[:, None])
         else:
             loss = exact(logits, truth)
-        (loss + PENALTY / 2 * weight[part].square().sum()).backward(retain_graph=True)  # type: ignore[no-untyped-call]
+        (loss + PENALTY / 2 * weight[part].square().sum()).backward(retain_graph=True)  # type: ignore[no-untyped-call]  # torch has no type for it
     assert weight.grad is not None
     assert bias.grad is not None
     # 1e-7: class weights and shares of positives are kept in float32.

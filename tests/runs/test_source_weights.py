@@ -20,7 +20,7 @@ from tests.conftest import SMALL, TINY, compose_config
 from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig, typed
 from xray_tl.data.synthetic.source_task import FINDINGS, SourceTask
 from xray_tl.errors import InputError, RunError
-from xray_tl.models.registry import backbone_names, build_backbone
+from xray_tl.models.registry import build_backbone
 from xray_tl.models.weights import tensors_sha256
 from xray_tl.runs import source_weights
 from xray_tl.runs.kept_weights import find_weights
@@ -155,11 +155,6 @@ def test_beyond_64_px_each_size_has_its_own_made_of_windows(
     recipes = [json.loads((file.parent / RECIPE).read_text()) for file in (small, large)]
     assert [recipe["recipe"]["film_size"] for recipe in recipes] == [None, 96]
     assert len({recipe["sha256"] for recipe in recipes}) == 2
-
-
-def test_a_backbone_that_knows_places_trains_on_whole_films() -> None:
-    vit = ModelConfig("vit_b_16", "vit_b_16")
-    assert source_recipes.recipe(vit, "small", 224).film_size is None
 
 
 class Stop(Callback):
@@ -374,17 +369,3 @@ def test_the_source_task_s_findings_are_no_targets(tiny: Callable[..., DictConfi
     with pytest.raises(InputError, match=r"weights=source: the source task trains on data\.finding=mass"):
         run(cfg, tmp_path / "run")
     assert not list(tmp_path.rglob("record.json"))
-
-
-def test_every_model_has_a_recipe() -> None:
-    for budget in source_recipes.BUDGETS:
-        assert source_recipes.recipe(typed(compose_config()).model, budget).images % 2 == 0
-
-
-@pytest.mark.parametrize("budget", list(source_recipes.BUDGETS))
-@pytest.mark.parametrize("name", backbone_names())
-def test_windows_cost_no_more_steps_than_whole_films(name: str, budget: str) -> None:
-    model = ModelConfig(name, name)
-    whole, windows = (source_recipes.recipe(model, budget, size) for size in (64, 224))
-    assert windows.images * windows.epochs == whole.images * whole.epochs
-    assert (windows.image_size, windows.batch_size) == (whole.image_size, whole.batch_size)

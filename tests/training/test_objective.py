@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import pytest
@@ -92,7 +92,7 @@ class _Tensors(LightningDataModule):
         self.batch = Batch(image, truth, torch.arange(len(truth)))
 
     def ordered_dataloader(self, split: str) -> DataLoader[Batch]:
-        return DataLoader([self.batch], batch_size=None)  # type: ignore[arg-type]  # a stand-in, or one of several types
+        return DataLoader([self.batch], batch_size=None)  # type: ignore[arg-type]  # a list takes the place of a Dataset
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self.ordered_dataloader("train")
@@ -102,13 +102,15 @@ class _Tensors(LightningDataModule):
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
-def test_the_whole_path_takes_several_columns(tmp_path: Path, kind: str) -> None:
+def test_the_whole_path_takes_several_columns(
+    tmp_path: Path, kind: Literal["multiclass", "multilabel"]
+) -> None:
     cfg: DictConfig = compose_config(
         "model=resnet18", "weights=random", "trainer=cpu", "trainer.max_epochs=1"
     )
     settings = typed(cfg)
     backbone, provenance = build_backbone(settings.model, settings.weights, 32)
-    targets = Targets(kind, ("effusion", "nodule", "opacity"))  # type: ignore[arg-type]  # a stand-in, or one of several types
+    targets = Targets(kind, ("effusion", "nodule", "opacity"))
     classes = torch.arange(12) % 3
     truth = F.one_hot(classes, 3).float()
     if kind == "multilabel":
@@ -122,10 +124,10 @@ def test_the_whole_path_takes_several_columns(tmp_path: Path, kind: str) -> None
     with expected_warnings():
         trainer = build_trainer(settings.trainer, torch.device("cpu"), "32-true", tmp_path, None, [])
         trainer.fit(task, datamodule=data)
-        scored = predictions.predict(trainer, task, data, "val")  # type: ignore[arg-type]  # a stand-in, or one of several types
+        scored = predictions.predict(trainer, task, data, "val")  # type: ignore[arg-type]  # in place of an XrayDataModule
     assert 0 <= task.history[0]["val_auroc"] <= 1
     names = SimpleNamespace(targets=targets, sources={"val": SimpleNamespace(names=None)})
-    frame = predictions.table({"val": scored}, names)  # type: ignore[arg-type]  # a stand-in
+    frame = predictions.table({"val": scored}, names)  # type: ignore[arg-type]  # in place of an XrayDataModule
     assert list(frame.columns) == ["split", "case", "target", "truth", "logit", "probability"]
     assert len(frame) == 36
     assert list(frame["target"][:3]) == list(targets.names)
@@ -148,9 +150,9 @@ def test_what_is_not_known_counts_nowhere() -> None:
 
 
 @pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
-def test_a_class_that_training_lacks_has_no_weight(kind: str) -> None:
+def test_a_class_that_training_lacks_has_no_weight(kind: Literal["multilabel", "multiclass"]) -> None:
     balanced = OptimConfig(class_weights="balanced")
     shares = torch.tensor([0.5, 0.5, 0.0])
-    objective = Objective(Targets(kind, ("a", "b", "c")), balanced, shares)  # type: ignore[arg-type]  # a parameter is a str
+    objective = Objective(Targets(kind, ("a", "b", "c")), balanced, shares)
     truth = torch.eye(3)
     assert bool(torch.isfinite(objective(torch.zeros(3, 3), truth)))

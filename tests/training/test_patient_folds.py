@@ -1,5 +1,7 @@
 """Folds within the training images: drawn from the data alone, no patient divided, classes spread evenly."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -13,11 +15,11 @@ def _truth(rows: int, columns: int = 1) -> np.ndarray[tuple[int, int], np.dtype[
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
-def test_the_order_of_images_changes_nothing(kind: str) -> None:
+def test_the_order_of_images_changes_nothing(kind: Literal["binary", "multiclass", "multilabel"]) -> None:
     truth = np.eye(3)[np.arange(300) % 3] if kind == "multiclass" else _truth(300, 1 + (kind == "multilabel"))
     order = np.random.default_rng(1).permutation(300)
-    folds = patient_folds(truth, NAMES, kind)  # type: ignore[arg-type]
-    again = patient_folds(truth[order], [NAMES[i] for i in order], kind)  # type: ignore[arg-type]
+    folds = patient_folds(truth, NAMES, kind)
+    again = patient_folds(truth[order], [NAMES[i] for i in order], kind)
     assert folds is not None
     assert again is not None
     assert (folds[order] == again).all()

@@ -101,19 +101,11 @@ class XrayDataModule(LightningDataModule):
         return self._truth("train").nanmean(0)
 
     def patients(self, split: str) -> list[str]:
-        """Return a name for the patient of each image of a split; images that belong together share one.
-
-        For files it is the first name, in alphabetical order, of the images of one patient and their copies:
-        it does not depend on the order in which files are listed. Each generated image is its own patient.
-        """
+        """Return a name for the patient of each image of a split; each generated image is its own."""
         source = self.sources[split]
-        if not isinstance(source, RadiographSource):
-            return [str(index) for index in range(self.sizes[split])]
-        groups, names = source.collection.groups, source.collection.listing.table["name"]
-        first: dict[int, str] = {}
-        for group, name in zip(groups.tolist(), names, strict=True):
-            first[group] = min(name, first.get(group, name))
-        return [first[int(group)] for group in groups[source.rows]]
+        if isinstance(source, RadiographSource):
+            return source.patients()
+        return [str(index) for index in range(self.sizes[split])]
 
     def check(self, stage: str | None = None) -> None:
         """Check the splits that a stage needs, without rendering them.

@@ -84,12 +84,12 @@ def add_low_rank(
     for target in targets or ():
         if not any(target in name for name, _, _ in found):
             raise InputError(
-                f"mode.lora_targets: no layer of rank more than {rank} has {target!r} in its name; "
-                f"the first ones are {', '.join(name for name, _, _ in found[:4]) or 'none'}"
+                f"mode.lora_targets: no layer that takes an update of rank {rank} has {target!r} in its "
+                f"name; the first that do are {', '.join(name for name, _, _ in found[:4]) or 'none'}"
             )
     meant = [item for item in found if targets is None or any(target in item[0] for target in targets)]
     if not meant:
-        raise InputError(f"mode.lora_rank={rank}: no layer of this backbone has so high a rank")
+        raise InputError(f"mode.lora_rank={rank} is too high: such updates are larger than the layers")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed("lora", seed))
         for _, module, key in meant:

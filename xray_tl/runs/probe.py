@@ -30,14 +30,24 @@ MOST_FEATURES = 2e7
 """Largest number of entries of the training features of which a trained run solves the head, to compare."""
 
 
-def features_of(parts: Parts) -> int:
+def _entries(parts: Parts) -> int:
     """Count the entries of the features of all training images."""
     return parts.task.classifier.backbone.num_features * parts.data.sizes["train"]
 
 
-def solving_gb(parts: Parts) -> float:
-    """Return about how much memory it takes to solve the head, in GB: the features six times in float64."""
-    return 48e-9 * features_of(parts)
+def _gigabytes(parts: Parts) -> float:
+    """Return about how much memory it takes to solve the head: the features six times in float64."""
+    return 48e-9 * _entries(parts)
+
+
+def to_compare(parts: Parts) -> tuple[str, ...]:
+    """Return the splits whose final features are kept, to compare a trained head with the solved one."""
+    if parts.settings.mode.is_solved:
+        return ()
+    if _gigabytes(parts) > parts.data.config.memory_limit_gb or _entries(parts) > MOST_FEATURES:
+        log.info("the trained head is not compared with the solved one: there are too many features for that")
+        return ()
+    return ("train", "val")
 
 
 def check_solvable(parts: Parts) -> None:
@@ -47,9 +57,9 @@ def check_solvable(parts: Parts) -> None:
         InputError: It is not.
     """
     limit = parts.data.config.memory_limit_gb
-    if parts.settings.mode.is_solved and solving_gb(parts) > limit:
+    if parts.settings.mode.is_solved and _gigabytes(parts) > limit:
         raise InputError(
-            f"mode.head=solved takes about {solving_gb(parts):.2g} GB for {parts.data.sizes['train']} "
+            f"mode.head=solved takes about {_gigabytes(parts):.2g} GB for {parts.data.sizes['train']} "
             f"training images: raise data.memory_limit_gb={limit:g}, or choose mode.head=trained"
         )
 

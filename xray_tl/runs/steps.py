@@ -24,15 +24,7 @@ from xray_tl.runs.image_floors import describe_floors, describe_images
 from xray_tl.runs.kept_weights import keep_weights
 from xray_tl.runs.observer_efficiency import describe_ceiling, ideal_logits
 from xray_tl.runs.parts import Parts, assemble, keep_proof
-from xray_tl.runs.probe import (
-    MOST_FEATURES,
-    check_solvable,
-    describe_trained_head,
-    features_of,
-    fit_head,
-    solving_gb,
-    start_head,
-)
+from xray_tl.runs.probe import check_solvable, describe_trained_head, fit_head, start_head, to_compare
 from xray_tl.runs.random_trunk import settle_batchnorm
 from xray_tl.runs.trunk_quality import describe_quality
 from xray_tl.runs.tuning import tuned
@@ -203,7 +195,7 @@ def _check_frozen(parts: Parts, hashes: Record) -> None:
 def _test(parts: Parts, trainer: Trainer, folder: Path) -> Record:
     """Predict every split, write the predictions, and describe how good they are and could be."""
     data, task = parts.data, parts.task
-    featured = () if parts.settings.mode.is_solved else _featured(parts)
+    featured = to_compare(parts)
     with interruptible(trainer):
         splits = {name: predictions.predict(trainer, task, data, name, featured) for name in SPLITS}
     thresholds = predictions.thresholds_on(splits["val"])
@@ -217,14 +209,6 @@ def _test(parts: Parts, trainer: Trainer, folder: Path) -> Record:
         "floors": describe_floors(data),
         "images": describe_images(data),
     }
-
-
-def _featured(parts: Parts) -> tuple[str, ...]:
-    """Return the splits whose final features are kept, to compare the trained head with the solved one."""
-    if solving_gb(parts) > parts.data.config.memory_limit_gb or features_of(parts) > MOST_FEATURES:
-        log.info("the trained head is not compared with the solved one: there are too many features for that")
-        return ()
-    return ("train", "val")
 
 
 def _log_final(logger: RunLogger, step: int, parts: Parts, record: Record) -> None:

@@ -67,7 +67,7 @@ def recipe(model: ModelConfig, budget: str, image_size: int | None = None) -> Re
     """Return a backbone's recipe for a budget.
 
     A convolutional network knows objects by their size in pixels: weights from small films are worth little
-    on large ones. So it trains on windows of films of the run's size, at the cost of small films.
+    on large ones. So it trains on windows of films of the run's size, at nearly the cost of small films.
 
     Args:
         model: The backbone.

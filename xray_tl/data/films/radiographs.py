@@ -40,6 +40,18 @@ class RadiographSource:
         """Count the images."""
         return len(self.rows)
 
+    def patients(self) -> list[str]:
+        """Return a name for the patient of each image; images that belong together share one.
+
+        It is the first name, in alphabetical order, of the images of one patient and their copies, in any
+        split: it does not depend on the order in which files are listed.
+        """
+        groups = self.collection.groups
+        first: dict[int, str] = {}
+        for group, name in zip(groups.tolist(), self.collection.listing.table["name"], strict=True):
+            first[group] = min(name, first.get(group, name))
+        return [first[int(group)] for group in groups[self.rows]]
+
     def truth(self, indices: Tensor) -> Tensor:
         """Return the truth of images [B, T], 0 or 1; NaN if it is not known."""
         return torch.from_numpy(self.collection.listing.truth[self.rows[indices.numpy()]])
