@@ -109,6 +109,11 @@ def test_other_stages_and_statistics_stay(tiny: Callable[..., DictConfig], tmp_p
     assert record["frozen"]["sha256_before"] == record["frozen"]["sha256_after"]
     names = build_backbone(ModelConfig("resnet18", "resnet18"), WeightsConfig("random"), 32)[0].stage_names
     assert record["best"]["trained"] == list(names[3:4] if mode == "surgical" else names[3:])
+    if mode == "lora":
+        own, _ = build_backbone(ModelConfig("resnet18", "resnet18"), WeightsConfig("random"), 32)
+        added = record["parameters"]["trainable"] - 513
+        whole = sum(parameter.numel() for parameter in own.parameters()) + 513
+        assert record["parameters"]["total"] == whole + added, "no update is added where none trains"
     held = torch.load(tmp_path / "run" / BEST, weights_only=True)["state_dict"]
     trained = [name for name in held if "backbone" in name and not re.search("running|num_batches", name)]
     assert trained

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,14 @@ from omegaconf import DictConfig
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from tests.conftest import compose_config
+from tests.conftest import SMALL, compose_config
 from tests.data.films.radiograph_files import write_classes
 from xray_tl.config import OptimConfig, typed
 from xray_tl.config.identity import config_hash
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.splits import Targets
 from xray_tl.errors import InputError
+from xray_tl.runs import probe
 from xray_tl.runs.parts import assemble
 from xray_tl.runs.probe import solve_head, start_head
 from xray_tl.runs.retest import evaluate
@@ -151,6 +152,32 @@ def test_images_of_a_patient_have_one_name_whatever_the_order_of_files(tmp_path:
     together = {name: set(table.index[table["patient"] == table["patient"][name]]) for name in named}
     assert all(patient == min(together[name]) for name, patient in named.items())
     assert 1 < len(set(named.values())) < len(named)
+
+
+def test_no_patient_is_in_two_folds_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_classes(tmp_path / "films", 48, per_patient=3)
+    given: list[np.ndarray] = []
+
+    def noted(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, kind: Any, folds: Any) -> Any:  # noqa: ANN401  (handed on)
+        given.append(folds)
+        return solve_probe(features, targets, weights, kind, folds)
+
+    monkeypatch.setattr(probe, "solve_probe", noted)
+    own = (
+        "model=timm",
+        "model.name=test_resnet",
+        "weights=random",
+        "mode=frozen",
+        "logger=none",
+        "trainer=cpu",
+    )
+    films = ("data=folder", f"data.root={root}", "data.image_size=32", "data.patient_regex='^([0-9]+)_'")
+    cfg = compose_config(*own, *films, "data.batch_size=8")
+    run(cfg, tmp_path / "run")
+    patients = XrayDataModule(typed(cfg).data, seed=0).patients("train")
+    fold_of = {(patient, int(fold)) for patient, fold in zip(patients, given[0], strict=True)}
+    assert len(fold_of) == len(set(patients)) > 1
+    assert len({fold for _, fold in fold_of}) > 1
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,14 @@ def test_a_solved_run_of_another_seed_is_a_copy(tmp_path: Path) -> None:
     assert ": the same run as " in said
 
 
+def test_a_solved_run_is_the_reader_of_its_training_set_whatever_seed_made_it(tmp_path: Path) -> None:
+    for number in range(5):
+        write_scored(tmp_path, 2.5, 9, mode="frozen", head=SOLVED, train_seed=number)
+        write_scored(tmp_path, 0.3, number + 1, train_seed=number)
+    (pair,) = analyse(tmp_path).comparison.analysis.pairs.values()
+    assert (pair.readers, pair.random_readers) == (5, True)
+
+
 def test_where_training_sets_vary_each_is_a_reader(tmp_path: Path) -> None:
     for number in range(5):
         write_scored(tmp_path, 2.5, 0, mode="frozen", head=SOLVED, train_seed=number)
