@@ -163,14 +163,7 @@ def test_no_patient_is_in_two_folds_of_a_run(tmp_path: Path, monkeypatch: pytest
         return solve_probe(features, targets, weights, kind, folds)
 
     monkeypatch.setattr(probe, "solve_probe", noted)
-    own = (
-        "model=timm",
-        "model.name=test_resnet",
-        "weights=random",
-        "mode=frozen",
-        "logger=none",
-        "trainer=cpu",
-    )
+    own = (*SMALL, "weights=random", "mode=frozen", "logger=none", "trainer=cpu")
     films = ("data=folder", f"data.root={root}", "data.image_size=32", "data.patient_regex='^([0-9]+)_'")
     cfg = compose_config(*own, *films, "data.batch_size=8")
     run(cfg, tmp_path / "run")
