@@ -42,7 +42,7 @@ def main(cfg: DictConfig) -> None:
             print(json.dumps(done.as_json(), indent=1, allow_nan=False))
         else:
             name = "AUROC" if metric.name == "auroc" else metric.name
-            print(format_comparison(done, Terms(metric=name, level=asked.level)))
+            print(format_comparison(done, Terms(readings.drawn, metric=name, level=asked.level)))
 
 
 if __name__ == "__main__":

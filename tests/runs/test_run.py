@@ -12,12 +12,14 @@ import torch
 from filelock import FileLock
 from omegaconf import DictConfig
 
-from xray_tl.config.identity import config_hash
+from tests.conftest import SMALL
+from xray_tl.config.identity import config_hash, run_name
 from xray_tl.data.splits import Batch
 from xray_tl.errors import InputError, RunError
 from xray_tl.runs.run import record_refusal, release_memory, run
 from xray_tl.store.records import PREDICTIONS, read_record
 from xray_tl.store.run_folder import BEST, LAST, load_config
+from xray_tl.study.analysis import analyse
 from xray_tl.training.task import TransferTask
 
 Tiny = Callable[..., DictConfig]
@@ -42,6 +44,7 @@ def test_a_run_leaves_the_folder_of_the_contract(tiny: Tiny, tmp_path: Path) -> 
         "seed",
         "data_seed",
         "train_seed",
+        "weights_seed",
         "config_hash",
         "data_hash",
         "weights",
@@ -108,6 +111,30 @@ def test_seed_moves_training_only(tiny: Tiny, tmp_path: Path) -> None:
     assert first["data_hash"] == second["data_hash"]
     assert first["weights"] == second["weights"]
     assert first["metrics"]["test"] != second["metrics"]["test"]
+
+
+def test_runs_that_differ_in_the_seed_of_their_weights_are_readers_of_one_arm(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    records = []
+    for number in range(3):
+        for mode in ("frozen", "finetune"):
+            cfg = tiny(*SMALL, f"mode={mode}", f"weights.seed={number}", "trainer.max_epochs=1")
+            records.append(run(cfg, tmp_path / run_name(cfg)))
+    assert [record["weights_seed"] for record in records] == [0, 0, 1, 1, 2, 2]
+    assert len({record["weights"]["sha256"] for record in records}) == 3
+    done = analyse(tmp_path)
+    assert [arm.readers for arm in done.arms] == [["0", "1", "2"]] * 2, "solved or trained"
+    (pair,) = done.comparison.analysis.pairs.values()
+    assert pair.readers == 3
+
+
+def test_published_weights_have_no_seed(tiny: Tiny, tmp_path: Path) -> None:
+    """Those of this network come in a package."""
+    options = ("model=efficientnet_lite0", "weights=imagenet", "mode=frozen")
+    record = run(tiny(*options, "weights.seed=4"), tmp_path)
+    assert record["weights_seed"] is None
+    assert run(tiny(*options), tmp_path) == read_record(tmp_path), "the same run, complete"
 
 
 def test_train_seed_leaves_the_test_set_alone(tiny: Tiny, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from xray_tl.statistics.comparison import compare, metric_named, read_scores
 from xray_tl.statistics.comparison_text import HILLIS, format_comparison
 from xray_tl.statistics.covariance import METRICS
 from xray_tl.statistics.readings import Readings
-from xray_tl.statistics.simulation import STRUCTURES, simulate
+from xray_tl.statistics.simulation import STRUCTURES, NestedArm, simulate, simulate_nested
 from xray_tl.statistics.wording import Terms, p_text
 
 STUDY = simulate((0.75, 0.9, 0.9), STRUCTURES["LL"], 5, 60, 60, np.random.default_rng(0))
@@ -104,6 +104,49 @@ def test_what_differences_hold_for_is_said_once_or_of_each() -> None:
     each = format_comparison(uneven, Terms()).splitlines()[-3:]
     assert each[0] == "arm 0 - arm 1 holds for new readers and new cases."
     assert each[1] == "arm 0 - arm 2 holds for these readers alone and new cases."
+
+
+def test_readers_that_come_in_groups_are_analysed_by_group(tmp_path: Path) -> None:
+    arms = (NestedArm(0.9, 0.01, 0.01), NestedArm(0.75, 0.01, 0.01))
+    study = simulate_nested(arms, 5, 2, 100, np.random.default_rng(0))
+    names = dict(zip(study.readers, study.group or (), strict=True))
+    rows = [
+        f"{names[reader]},{reader},{treatment},{case},{int(truth)},{study.rating[t, r, case]:.17g}"
+        for t, treatment in enumerate(study.treatments)
+        for r, reader in enumerate(study.readers)
+        for case, truth in enumerate(study.truth)
+    ]
+    path = tmp_path / "scores.csv"
+    path.write_text("\n".join(["group,reader,treatment,case,truth,rating", *rows]))
+    done = compare(read_scores(path), METRICS["auroc"])
+    (estimate,) = done.analysis.pairs.values()
+    assert (estimate.readers, done.verdicts["arm 0", "arm 1"].better) == (5, "arm 0")
+    text = format_comparison(done, Terms(done.readings.drawn))
+    assert text.startswith("2 treatments, 5 groups of 10 readers in all, 100 cases")
+    assert text.endswith("Holds for new groups and new cases.")
+    found = done.as_json()
+    assert found["pairs"][0]["holds_for"] == "new groups and new cases"
+    assert found["groups"] == [name.split("/")[0] for name in found["readers"]]
+    assert compare(STUDY, METRICS["auroc"]).as_json()["groups"] is None
+
+
+def test_a_group_that_stands_apart_is_named() -> None:
+    arms = (NestedArm(0.8, 0.0, 0.001), NestedArm(0.8, 0.0, 0.001))
+    study = simulate_nested(arms, 6, 2, 400, np.random.default_rng(0))
+    rating = study.rating.copy()
+    rating[0, 6:8] *= -1
+    done = compare(replace(study, rating=rating), METRICS["auroc"])
+    assert done.apart == {"arm 0": ("3",)}
+
+
+def test_groups_without_variance_are_undecided_for_their_reason() -> None:
+    grouped = replace(
+        STUDY, treatments=("a", "b"), rating=np.stack([STUDY.rating[0]] * 2), group=tuple("aabbc")
+    )
+    done = compare(grouped, METRICS["auroc"])
+    assert done.verdicts["a", "b"].reason == "alike"
+    flat = compare(replace(grouped, rating=np.zeros_like(grouped.rating)), METRICS["auroc"])
+    assert flat.verdicts["a", "b"].reason == "constant"
 
 
 FIVE = replace(STUDY, treatments=STUDY.treatments[:2], rating=STUDY.rating[:2])

@@ -2,6 +2,7 @@
 
 import os
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from xray_tl.statistics.covariance import ACCURACY, AUROC, BRIER, ECE, NLL, Metr
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.mrmc import cells, mrmc, two_treatment_table
 from xray_tl.statistics.readings import Readings
-from xray_tl.statistics.simulation import STRUCTURES, simulate
+from xray_tl.statistics.simulation import STRUCTURES, NestedArm, simulate, simulate_nested
 
 PAIR = ("arm 0", "arm 1")
 
@@ -147,6 +148,77 @@ def test_arms_without_a_common_reader_are_no_pair() -> None:
     assert not mrmc(_with(study, rating)).pairs
     with pytest.raises(InputError, match="no reader used all of"):
         cells(_with(study, rating)).contrast({"arm 0": 1, "arm 1": -1})
+
+
+def _nested(draws: int = 5, seeds: int = 3, cases: int = 60) -> Readings:
+    arms = (NestedArm(0.85, 0.02, 0.01), NestedArm(0.8, 0.03, 0.02))
+    return simulate_nested(arms, draws, seeds, cases, np.random.default_rng(8))
+
+
+def test_groups_of_one_reader_change_nothing() -> None:
+    study = _nested(seeds=1)
+    plain = mrmc(replace(study, group=None, readers=study.draws))
+    assert study.group is not None
+    for found, expected in zip(
+        (*mrmc(study).arms.values(), *mrmc(study).pairs.values()),
+        (*plain.arms.values(), *plain.pairs.values()),
+        strict=True,
+    ):
+        one, other = (np.nan_to_num(list(_numbers(estimate))) for estimate in (found, expected))
+        assert one == pytest.approx(other, rel=1e-12, abs=1e-12)
+
+
+def _numbers(estimate: Estimate) -> Iterator[float]:
+    for value in (asdict(estimate) | asdict(estimate.hillis) | asdict(estimate.components)).values():
+        if isinstance(value, float | int):
+            yield float(value)
+
+
+def test_a_balanced_nested_design_has_the_error_of_its_analysis_of_variance() -> None:
+    """SE^2 = MSB / (W S) + k; k: mean covariance over cases of two draws' mean differences, run by run."""
+    study = _nested()
+    truth, rating = study.truth, study.rating
+    difference = auroc(truth, rating[0]) - auroc(truth, rating[1])
+    means = difference.reshape(5, 3).mean(1)
+    between = 3 * ((means - difference.mean()) ** 2).sum() / 4
+    runs = list(np.ndindex(5, 3))
+
+    def covariance(first: int, second: int) -> float:
+        return sum(
+            sign_a * sign_b * float(delong(truth, np.stack((rating[a, first], rating[b, second])))[0, 1])
+            for a, sign_a in ((0, 1), (1, -1))
+            for b, sign_b in ((0, 1), (1, -1))
+        )
+
+    shared = np.mean(
+        [
+            covariance(one, other)
+            for one, (draw, _) in enumerate(runs)
+            for other, (second, _) in enumerate(runs)
+            if draw != second
+        ]
+    )
+    found = mrmc(study).pairs[PAIR]
+    assert (found.value, found.readers) == (pytest.approx(difference.mean()), 5)
+    assert found.se**2 == pytest.approx(between / 15 + max(shared, 0), rel=1e-9)
+    assert mrmc(study, cases="fixed").pairs[PAIR].se ** 2 == pytest.approx(between / 15, rel=1e-9)
+
+
+def test_a_group_gives_each_treatment_the_mean_of_its_own_readers() -> None:
+    """The first arm lacks one run of draw 0, the second all runs of draw 1."""
+    study = _nested()
+    rating = study.rating.copy()
+    rating[0, 0] = rating[1, 3:6] = np.nan
+    uneven = replace(study, rating=rating)
+    area = [auroc(study.truth, study.rating[row]).reshape(5, 3) for row in range(2)]
+    computed = cells(uneven)
+    assert computed.value[0] == pytest.approx([area[0][0, 1:].mean(), *area[0][1:].mean(1)])
+    assert np.isnan(computed.value[1]).tolist() == [False, True, False, False, False]
+    found = mrmc(uneven).pairs[PAIR]
+    kept = [0, 2, 3, 4]
+    expected = (computed.value[0] - area[1].mean(1))[kept]
+    assert (found.readers, found.value) == (4, pytest.approx(expected.mean()))
+    assert found.components.readers == pytest.approx(expected.var(ddof=1))
 
 
 def test_an_interaction_is_a_difference_of_differences() -> None:

@@ -1,6 +1,7 @@
 """Long tables as studies, and what is refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,29 @@ def test_a_treatment_without_readers_stands_for_every_reader() -> None:
     assert study.readers == ("2", "9", "10")
     row = study.treatments.index("rule")
     assert (study.rating[row] == study.rating[row, 0]).all()
+
+
+def test_readers_of_a_group_are_one_draw() -> None:
+    table = _table()
+    whose = table["reader"].map({10: "b", 9: "b", 2: "a"})
+    rule = table.query("reader == 2 and treatment == 1").assign(treatment="rule", reader="-", group="")
+    study = Readings.of_table(pd.concat([table.assign(group=whose), rule]))
+    assert (study.readers, study.group) == (("2", "9", "10"), ("a", "b", "b"))
+    assert (study.draws, study.drawn) == (("a", "b"), "group")
+    assert study.share[0].tolist() == [[1, 0, 0], [0, 0.5, 0.5]]
+    less = study.rating.copy()
+    less[0, 1] = np.nan
+    assert replace(study, rating=less).share[0].tolist() == [[1, 0, 0], [0, 0, 1]], "of those who used it"
+    assert (replace(study, group=None).share == np.eye(3)).all()
+
+
+def test_a_group_is_stated_once_for_every_reader() -> None:
+    table = _table().assign(group="a")
+    mixed = table.assign(group=np.where(table["case"] < 2, "a", "b"))
+    with pytest.raises(InputError, match="has reader 10 in groups a and b: a reader is in one group alone"):
+        Readings.of_table(mixed)
+    with pytest.raises(InputError, match="has a row of reader 9 without group"):
+        Readings.of_table(table.assign(group=np.where(table["reader"] == 9, "", "a")))
 
 
 def test_a_treatment_with_readers_and_without_is_refused() -> None:

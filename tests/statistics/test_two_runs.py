@@ -73,6 +73,20 @@ def test_more_readers_and_cases_that_vary_together_have_not() -> None:
     )
 
 
+def test_the_runs_of_one_group_are_no_single_reader() -> None:
+    """But a group with one run of each treatment is, even if these are of different names."""
+    both = _study(readers=2)
+    plain = replace(METRICS["accuracy"], hits=None)
+    group = replace(both, group=("a", "a"))
+    assert _said(group, METRICS["accuracy"]) == _said(group, plain)
+    rating = both.rating.copy()
+    rating[0, 1] = rating[1, 0] = np.nan
+    apart = replace(group, rating=rating)
+    one = replace(_study(), rating=both.rating[[0, 1], [0, 1]][:, None])
+    assert _said(apart, METRICS["accuracy"]) == _said(one, METRICS["accuracy"])
+    assert _said(apart, METRICS["accuracy"]) != _said(apart, plain)
+
+
 def _said(study: Readings, metric: Metric) -> list[tuple[float, ...]]:
     found = mrmc(study, metric)
     return [(arm.lower, arm.upper) for arm in found.arms.values()] + [(found.pairs["a", "b"].p,)]

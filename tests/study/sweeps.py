@@ -100,6 +100,7 @@ def write_scored(
         "arm_hash": arm_hash,
         "data_hash": "d",
         "weights": {"source": "random", "name": "seed 0", "sha256": f"sha-{model}"},
+        "weights_seed": 0,
         "parameters": {"total": 100, "trainable": 10},
         "threshold": 0.4,
         "metrics": {"test": METRICS},

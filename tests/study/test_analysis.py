@@ -4,7 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tests.study.sweeps import CEILING, scores, write_scored, write_study
 from xray_tl.errors import InputError
@@ -176,15 +178,22 @@ def test_a_copy_of_a_run_is_left_out_and_named(tmp_path: Path) -> None:
     assert [text for text in done.problems if "the same run as" in text]
 
 
-def test_of_a_training_set_one_seed_is_analysed_where_they_vary(tmp_path: Path) -> None:
+def test_the_seeds_of_a_training_set_are_averaged_where_sets_vary(tmp_path: Path) -> None:
     for train_seed in range(3):
         for seed in range(2):
-            write_scored(tmp_path, 1.0, seed, train_seed=train_seed)
+            predictions = scores(1.0, 10 * train_seed + seed)
+            write_scored(tmp_path, 1.0, seed, train_seed=train_seed, predictions=predictions)
     done = analyse(tmp_path)
     (arm,) = done.arms
-    assert arm.readers == ["0/0", "0/1", "0/2"]
+    assert arm.readers == ["0", "1", "2"]
     assert arm.varies_training_sets
-    assert [text for text in done.problems if "one seed of each is analysed" in text]
+    assert len(arm.runs) == 6, "none is left out"
+    areas = np.array([roc_auc_score(run.scores["truth"], run.scores["logit"]) for run in arm.runs])
+    sets = [run.draw.training_set for run in arm.runs]
+    expected = [areas[[own == number for own in sets]].mean() for number in range(3)]
+    assert done.comparison.computed.value[0] == pytest.approx(expected)
+    (estimate,) = done.comparison.analysis.arms.values()
+    assert (estimate.readers, estimate.value) == (3, pytest.approx(np.mean(areas)))
 
 
 def test_intervals_end_where_the_metric_does(tmp_path: Path) -> None:

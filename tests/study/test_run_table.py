@@ -6,8 +6,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
+from tests.conftest import compose_config
+from xray_tl.config.identity import arm_hash
 from xray_tl.errors import InputError
+from xray_tl.store.files import write_text
 from xray_tl.store.records import write_record
 from xray_tl.study.run_table import arms, collect, format_arms, write_summary
 
@@ -63,15 +67,50 @@ def test_floors_stand_above_the_arms_once_a_data_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"weights": {"source": "random", "name": "seed 1", "sha256": "other"}},
+        {"weights": {"source": "imagenet", "name": "V1", "sha256": "other"}},
         {"arm_hash": "other"},
         {"data_hash": "other"},
     ],
 )
 def test_what_differs_is_never_pooled(tmp_path: Path, other: dict[str, Any]) -> None:
-    write_run(tmp_path, "a")
-    write_run(tmp_path, "b", **other)
+    published = {"weights": {"source": "imagenet", "name": "V1", "sha256": "w"}}
+    write_run(tmp_path, "a", **published)
+    write_run(tmp_path, "b", **published | other)
     assert list(arms(collect(tmp_path))["n"]) == [1, 1]
+
+
+def test_sets_of_weights_of_several_seeds_are_pooled(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", weights_seed=0)
+    write_run(
+        tmp_path, "b", weights_seed=1, weights={"source": "random", "name": "seed 1", "sha256": "other"}
+    )
+    runs = collect(tmp_path)
+    assert list(arms(runs)["n"]) == [2]
+    assert list(runs["weights_seed"]) == [0, 1]
+
+
+def test_records_of_before_are_read_as_today_s(tmp_path: Path) -> None:
+    """They have no `weights_seed`, and the seed of weights was part of their arm's hash."""
+    for number, options in enumerate(
+        (
+            ("weights=source", "weights.seed=0"),
+            ("weights=source", "weights.seed=1", "seed=1"),
+            ("weights=source", "weights.seed=${seed}", "seed=2"),
+            ("weights=imagenet", "weights.seed=1"),
+        )
+    ):
+        cfg = compose_config(*options)
+        source = cfg.weights.source
+        name = "V1" if source == "imagenet" else f"budget small, seed {cfg.weights.seed}"
+        weights = {"source": source, "name": name, "sha256": f"sha {number}"}
+        write_run(tmp_path, f"{number}", seed=cfg.seed, arm_hash=f"with {number}", weights=weights)
+        write_text(tmp_path / f"{number}" / ".hydra" / "config.yaml", OmegaConf.to_yaml(cfg))
+    runs = collect(tmp_path).sort_values("run_dir", ignore_index=True)
+    assert runs["arm_hash"].nunique() == 2, "of the two sources"
+    assert list(runs["arm_hash"][:3]) == [arm_hash(compose_config("weights=source"))] * 3
+    assert list(runs["weights_seed"][:3]) == [0, 1, 2]
+    assert pd.isna(runs["weights_seed"][3])
+    assert list(runs["published_sha256"].isna()) == [True, True, True, False]
 
 
 def test_failed_runs_are_listed_but_not_averaged(tmp_path: Path) -> None:

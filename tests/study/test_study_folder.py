@@ -61,9 +61,10 @@ def test_an_arm_like_most_of_its_twins_has_the_plain_name(tmp_path: Path) -> Non
 
 
 def test_other_weights_or_precision_are_another_arm(tmp_path: Path) -> None:
-    write_scored(tmp_path, 1.0, 0)
-    write_scored(tmp_path, 1.0, 1, weights={"source": "random", "name": "seed 0", "sha256": "other"})
-    write_scored(tmp_path, 1.0, 2, environment={"precision": "bf16-mixed"})
+    published = {"source": "imagenet", "name": "V1", "sha256": "one"}
+    write_scored(tmp_path, 1.0, 0, weights=published)
+    write_scored(tmp_path, 1.0, 1, weights=published | {"sha256": "other"})
+    write_scored(tmp_path, 1.0, 2, weights=published, environment={"precision": "bf16-mixed"})
     study = Study.load(tmp_path)
     assert [len(arm.runs) for arm in study.arms] == [1, 1, 1]
     assert len({arm.label for arm in study.arms}) == 3
@@ -113,7 +114,7 @@ def test_training_sets_vary_as_readers(tmp_path: Path) -> None:
         write_scored(tmp_path, 1.0, train_seed, train_seed=train_seed, data_hash=f"d{train_seed}")
     (arm,) = Study.load(tmp_path).arms
     assert arm.varies_training_sets
-    assert [run.reader for run in arm.runs] == ["0/0", "1/1", "2/2"]
+    assert [run.reader for run in arm.runs] == ["0", "1", "2"]
 
 
 def test_what_cannot_be_analysed_is_named_and_the_rest_is_not_lost(tmp_path: Path) -> None:

@@ -5,14 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tests.conftest import compose_config
@@ -51,12 +49,13 @@ def stand_in(cfg: DictConfig, folder: Path, logging_config: dict[str, object]) -
 
 
 def stand_in_for_weights(
-    cfg: DictConfig, folder: Path, logging_config: dict[str, object], present: list[int]
+    cfg: DictConfig, folder: Path, logging_config: dict[str, object], present: list[int] | None
 ) -> str | None:
     """Note that weights were made, and what was there by then."""
     jobs_ended = sorted(path.name for path in folder.parent.glob("*.ended"))
     with (folder.parent / "made").open("a") as notes:
-        notes.write(f"{cfg.model.name} {len(present)} {jobs_ended}\n")
+        on = "own" if present is None else len(present)
+        notes.write(f"{cfg.model.name} {on} {jobs_ended}\n")
     return "cannot be had" if cfg.model.name == "vgg16" else None
 
 
@@ -90,7 +89,7 @@ def test_weights_that_jobs_would_wait_for_are_made_first_on_all_cores(
     monkeypatch.setattr(jobs, "_work", note_end)
     monkeypatch.setattr(jobs, "_make_weights", stand_in_for_weights)
     monkeypatch.setattr(jobs, "own_cores", lambda: list(range(6)))
-    workers = Workers(2)
+    workers = Workers(3)
     arms = [("vgg16", "source"), ("resnet50", "auto"), ("resnet50", "auto"), ("resnet18", "random")]
     done, refused = ("densenet121", "source"), ("vgg13", "source")
     for number, (model, source) in enumerate([*arms, done, refused]):
@@ -104,6 +103,24 @@ def test_weights_that_jobs_would_wait_for_are_made_first_on_all_cores(
     assert do_all(workers) == dict.fromkeys("012345"), "what cannot be made is for its own job to say"
     made = (tmp_path / "made").read_text()
     assert made == "vgg16 6 []\nresnet50 6 []\n", "none for jobs that have nothing to do"
+
+
+def test_as_many_sets_of_weights_as_workers_are_made_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(jobs, "_work", note_end)
+    monkeypatch.setattr(jobs, "_make_weights", stand_in_for_weights)
+    workers = Workers(min(2, len(own_cores())))
+    for number in range(6):
+        cfg = {"model": {"name": f"net{number % 2}"}, "weights": {"source": "source", "seed": "${seed}"}}
+        workers.submit(
+            OmegaConf.create(cfg | {"trainer": {}, "seed": number // 2}), tmp_path / f"{number}", {}
+        )
+    workers.prepare()
+    made = sorted((tmp_path / "made").read_text().splitlines())
+    on = "own" if len(own_cores()) > 1 else "1"
+    assert made == [f"net0 {on} []"] * 3 + [f"net1 {on} []"] * 3, "one for every seed of weights"
+    assert do_all(workers) == dict.fromkeys("012345")
 
 
 def test_the_first_job_of_every_arm_and_data_set_comes_first() -> None:
@@ -208,22 +225,6 @@ def test_a_terminated_sweep_leaves_no_process(tmp_path: Path, subprocess_env: di
         os.kill(int(started.read_text()), 0)
 
 
-@pytest.mark.parametrize(
-    ("present", "at_once", "expected"),
-    [
-        ([0, 1], 2, [[0], [1]]),
-        ([2, 3, 8, 9], 2, [[2, 3], [8, 9]]),
-        (list(range(7)), 3, [[0, 1], [2, 3], [4, 5, 6]]),
-        ([0, 1], 4, [[0], [1]]),
-        ([5], 1, [[5]]),
-    ],
-)
-def test_cores_are_divided_among_neighbours_and_none_is_shared(
-    present: list[int], at_once: int, expected: list[list[int]]
-) -> None:
-    assert jobs.core_groups(present, at_once) == expected
-
-
 @pinned
 def test_jobs_run_on_cores_of_their_own_which_a_replacement_takes_over(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -245,41 +246,6 @@ def test_jobs_run_on_cores_of_their_own_which_a_replacement_takes_over(
     assert len({pid for *_, pid in told.values()}) == 3, "one was replaced"
     assert dict(os.environ) == environment, "the report has all cores"
     assert own_cores() == here
-
-
-def test_a_process_that_finds_no_free_group_works_all_the_same(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(jobs, "TRIES", 2)
-    monkeypatch.setattr(jobs, "_held", [])
-    groups = [[0], [1, 2]]
-    assert [jobs._free_group(tmp_path, groups) for _ in range(3)] == [[0], [1, 2], None]
-    (tmp_path / "file").touch()
-    assert jobs._free_group(tmp_path / "file", groups) is None, "there is no place for locks"
-    monkeypatch.setenv("OMP_NUM_THREADS", "9")
-    monkeypatch.setenv("MKL_NUM_THREADS", "9")
-    here = own_cores()
-    jobs._take_group(tmp_path / "file", groups)
-    assert (os.environ["OMP_NUM_THREADS"], own_cores()) == ("1", here), "threads as ever, pinned to no core"
-
-
-@pinned
-def test_weights_are_made_on_all_cores_to_which_no_thread_keeps() -> None:
-    everywhere, group, threads = own_cores(), own_cores()[:1], torch.get_num_threads()
-    end = threading.Event()
-    jobs._pin(group)
-    try:
-        with jobs._on(everywhere):
-            assert own_cores() == everywhere
-            assert torch.get_num_threads() == len(everywhere)
-            started = threading.Thread(target=end.wait)
-            started.start()
-        assert own_cores() == group
-        assert sorted(os.sched_getaffinity(started.native_id or 0)) == group
-        assert torch.get_num_threads() == threads
-    finally:
-        end.set()
-        jobs._pin(everywhere)
 
 
 @pinned

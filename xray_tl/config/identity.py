@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
+from xray_tl.config.arm import WeightsConfig
 from xray_tl.errors import InputError
 
 # Every option is in exactly one of CHANGES_RESULT, OPTIONAL and COSMETIC (a test compares them with the
@@ -162,7 +163,9 @@ COSMETIC = (
 
 UNNAMED = "unnamed-model"
 """Name of a run without `model.name`; such a run is refused later."""
-SEEDS = ("seed", "data.seed", "data.train_seed", "data.fold")
+SEEDS = ("seed", "data.seed", "data.train_seed", "data.fold", "weights.seed")
+PUBLISHED = ("imagenet", "file")
+"""Sources of weights that come from no seed: they are as somebody published them."""
 
 
 def config_hash(cfg: DictConfig) -> str:
@@ -228,6 +231,8 @@ def _hash(cfg: DictConfig, keys: tuple[str, ...]) -> str:
     values = {key: _value(cfg, key) for key in keys}
     if values["weights.source"] != "file":
         values |= dict.fromkeys(OF_A_FILE)
+    if values["weights.source"] in PUBLISHED and "weights.seed" in values:
+        values["weights.seed"] = WeightsConfig.seed
     if is_solved(cfg):
         values |= dict.fromkeys(key for key in OF_TRAINING if key in values)
     chosen = {key: value for key, value in values.items() if value is not None or key not in OPTIONAL}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xray_tl.report import tables
-from xray_tl.report.tasks import TERMS
 from xray_tl.statistics.wording import (
+    Terms,
     but_apart_text,
     interval_text,
     invites_look,
@@ -16,6 +16,7 @@ from xray_tl.statistics.wording import (
     with_few,
 )
 from xray_tl.study.analysis import StudyAnalysis
+from xray_tl.study.scope import fixed_for, generalises_to
 
 MOST_NAMED = 3
 """Largest number of arms that a sentence names; more are only counted."""
@@ -25,7 +26,7 @@ def sentences(done: StudyAnalysis) -> list[str]:
     """Return three sentences: the best arm, the ceiling, and what is open with the scope of the result."""
     best = done.arms[0]
     estimate = done.comparison.analysis.arms[best.label]
-    span = with_few(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
+    span = with_few(interval_text(estimate.lower, estimate.upper), estimate, done.terms)
     if len(done.arms) == 1:
         first = f"{best.label} has a {metric(done)} of {estimate.value:.3f} (95 % CI {span})."
     else:
@@ -41,7 +42,7 @@ def sentences(done: StudyAnalysis) -> list[str]:
                 worse = verdict.kind == "better" and verdict.better != best.label
                 (lost if worse else kinds[verdict.kind]).append(other)
                 apart |= verdict.apart if verdict.kind != "undecided" else {}
-        standing = f"{_standing(beaten, same, open_, lost)}{but_apart_text(apart, TERMS)}."
+        standing = f"{_standing(beaten, same, open_, lost, done.terms)}{but_apart_text(apart, done.terms)}."
         first = (
             f"{best.label} has the highest {metric(done)}, {estimate.value:.3f} (95 % CI {span}): {standing}"
         )
@@ -53,19 +54,19 @@ def _open_question(done: StudyAnalysis) -> list[str]:
     """Return what would decide the first undecided comparison of the best arm, if there is one."""
     for (first, second), verdict in done.comparison.verdicts.items():
         if first == done.arms[0].label and verdict.kind == "undecided":
-            need = need_text(verdict, TERMS)
+            need = need_text(verdict, done.terms)
             said = [f"Between {first} and {second}: {need[0].lower()}{need[1:]}"] if need else []
-            return [*said, second_look_text(TERMS)] if invites_look(verdict, TERMS) else said
+            return [*said, second_look_text(done.terms)] if invites_look(verdict, done.terms) else said
     return []
 
 
-def _standing(beaten: list[str], same: list[str], open_: list[str], lost: list[str]) -> str:
+def _standing(beaten: list[str], same: list[str], open_: list[str], lost: list[str], terms: Terms) -> str:
     said = {"better than": beaten, "equivalent to": same, "undecided against": open_}
     parts = [f"{verb} {_named(labels)}" for verb, labels in said.items() if labels]
     if lost:
-        parts.append(f"worse than {_named(lost)} on the seeds that they share")
+        parts.append(f"worse than {_named(lost)} on the {terms.reader}s that they share")
     if not parts:
-        parts.append("no other arm has a seed in common with it")
+        parts.append(f"no other arm has a {terms.reader} in common with it")
     return "; ".join(parts)
 
 
@@ -108,15 +109,13 @@ def sampled(done: StudyAnalysis) -> str:
 
 
 def scope(done: StudyAnalysis) -> str:
-    """Return what the differences hold for: seeds, training sets and cases."""
+    """Return what the differences hold for: what was drawn anew for every reader, cases, and what was not."""
     pairs = done.comparison.analysis.pairs or done.comparison.analysis.arms
-    varied = all(arm.varies_training_sets for arm in done.arms)
-    of = ", each on a training set of its own," if varied else " on this training set"
-    if done.arms[0].folds > 1 and not varied:
-        of = " on these training sets" + (", which overlap," if done.arms[0].folds > 2 else "")
-    study = done.comparison.readings
-    terms = replace(TERMS, case="patient") if study.patients < study.cases else TERMS
+    study, vary = done.comparison.readings, done.study.varied
+    terms = replace(done.terms, case="patient") if study.patients < study.cases else done.terms
     widest = max(pairs.values(), key=lambda estimate: (estimate.random_readers, not estimate.readerless))
     known = all(estimate.random_readers or estimate.readerless for estimate in pairs.values())
-    some = widest.random_readers and not known
-    return scope_text(widest, terms, of) + (" (of an arm with one seed, for that seed alone)" if some else "")
+    text = scope_text(widest, terms, generalises_to(done.arms, vary), fixed_for(done.arms, vary))
+    if not widest.random_readers or known:
+        return text
+    return f"{text} (of an arm with one {terms.reader}, for that {terms.reader} alone)"

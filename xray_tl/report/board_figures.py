@@ -22,6 +22,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from xray_tl.report.curves import draw_confusion, draw_reliability, draw_roc
 from xray_tl.statistics.metrics import auroc
 from xray_tl.store.files import atomic_path
+from xray_tl.study.draws import Draw
 from xray_tl.study.saved_predictions import read_predictions, split_of
 from xray_tl.study.study_folder import Arm, Run
 
@@ -41,7 +42,7 @@ def write_run(folder: Path, record: Mapping[str, Any]) -> Path:
         InputError: Its predictions cannot be read.
     """
     scores = read_predictions(folder)
-    run = Arm("", "", (Run(pd.Series(), dict(record), scores, ""),))
+    run = Arm("", "", (Run(pd.Series(), dict(record), scores, Draw(None, 0, None)),))
     both = scores[scores["split"] == "test"].groupby("target")["truth"].nunique() == 2
     shown = [run.only(target, target) for target in run.targets if both.get(target, False)]
     return _write(folder / FOLDER, _draw(shown), len(record["history"]))

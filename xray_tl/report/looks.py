@@ -15,8 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from xray_tl.errors import RunError
-from xray_tl.report.tasks import TERMS
-from xray_tl.statistics.wording import second_look_text
+from xray_tl.statistics.wording import Terms, second_look_text
 from xray_tl.store.files import write_text
 from xray_tl.study.analysis import StudyAnalysis
 
@@ -56,7 +55,7 @@ def note_look(folder: Path, done: StudyAnalysis) -> list[str]:
             write_text(path, looks.to_csv(index=False))
         except (OSError, RunError) as error:
             log.warning("%s cannot be written: %s", path, error)
-    return _said(looks)
+    return _said(looks, done.terms)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -86,14 +85,14 @@ def _look(done: StudyAnalysis) -> dict[str, str]:
     }
 
 
-def _said(looks: pd.DataFrame) -> list[str]:
+def _said(looks: pd.DataFrame, terms: Terms) -> list[str]:
     """Return a remark that lists the looks, if their numbers of seeds or images differ."""
     sizes = looks[["seeds", "images"]]
     changed = looks[(sizes != sizes.shift()).any(axis=1)]
     if len(changed) < 2:
         return []
     each = "; ".join(
-        f"{row.seeds} seeds, {row.images} images ({str(row.time)[:16].replace('T', ' ')} UTC)"
+        f"{row.seeds} {terms.reader}s, {row.images} images ({str(row.time)[:16].replace('T', ' ')} UTC)"
         for row in changed.itertuples()
     )
-    return [f"looked at {len(changed)} times with different numbers: {each}. {second_look_text(TERMS)}"]
+    return [f"looked at {len(changed)} times with different numbers: {each}. {second_look_text(terms)}"]

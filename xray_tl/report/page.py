@@ -19,7 +19,7 @@ from xray_tl.report import answer, curves, figures, tables, thumbnails, training
 from xray_tl.report import board_figures as board
 from xray_tl.report.looks import note_look
 from xray_tl.report.style import inline_svg, write_figure
-from xray_tl.report.tasks import TERMS, compared, selected, tasks
+from xray_tl.report.tasks import compared, selected, tasks
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import few_text, interval_text, marked, second_look_text
@@ -138,8 +138,9 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         runs_of="seeds and folds" if done.arms[0].folds > 1 else "seeds",
         trimmed=len(done.comparison.analysis.pairs) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
-        second_look=second_look_text(TERMS),
-        few=few_text(TERMS) if done.comparison.few_readers else "",
+        second_look=second_look_text(done.terms),
+        few=few_text(done.terms) if done.comparison.few_readers else "",
+        reader=done.terms.reader,
         scope=answer.scope(done),
         curves=f"{len(_curved(done))} of {len(done.arms)} arms. " if len(done.arms) > MOST_CURVES else "",
         several_seeds=any(len(arm.readers) > 1 for arm in done.arms),
@@ -168,7 +169,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
 def _audit(done: StudyAnalysis) -> list[dict[str, Any]]:
     """Return the findings of audits; in a cross-validation, with the folds that have them unless all do."""
     arm = done.arms[0]
-    runs = [run for run in arm.runs if run.reader == arm.readers[0]]
+    runs = [run for run in arm.runs if run.draw == arm.runs[0].draw]
     found: dict[tuple[str, str, bool], list[int | None]] = {}
     for run in runs:
         for finding in run.record.get("audit") or []:
@@ -194,7 +195,7 @@ def _interaction_row(found: Interaction) -> list[str]:
 
 
 def _provenance(done: StudyAnalysis) -> Table:
-    head = ["arm", "weights", "worth as they are", "sha256", "seeds", "data", "recipe"]
+    head = ["arm", "weights", "worth as they are", "sha256", f"{done.terms.reader}s", "data", "recipe"]
     rows = []
     for arm in done.arms:
         row, weights = arm.runs[0].row, arm.runs[0].record.get("weights") or {}
@@ -205,7 +206,7 @@ def _provenance(done: StudyAnalysis) -> Table:
                 f"{weights.get('source', '')}, {weights.get('name', '')}"
                 + (f", {weights['image_size']} px" if weights.get("image_size") else ""),
                 _worth(weights.get("quality")),
-                str(weights.get("sha256") or "")[:12],
+                ", ".join(dict.fromkeys(str(run.row["weights_sha256"] or "")[:12] for run in arm.runs)),
                 ("solved" if arm.readers == [NO_READER] else ", ".join(arm.readers)) + folds,
                 str(row["test_set"] if arm.folds > 1 else row["data_hash"])[:12],
                 str(row["arm_hash"])[:12],

@@ -12,6 +12,7 @@ from xray_tl.statistics.verdict import Pair
 from xray_tl.statistics.wording import interval_text, marked, p_text
 from xray_tl.study.analysis import StudyAnalysis
 from xray_tl.study.saved_predictions import split_of
+from xray_tl.study.scope import generalises_to
 from xray_tl.study.study_folder import Arm
 
 
@@ -72,18 +73,20 @@ def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
 
 
 def _holds_for_new(done: StudyAnalysis, pair: Pair) -> str:
-    """Return what a pair's verdict generalises to: new seeds or training sets, patients or images."""
+    """Return what a pair's verdict generalises to: new pretrainings, training sets or seeds, and images."""
     study, estimate = done.comparison.readings, done.comparison.analysis.pairs[pair]
-    varied = all(arm.varies_training_sets for arm in done.arms if arm.label in pair)
-    seeds = ["training sets" if varied else "seeds"] if estimate.random_readers else []
-    return ", ".join([*seeds, "patients" if study.patients < study.cases else "images"])
+    arms = [arm for arm in done.arms if arm.label in pair]
+    drawn = generalises_to(arms, done.study.varied) if estimate.enough_readers else []
+    return ", ".join(
+        [*(f"{name}s" for name in drawn), "patients" if study.patients < study.cases else "images"]
+    )
 
 
 def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of arms as the page shows it."""
     head = [
         "arm",
-        "seeds",
+        f"{done.terms.reader}s",
         "AUROC",
         "95 % CI",
         "efficiency",
@@ -129,7 +132,7 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of differences as the page shows it."""
-    needed = ["seeds needed", "images needed"]
+    needed = [f"{done.terms.reader}s needed", "images needed"]
     head = ["first", "second", "difference", "95 % CI", "p", "p (Holm)", *needed, "verdict", "holds for new"]
     rows, analysed = [], done.comparison.analysis
     for row in pairs_table(done).to_dict("records"):
@@ -138,7 +141,7 @@ def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
         if verdict == "better":
             verdict = f"{'first' if row['better'] == row['first'] else 'second'} is better"
         if verdict != "undecided" and row["stand_apart"]:
-            verdict += ", but seeds stand apart"
+            verdict += f", but {done.terms.reader}s stand apart"
         needed = [
             "" if verdict != "undecided" else _needed(row[key]) for key in ("seeds_needed", "images_needed")
         ]
@@ -171,7 +174,7 @@ def shown_confusion(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     rows = []
     for arm in shown:
         counts = np.sum([_confusion(run.scores, run.threshold()) for run in arm.runs], axis=0)
-        rows.append([arm.label, *(f"{count:.1f}" for count in counts / len(arm.readers))])
+        rows.append([arm.label, *(f"{count:.1f}" for count in counts * arm.folds / len(arm.runs))])
     return head, rows
 
 

@@ -24,7 +24,6 @@ from xray_tl.study.depths import DEPTH
 from xray_tl.study.gap import interval_width
 from xray_tl.study.study_folder import Arm
 
-TERMS = Terms(reader="seed", case="image")
 REMEDIES = ("augment.", "model.head_dropout", "optim.weight_decay", N_TRAIN)
 """Options, or prefixes of options, that the original report proposed against the training-test gap."""
 HEAD = "mode.head"
@@ -146,7 +145,7 @@ def _selection(done: StudyAnalysis, latency: dict[str, float]) -> Iterator[str]:
         what = "its head, features kept" if arm.name["mode"] == "frozen" else "it"
         yield (
             f"{model}: {arm.label}, {chosen}, has a test AUROC of {estimate.value:.3f} "
-            f"({_span(estimate)}); {cost} to train "
+            f"({_span(estimate, done.terms)}); {cost} to train "
             f"{what}{ms}."
         )
 
@@ -165,7 +164,7 @@ def _between_modes(done: StudyAnalysis) -> Iterator[str]:
     yield from _verdicts(done, "task_d")
     for found in done.interactions:
         if set(found.modes) == {"finetune", "frozen"}:
-            yield _interaction(found)
+            yield _interaction(found, done.terms)
 
 
 def _verdicts(done: StudyAnalysis, task: str) -> Iterator[str]:
@@ -194,18 +193,18 @@ def _of_whole(done: StudyAnalysis, found: list[Pair]) -> list[Pair]:
 def _verdict(done: StudyAnalysis, pair: Pair) -> str:
     comparison = done.comparison
     estimate, verdict = comparison.analysis.pairs[pair], comparison.verdicts[pair]
-    return verdict_text(pair, estimate, verdict, TERMS, comparison.margin)
+    return verdict_text(pair, estimate, verdict, done.terms, comparison.margin)
 
 
-def _interaction(found: Interaction) -> str:
+def _interaction(found: Interaction, terms: Terms) -> str:
     estimate = found.estimate
     clear = "differs" if estimate.lower > 0 or estimate.upper < 0 else "may be the same"
     if not estimate.enough_readers:
-        clear = f"is undecided ({estimate.readers} of at least {LEAST_READERS} seeds)"
+        clear = f"is undecided ({estimate.readers} of at least {LEAST_READERS} {terms.reader}s)"
     return (
         f"What fine-tuning gains over freezing {clear} between {found.first} and {found.second} "
         f"({found.weights} weights): "
-        f"{difference_text(estimate, TERMS)}, {p_text(estimate.p)}, on its own."
+        f"{difference_text(estimate, terms)}, {p_text(estimate.p)}, on its own."
     )
 
 
@@ -215,19 +214,20 @@ def _gap(done: StudyAnalysis) -> Iterator[str]:
     estimate = done.comparison.analysis.arms[arm.label]
     gap = done.overfitting.get(arm.label)
     if gap is not None:
-        yield f"Overfitting of {arm.label}: training minus fresh images, {_difference(gap, arm)}."
+        yield f"Overfitting of {arm.label}: training minus fresh images, {_difference(gap, arm, done.terms)}."
     iso = arm.settings.get("data.contrast") == "iso"
     for shift in done.shifts.get(arm.label, ()):
         best = "" if shift.ceiling != shift.ceiling else f"; the best possible there is {shift.ceiling:.3f}"
         kept = ", the finding's detectability kept" if iso else ""
         name = shift.name.removeprefix("shift=")
-        yield f"Shift {name}{kept}: shifted minus test images, {_difference(shift.drop, arm)}{best}."
+        drop = _difference(shift.drop, arm, done.terms)
+        yield f"Shift {name}{kept}: shifted minus test images, {drop}{best}."
     halves = [f"± {interval_width(estimate, cases).half:.3f} with {cases}" for cases in (200, 2000)]
-    yield f"Size of the test set: the interval is {with_few(' images, '.join(halves), estimate, TERMS)}."
+    yield f"Size of the test set: the interval is {with_few(' images, '.join(halves), estimate, done.terms)}."
     if done.ceiling == done.ceiling:
         found = efficiency(done, arm)
-        ends = with_few(interval_text(found["_lower"], found["_upper"], 2), estimate, TERMS)
-        reached = f", an observer efficiency of {found['']:.2f} ({TERMS.interval} {ends})"
+        ends = with_few(interval_text(found["_lower"], found["_upper"], 2), estimate, done.terms)
+        reached = f", an observer efficiency of {found['']:.2f} ({done.terms.interval} {ends})"
         yield (
             f"Architecture and training: the best possible is {done.ceiling:.3f}, {arm.label} reaches "
             f"{estimate.value:.3f}{'' if math.isnan(found['']) else reached}."
@@ -237,23 +237,27 @@ def _gap(done: StudyAnalysis) -> Iterator[str]:
         text = f"Training images, {base}: {low} give {first.value:.3f}, {high} give {last.value:.3f}"
         gain = done.gains.get(base)
         few = min(first.readers, last.readers)
-        yield f"{text}." if gain is None else f"{text}: {difference_text(gain, TERMS)}{_of(gain, few)}."
+        yield (
+            f"{text}."
+            if gain is None
+            else f"{text}: {difference_text(gain, done.terms)}{_of(gain, few, done.terms)}."
+        )
     yield from _remedies(done, arm)
 
 
-def _span(estimate: Estimate) -> str:
-    return with_few(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
+def _span(estimate: Estimate, terms: Terms) -> str:
+    return with_few(interval_text(estimate.lower, estimate.upper), estimate, terms)
 
 
-def _difference(estimate: Estimate, arm: Arm) -> str:
-    return difference_text(estimate, TERMS) + _of(estimate, len(arm.readers))
+def _difference(estimate: Estimate, arm: Arm, terms: Terms) -> str:
+    return difference_text(estimate, terms) + _of(estimate, len(arm.readers), terms)
 
 
-def _of(estimate: Estimate, seeds: int) -> str:
-    """Return how many seeds an estimate uses, if it needs any and these are only one or not all."""
-    if estimate.readerless or estimate.readers == seeds > 1:
+def _of(estimate: Estimate, readers: int, terms: Terms) -> str:
+    """Return how many readers an estimate uses, if it needs any and these are only one or not all."""
+    if estimate.readerless or estimate.readers == readers > 1:
         return ""
-    return f", {estimate.readers} of {seeds} seeds" if seeds > 1 else ", one seed"
+    return f", {estimate.readers} of {readers} {terms.reader}s" if readers > 1 else f", one {terms.reader}"
 
 
 def _without_remedy(done: StudyAnalysis) -> Arm:
@@ -268,7 +272,7 @@ def _remedied(done: StudyAnalysis, plain: Arm) -> list[Arm]:
     for arm in done.arms:
         same = arm.name == plain.name and all(
             str(arm.runs[0].row.get(key)) == str(plain.runs[0].row.get(key))
-            for key in ("weights_sha256", "precision")
+            for key in ("published_sha256", "precision")
         )
         remedies = [key for key in arm.options if key.startswith(REMEDIES)]
         if not same or plain.options or len(arm.options) != 1 or not remedies:

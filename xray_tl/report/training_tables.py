@@ -44,7 +44,7 @@ def shown_rates(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
         _searched(arm, run): run.record.get("tuning")
         for arm in done.arms
         for run in arm.runs
-        if run.reader == arm.readers[0] or arm.varies_training_sets
+        if run.draw == arm.runs[0].draw or arm.varies_training_sets or arm.varies_weights
     }
     tunings = {label: tuning for label, tuning in found.items() if tuning}
     pairs = list(dict.fromkeys(tuple(pair) for tuning in tunings.values() for pair in tuning["rates"]))
@@ -63,8 +63,10 @@ def shown_rates(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 
 def _searched(arm: Arm, run: Run) -> str:
-    """Return the label of a search of learning rates: arm, and its fold and training set if they vary."""
+    """Return the label of a search of learning rates: arm, and what of fold, weights, training set varies."""
     name = arm.label if arm.folds == 1 else f"{arm.label}, fold {run.fold}"
+    if arm.varies_weights:
+        name += f", weights {run.draw.weights}"
     return f"{name}, training set {run.row['train_seed']}" if arm.varies_training_sets else name
 
 

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from xray_tl.config.identity import PUBLISHED
 from xray_tl.data.films.radiographs import Collection
 from xray_tl.data.films.reading import MODES
 from xray_tl.data.quality.faults import audit
@@ -72,6 +73,7 @@ def describe_parts(parts: Parts) -> Record:
         "data_hash": parts.data.data_hash(),
         "sizes": dict(parts.data.sizes),
         "weights": {**vars(parts.provenance), "scale_and_shift": backbone.scale_and_shift()},
+        "weights_seed": None if parts.provenance.source in PUBLISHED else parts.settings.weights.seed,
         "ceiling": None,
         "floors": None,
         "environment": describe_environment(parts.device, parts.precision),

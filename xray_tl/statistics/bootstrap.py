@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from xray_tl.errors import InputError
 from xray_tl.statistics.covariance import Metric, Rows, Truth, mean_value
 from xray_tl.statistics.estimates import LEVEL
+from xray_tl.statistics.mrmc import mean_of_draws
 from xray_tl.statistics.readings import Readings
 
 Array = NDArray[np.float64]
@@ -27,6 +28,8 @@ NO_DRAW = "No bootstrap: too few patients have or lack a target for draws that h
 
 class TwoWayBootstrap:
     """Bootstrap of a study's metric over readers and over cases (or patients with all their cases).
+
+    Readers of one group, who share a draw, are drawn together.
 
     With one target, patients are drawn within groups of the same fold and the same classes (only positive
     cases, only negative cases, or both), and no draw lacks a class. A group of one patient is joined with the
@@ -50,8 +53,8 @@ class TwoWayBootstrap:
         generator = np.random.default_rng(seed)
         read, truth, strata = readings.read, readings.truth, readings.strata
         rating = readings.rating[read]
-        self.observed = np.full(read.shape, np.nan)
-        self.observed[read] = mean_value(metric, truth, rating, strata)
+        observed = np.full(read.shape, np.nan)
+        observed[read] = mean_value(metric, truth, rating, strata)
         self._value = np.full((resamples, *read.shape), np.nan)
         self.possible = True
         draws = _Draws(readings, generator)
@@ -65,8 +68,9 @@ class TwoWayBootstrap:
                 own = readings.stratum[chosen]
                 drawn = [chosen[own == value] for value in np.unique(own)]
             self._value[draw, read] = mean_value(metric, truth, rating, drawn)
-        count = len(readings.readers)
-        self._drawn = generator.random((resamples, count))
+        share = readings.share
+        self.observed, self._value = (mean_of_draws(found, share) for found in (observed, self._value))
+        self._drawn = generator.random((resamples, len(readings.draws)))
 
     def contrast(self, weights: Mapping[str, float], level: float = LEVEL) -> tuple[float, float, float]:
         """Return a contrast's value and confidence interval, over readers who used all its treatments.
@@ -81,7 +85,7 @@ class TwoWayBootstrap:
         names = self.readings.treatments
         rows = np.array([names.index(name) for name in weights])
         factor = np.array(list(weights.values()), dtype=np.float64)
-        common = np.flatnonzero(self.readings.read[rows].all(0))
+        common = np.flatnonzero(~np.isnan(self.observed[rows]).any(0))
         if not len(common):
             raise InputError(f"no reader used all of {', '.join(weights)}")
         by_reader = np.einsum("i,bij->bj", factor, self._value[:, rows][:, :, common])

@@ -17,7 +17,7 @@ from xray_tl.statistics.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.statistics.covariance import AUROC, METRICS, Metric
 from xray_tl.statistics.estimates import LEVEL
 from xray_tl.statistics.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
-from xray_tl.statistics.readings import PATIENT, STRATA, Readings
+from xray_tl.statistics.readings import GROUP, PATIENT, STRATA, Readings
 from xray_tl.statistics.sameness import why_the_same
 from xray_tl.statistics.verdict import MARGIN, Pair, Verdict, verdicts
 from xray_tl.statistics.wording import Terms, scope_text
@@ -77,7 +77,7 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Return all numbers at full precision, as JSON values; numbers that are not finite are None."""
-        scopes = self.scopes(Terms())
+        scopes = self.scopes(Terms(reader=self.readings.drawn))
         pairs = [
             {
                 "first": pair[0],
@@ -113,6 +113,7 @@ class Comparison:
             "level": self.level,
             "margin": self.margin,
             "readers": list(self.readings.readers),
+            "groups": None if self.readings.group is None else list(self.readings.group),
             "cases": self.readings.cases,
             "patients": self.readings.patients,
             "strata": len(self.readings.strata),
@@ -177,7 +178,7 @@ def _apart(computed: Cells, margin: float) -> dict[str, tuple[str, ...]]:
         if name not in study.readerless:
             used = np.flatnonzero(~np.isnan(value))
             if places := stand_apart(value[used], margin):
-                found[name] = tuple(study.readers[used[place]] for place in places)
+                found[name] = tuple(computed.readers[used[place]] for place in places)
     return found
 
 
@@ -189,7 +190,7 @@ def read_scores(path: Path) -> Readings:
     """
     if not path.is_file():
         raise InputError(f"scores={path} is not a file")
-    names = ("reader", "treatment", "case", *STRATA, PATIENT)
+    names = ("reader", "treatment", "case", *STRATA, PATIENT, GROUP)
     table = read_csv_table(path, f"scores={path}", names)
     given = [name for name in names if name in table]
     table[given] = table[given].apply(lambda column: column.str.strip())

@@ -33,8 +33,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
     """Format a comparison for a terminal."""
     study = done.readings
     lines = [
-        f"{len(study.treatments)} treatments, {len(study.readers)} {terms.reader}s, {study.cases} "
-        f"{terms.case}s{_of_whom(study)}",
+        f"{len(study.treatments)} treatments, {len(study.draws)} {terms.reader}s{_grouped(study)}, "
+        f"{study.cases} {terms.case}s{_of_whom(study)}",
         "",
         _arms(done, terms),
         "",
@@ -121,6 +121,10 @@ def _holds_for(scopes: dict[Pair, str]) -> list[str]:
     if len(set(scopes.values())) == 1:
         return [f"Holds for {next(iter(scopes.values()))}."]
     return [f"{first} - {second} holds for {scope}." for (first, second), scope in scopes.items()]
+
+
+def _grouped(study: Readings) -> str:
+    return "" if study.group is None else f" of {len(study.readers)} readers in all"
 
 
 def _of_whom(study: Readings) -> str:

@@ -13,6 +13,10 @@ distribution with (S^2 + r max(k, 0))^2 / (S^4 / (r - 1)) degrees of freedom (Hi
 (l = 1) and for two (l = 1, -1) these are the published formulas, with S^2 = 2 MS(T*R) and k = 2 (Cov2 - Cov3)
 for two. Only the treatments of the contrast enter, and only readers who used all of them; no variance is
 pooled over other arms.
+
+Where readers come in groups that share a draw, such as seeds of one pretraining, the group takes the place of
+the reader: its theta is the mean over its readers. With equally many readers in every group this is the exact
+test of the nested analysis of variance, else that of unweighted means.
 """
 
 from __future__ import annotations
@@ -39,6 +43,8 @@ Sampling = Literal["random", "fixed"]
 class Cells:
     """Values of a metric for every reader and treatment, with their covariance over cases.
 
+    A reader stands here for an independent draw: for a group of readers, if there are groups.
+
     Attributes:
         readings: The study.
         value: theta [T, R]; NaN where a reader did not use a treatment.
@@ -50,6 +56,16 @@ class Cells:
     value: Array
     covariance: Array
     metric: Metric
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """Return the names of the independent draws [R]."""
+        return self.readings.draws
+
+    @property
+    def read(self) -> NDArray[np.bool_]:
+        """Return which of them used which treatment [T, R]."""
+        return ~np.isnan(self.value)
 
     def contrast(
         self,
@@ -79,7 +95,7 @@ class Cells:
         rows = np.array([names.index(name) for name in weights])
         factor = np.array(list(weights.values()), dtype=np.float64)
         alone = self.readings.readerless.issuperset(weights)
-        common = np.flatnonzero(self.readings.read[rows].all(0))[: 1 if alone else None]
+        common = np.flatnonzero(self.read[rows].all(0))[: 1 if alone else None]
         if not len(common):
             raise InputError(f"no reader used all of {', '.join(weights)}")
         value = factor @ self.value[np.ix_(rows, common)]
@@ -101,7 +117,7 @@ class Cells:
             cases: Whether cases are a sample of cases.
             level: Level of the confidence intervals.
         """
-        names, read = self.readings.treatments, self.readings.read
+        names, read = self.readings.treatments, self.read
         return Analysis(
             {name: self.contrast({name: 1}, readers, cases, level) for name in names},
             {
@@ -124,7 +140,7 @@ def cells(readings: Readings, metric: Metric = AUROC) -> Cells:
     """Compute a metric for every reader and treatment, with its covariances over cases.
 
     With several targets or folds it is computed within each and averaged; the cases of a patient are one
-    sampling unit.
+    sampling unit. Of a group of readers the mean is returned, for each treatment over those who used it.
 
     Raises:
         InputError: The metric has no covariance (ECE: use the bootstrap), or needs probabilities.
@@ -142,7 +158,19 @@ def cells(readings: Readings, metric: Metric = AUROC) -> Cells:
     covariance[np.ix_(read.ravel(), read.ravel())] = mean_covariance(
         metric.influence, truth, rating, strata, readings.units
     )
-    return Cells(readings, value, covariance.reshape(shape), metric)
+    if readings.group is None:
+        return Cells(readings, value, covariance.reshape(shape), metric)
+    share = readings.share
+    by_group = np.einsum("tgr,trus,uhs->tguh", share, np.nan_to_num(covariance.reshape(shape)), share)
+    known = share.sum(2) > 0
+    by_group[~(known[:, :, None, None] & known)] = np.nan
+    return Cells(readings, mean_of_draws(value, share), by_group, metric)
+
+
+def mean_of_draws(value: Array, share: Array) -> Array:
+    """Average values of readers [..., T, R] within their draws: [..., T, G]; NaN where a draw has none."""
+    mean = np.einsum("tgr,...tr->...tg", share, np.nan_to_num(value))
+    return np.asarray(np.where(share.any(2), mean, np.nan))
 
 
 def mrmc(
@@ -167,7 +195,7 @@ def two_treatment_table(computed: Cells, first: str, second: str) -> dict[str, f
     """
     names = computed.readings.treatments
     rows = np.array([names.index(first), names.index(second)])
-    common = np.flatnonzero(computed.readings.read[rows].all(0))
+    common = np.flatnonzero(computed.read[rows].all(0))
     value = computed.value[np.ix_(rows, common)]
     block = computed.covariance[np.ix_(rows, common, rows, common)]
     count = len(common)

@@ -4,7 +4,9 @@ In a sweep the readers are the seeds, the treatments are the arms, and the cases
 other long table with the columns `reader, treatment, case, truth, rating` is read in the same way. If it has
 a column `target` (several findings per case) or `fold` (cross-validation), scores are compared only within a
 target and fold, since the scores of two networks, or for two findings, have no common scale. If it has a
-column `patient`, the cases of one patient are treated as dependent.
+column `patient`, the cases of one patient are treated as dependent. If it has a column `group`, its readers
+are no independent draws: those of one group, such as seeds of one pretraining, share what the group drew. The
+group then is what is analysed as a reader, by the mean of its readers.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ Rows = NDArray[np.int64]
 COLUMNS = ("reader", "treatment", "case", "truth", "rating")
 STRATA = ("target", "fold")
 """Optional columns: scores are compared only within each of their values."""
+GROUP = "group"
+"""Optional column: the group of the reader; readers of one group share a draw."""
 PATIENT = "patient"
 """Optional column: the patient of the case; empty if not known."""
 NO_READER = "-"
@@ -43,6 +47,7 @@ class Readings:
         stratum: Target and fold of each entry [N], numbered from 0; `None`: there is one stratum.
         case: Case of each entry [N], numbered from 0; `None`: each entry is its own case.
         unit: Sampling unit of each entry [N], such as its patient, from 0; `None`: each entry is its own.
+        group: Group of each reader [R]; `None`: each reader is an independent draw.
     """
 
     treatments: tuple[str, ...]
@@ -53,6 +58,26 @@ class Readings:
     stratum: Rows | None = None
     case: Rows | None = None
     unit: Rows | None = None
+    group: tuple[str, ...] | None = None
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        """Return the names of the independent draws [G]: the groups if there are any, else the readers."""
+        return self.readers if self.group is None else tuple(map(str, natural(set(self.group))))
+
+    @property
+    def drawn(self) -> str:
+        """Return what an independent draw is called: `reader` or `group`."""
+        return "reader" if self.group is None else "group"
+
+    @property
+    def share(self) -> Array:
+        """Return each reader's share in its draw's mean of a treatment [T, G, R]; 0 if it did not use it."""
+        of = np.eye(len(self.readers))
+        if self.group is not None:
+            of = np.array([[own == name for own in self.group] for name in self.draws], dtype=np.float64)
+        used = of * self.read[:, None, :]
+        return np.asarray(used / np.maximum(used.sum(2, keepdims=True), 1))
 
     @property
     def strata(self) -> list[Rows]:
@@ -92,7 +117,8 @@ class Readings:
 
         Raises:
             InputError: A column is missing, a score is not a number, a case has two truths or two scores by
-                one reader and treatment, a reader left out a case, or a class has fewer than two cases.
+                one reader and treatment, a reader left out a case or is in two groups, or a class has fewer
+                than two cases.
         """
         absent = [column for column in COLUMNS if column not in table]
         if absent:
@@ -100,7 +126,7 @@ class Readings:
         if table.empty:
             raise InputError(f"{name} has no rows")
         strata = [column for column in STRATA if column in table]
-        rows = table[[*COLUMNS, *strata, *([PATIENT] if PATIENT in table else [])]].copy()
+        rows = table[[*COLUMNS, *strata, *(name for name in (PATIENT, GROUP) if name in table)]].copy()
         for column in ("reader", "treatment", "case", *strata):
             missing = rows[column].isna() | (rows[column] == "")
             if missing.any():
@@ -158,6 +184,7 @@ def _laid_out(rows: pd.DataFrame, strata: list[str], name: str) -> Readings:
             f"{treatments[row]}: every reader must read every case; leave them out for all, or that reader"
         )
     names = frozenset(str(treatments[place]) for place in readerless)
+    groups = _groups(rows, name) if GROUP in rows else {}
     return Readings(
         tuple(map(str, treatments)),
         tuple(map(str, readers)),
@@ -167,7 +194,23 @@ def _laid_out(rows: pd.DataFrame, strata: list[str], name: str) -> Readings:
         stratum,
         pd.factorize(first["case"])[0],
         units,
+        tuple(groups.get(str(reader), str(reader)) for reader in readers) if groups else None,
     )
+
+
+def _groups(rows: pd.DataFrame, name: str) -> dict[str, str]:
+    """Return the group of each reader."""
+    pairs = rows[rows["reader"] != NO_READER][["reader", GROUP]].drop_duplicates()
+    missing = pairs[GROUP].isna() | (pairs[GROUP].astype(str) == "")
+    if missing.any():
+        raise InputError(f"{name} has a row of reader {pairs['reader'][missing].iloc[0]} without {GROUP}")
+    pairs = pairs.astype(str).drop_duplicates()
+    double = pairs.duplicated("reader")
+    if double.any():
+        reader = pairs["reader"][double].iloc[0]
+        found = " and ".join(pairs[GROUP][pairs["reader"] == reader])
+        raise InputError(f"{name} has reader {reader} in groups {found}: a reader is in one group alone")
+    return dict(zip(pairs["reader"], pairs[GROUP], strict=True))
 
 
 def _check_classes(first: pd.DataFrame, strata: list[str], name: str) -> None:

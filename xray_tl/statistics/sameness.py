@@ -25,12 +25,12 @@ def why_the_same(computed: Cells, first: str, second: str) -> Sameness:
     """Return why the difference of two treatments has no variance, over the readers who used both."""
     study, metric = computed.readings, computed.metric
     rows = np.array([study.treatments.index(first), study.treatments.index(second)])
-    common = np.flatnonzero(study.read[rows].all(0))
+    common = np.flatnonzero(computed.read[rows].all(0))
     value = computed.value[np.ix_(rows, common)]
     if np.allclose(value, metric.largest if metric.higher_is_better else 0, rtol=0, atol=ROUNDING):
         return "perfect"
-    rating = study.rating[np.ix_(rows, common)]
-    if all((np.ptp(rating[..., stratum], axis=-1) == 0).all() for stratum in study.strata):
+    rating = study.rating[rows][study.share[np.ix_(rows, common)].any(1)]
+    if all((np.ptp(rating[:, stratum], axis=-1) == 0).all() for stratum in study.strata):
         return "constant"
     block = computed.covariance[np.ix_(rows, common, rows, common)]
     moved = block[0, :, 0] + block[1, :, 1] - block[0, :, 1] - block[1, :, 0]

@@ -68,9 +68,13 @@ def as_proportion(
     alone = estimate.readers == 1 and estimate.random_cases
     if metric.hits is None or not (known and alone and independent):
         return estimate
-    rows = [readings.treatments.index(name) for name in weights]
-    reader = np.flatnonzero(readings.read[rows].all(0))[0]
-    hits = metric.hits(readings.truth, readings.rating[rows, reader])
+    rows = np.array([readings.treatments.index(name) for name in weights])
+    share = readings.share[rows]
+    (draw, *_) = np.flatnonzero(share.any(2).all(0))
+    several = (share[:, draw] > 0).sum(1) > 1
+    if (several & [name not in readings.readerless for name in weights]).any():
+        return estimate  # a mean over the runs of a group is no proportion
+    hits = metric.hits(readings.truth, readings.rating[rows, share[:, draw].argmax(1)])
     if len(weights) == 2:
         return replace(estimate, p=mcnemar_test(*hits), judged_by="McNemar")
     lower, upper = wilson(int(hits.sum()), hits.size, level)

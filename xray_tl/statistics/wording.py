@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xray_tl.statistics.apart import ENOUGH
@@ -180,10 +180,24 @@ def invites_look(verdict: Verdict, terms: Terms) -> bool:
     return named and bool(need_text(verdict, terms))
 
 
-def scope_text(estimate: Estimate, terms: Terms, varies: str = "") -> str:
-    """Return text on the readers and cases to which an estimate generalises."""
-    if estimate.readerless:
-        return f"new {terms.case}s{varies}"
-    readers = f"new {terms.reader}s{varies}" if estimate.random_readers else f"these {terms.reader}s alone"
+def scope_text(estimate: Estimate, terms: Terms, new: Sequence[str] = (), fixed: Sequence[str] = ()) -> str:
+    """Return text on the readers and cases to which an estimate generalises.
+
+    Args:
+        estimate: A contrast.
+        terms: Words of the study.
+        new: Names of what its readers drew independently of each other; by default that of a reader.
+        fixed: Phrases on what is the same for all readers.
+    """
     cases = f"new {terms.case}s" if estimate.random_cases else f"these {terms.case}s alone"
-    return f"{readers} and {cases}"
+    if estimate.few_readers:
+        said = f"{cases} alone, with {estimate.readers} of at least {LEAST_READERS} {terms.reader}s"
+        return ", ".join([said, *fixed])
+    readers = [f"new {name}s" for name in new or (terms.reader,)]
+    if estimate.readerless:
+        readers = []
+    elif not estimate.random_readers:
+        readers = [f"these {terms.reader}s alone"]
+    *others, last = [*readers, cases]
+    said = f"{', '.join(others)} and {last}" if others else last
+    return ", ".join([said, *fixed])

@@ -27,6 +27,7 @@ from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.mrmc import Cells, cells
 from xray_tl.statistics.readings import NO_READER, Readings
 from xray_tl.statistics.verdict import MARGIN
+from xray_tl.statistics.wording import Terms
 from xray_tl.study.arm_readings import readings
 from xray_tl.study.cautions import cautions
 from xray_tl.study.gap import Shift, overfitting, shifts_of
@@ -97,6 +98,11 @@ class StudyAnalysis:
     problems: tuple[str, ...]
 
     @property
+    def terms(self) -> Terms:
+        """Return the words for a reader and a case."""
+        return Terms(reader=self.study.varied.reader, case="image")
+
+    @property
     def ceiling(self) -> float:
         """Return the best possible AUROC of the test images; NaN where it is not known."""
         return self.arms[0].mean("ceiling_auroc")
@@ -120,7 +126,7 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         problems.append(f"not compared, since tested on other images: {left}")
     test = readings(arms)
     comparison = compare(test, AUROC, margin=margin)
-    problems += cautions(arms, comparison)
+    problems += cautions(arms, comparison, study.varied)
     return StudyAnalysis(
         study,
         tuple(arms),
@@ -210,8 +216,9 @@ def _only(study: Readings, label: str) -> Readings:
     alone = study.readerless & {label}
     used = np.flatnonzero(study.read[row])[: 1 if alone else None]
     names = (NO_READER,) if alone else tuple(study.readers[reader] for reader in used)
+    group = None if alone or study.group is None else tuple(study.group[reader] for reader in used)
     rating = study.rating[[row]][:, used]
-    return replace(study, treatments=(label,), readers=names, rating=rating, readerless=alone)
+    return replace(study, treatments=(label,), readers=names, rating=rating, readerless=alone, group=group)
 
 
 def _learning(
@@ -225,7 +232,7 @@ def _learning(
             base = " ".join([*arm.name.values(), *(f"{key}={value}" for key, value in others.items())])
             row = arm.runs[0].row
             count = arm.settings[N_TRAIN] or arm.runs[0].record["sizes"]["train"]  # null: all
-            key = (base, str(row.get("weights_sha256")), str(row.get("precision")))
+            key = (base, str(row.get("published_sha256")), str(row.get("precision")))
             series.setdefault(key, []).append((int(count), arm.label))
     curves = {key: sorted(found) for key, found in series.items() if len(dict(found)) > 1}
     bases = [base for base, *_ in curves]

@@ -11,7 +11,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-UNNAMED = ("seed", "data.seed", "data.train_seed", "data.fold", "shifts", "feature_cache", "logger", "hydra")
+from xray_tl.config.identity import SEEDS
+
+UNNAMED = (*SEEDS, "shifts", "feature_cache", "logger", "hydra")
 """Options that never distinguish arms."""
 
 

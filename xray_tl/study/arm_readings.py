@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from xray_tl.statistics.readings import PATIENT, Readings
+from xray_tl.statistics.readings import GROUP, PATIENT, Readings
 from xray_tl.study.saved_predictions import split_of
 from xray_tl.study.study_folder import Arm, Run
 
@@ -37,13 +37,15 @@ def laid_out(arms: Sequence[Arm], split: str = "test", column: str = "logit") ->
                 rows = _whether_right(rows)
             part = pd.DataFrame(
                 {
-                    "reader": run.reader,
+                    "reader": run.name,
                     "treatment": arm.label,
                     "case": rows["case"],
                     "truth": rows["truth"],
                     "rating": _rating(rows, run, column),
                 }
             )
+            if run.name != run.reader:
+                part[GROUP] = run.reader
             if rows["target"].nunique() > 1:
                 part["target"] = rows["target"]
             if run.fold is not None:

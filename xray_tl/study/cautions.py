@@ -12,59 +12,72 @@ from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.sameness import NOTHING_VARIES
 from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import Terms, apart_text, reason_text
+from xray_tl.study.draws import Varied
 from xray_tl.study.study_folder import Arm
 
-SEEDS = Terms("seed", "image")
 
-
-def cautions(arms: list[Arm], comparison: Comparison) -> list[str]:
-    """Return warnings: missing seeds, or some that stand apart, pairs without a common one, and others."""
-    said = []
+def cautions(arms: list[Arm], comparison: Comparison, vary: Varied) -> list[str]:
+    """Return warnings: missing readers, or some that stand apart, pairs without a common one, and others."""
+    terms = Terms(vary.reader, "image")
+    one, many = terms.reader, f"{terms.reader}s"
+    said = _crossed(arms, vary)
     every = list(dict.fromkeys(r for arm in arms for r in arm.readers if r != NO_READER))
     alone = [arm.label for arm in arms if len(arm.readers) == 1 and arm.readers != [NO_READER]]
-    if len(alone) == 1:
-        said.append(f"{alone[0]} has one seed: it says nothing about training again")
-    elif alone:
-        said.append(f"one seed each, which says nothing about training again: {'; '.join(alone)}")
+    again = {"seed": "training again", "training set": "other training sets"}.get(one, f"other {many}")
+    if len(alone) == 1 and not said:
+        said.append(f"{alone[0]} has one {one}: it says nothing about {again}")
+    elif alone and not said:
+        said.append(f"one {one} each, which says nothing about {again}: {'; '.join(alone)}")
     few = [f"{arm.label} ({len(arm.readers)})" for arm in arms if 1 < len(arm.readers) < LEAST_READERS]
     if few:
-        said.append(f"too few seeds for a verdict, which takes {LEAST_READERS}: {', '.join(few)}")
+        said.append(f"too few {many} for a verdict, which takes {LEAST_READERS}: {', '.join(few)}")
     said += _versions(arms)
     for arm in arms:
         absent = [reader for reader in every if reader not in arm.readers]
         if absent and len(arm.readers) > 1:
-            said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} seeds: no {', '.join(absent)}")
+            said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} {many}: no {', '.join(absent)}")
         if comparison.analysis.arms[arm.label].se == 0:
-            said.append(f"{arm.label}: neither seeds nor images vary its AUROC, so its interval is none")
-        said += _apart(arm, comparison)
+            said.append(f"{arm.label}: neither {many} nor images vary its AUROC, so its interval is none")
+        said += _apart(arm, comparison, terms)
         said += [*_tested_states(arm), *_heads(arm)]
-        above = [run.reader for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
+        above = [run.name for run in arm.runs if run.row.get("above_ceiling") in (True, "True")]
         if above:
-            said.append(f"{arm.label}, seed {', '.join(above)}: above the ceiling, so something is wrong")
+            said.append(f"{arm.label}, {one} {', '.join(above)}: above the ceiling, so something is wrong")
     said += _weak_weights(arms)
     for pair, verdict in comparison.verdicts.items():
         if verdict.reason in NOTHING_VARIES:
-            why = reason_text(comparison.analysis.pairs[pair], verdict, SEEDS)
+            why = reason_text(comparison.analysis.pairs[pair], verdict, terms)
             said.append(f"nothing to tell {pair[0]} and {pair[1]} apart by: {why}")
     for pair in combinations([arm.label for arm in arms], 2):
         if pair not in comparison.verdicts and pair[::-1] not in comparison.verdicts:
-            said.append(f"not compared, having no seed in common: {pair[0]} and {pair[1]}")
+            said.append(f"not compared, having no {one} in common: {pair[0]} and {pair[1]}")
     return said
 
 
-def _apart(arm: Arm, comparison: Comparison) -> list[str]:
+def _crossed(arms: list[Arm], vary: Varied) -> list[str]:
+    """Return a warning if every run shares a set of weights or a training set with all others."""
+    found = {reader for arm in arms for reader in arm.readers if reader != NO_READER}
+    if not (vary.weights and vary.training_sets and len(found) == 1):
+        return []
+    return [
+        "sets of weights and training sets are crossed, so that all runs hang together as one draw: nothing "
+        "can be said of new ones. Vary them together (weights.seed=${seed} data.train_seed=${seed})"
+    ]
+
+
+def _apart(arm: Arm, comparison: Comparison, terms: Terms) -> list[str]:
     """Return a warning if seeds of the arm stand apart from its others."""
     readers = comparison.apart.get(arm.label)
     if not readers:
         return []
-    study = comparison.readings
-    value = comparison.computed.value[study.treatments.index(arm.label)]
-    by_reader = dict(zip(study.readers, value, strict=True))
+    computed = comparison.computed
+    value = computed.value[comparison.readings.treatments.index(arm.label)]
+    by_reader = dict(zip(computed.readers, value, strict=True))
     reached = ", ".join(f"{by_reader[reader]:.3f}" for reader in readers)
     others = fmean(by_reader[reader] for reader in arm.readers if reader not in readers)
     return [
-        f"{apart_text(arm.label, readers, SEEDS)} ({reached} against {others:.3f}): where training fails now "
-        f"and then, verdicts of fewer than {ENOUGH} seeds are wrong more often than they claim"
+        f"{apart_text(arm.label, readers, terms)} ({reached} against {others:.3f}): where training fails now "
+        f"and then, verdicts of fewer than {ENOUGH} {terms.reader}s are wrong more often than they claim"
     ]
 
 
@@ -115,7 +128,7 @@ def _tested_states(arm: Arm) -> list[str]:
     for run in arm.runs:
         best = run.record.get("best")
         if best is not None:
-            states.setdefault(f"{best['open_stages']} of {best['stages']}", {})[run.reader] = None
+            states.setdefault(f"{best['open_stages']} of {best['stages']}", {})[run.name] = None
             before.append(best["open_stages"] == 0 < best["most_open"])
     if before and all(before):
         return [f"{arm.label}: all best epochs lie before any stage opened: what is tested is a frozen trunk"]

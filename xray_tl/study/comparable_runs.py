@@ -1,42 +1,38 @@
-"""Selection of the complete runs that can be analysed together: no copies, and all folds of a seed."""
+"""Selection of runs that can be analysed together: no copies, all folds of a seed, enough cases."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from xray_tl.statistics.readings import NO_READER
+import numpy as np
+import pandas as pd
+
+from xray_tl.errors import InputError
+from xray_tl.statistics.covariance import auroc
 from xray_tl.study.run_table import ARM
+from xray_tl.study.saved_predictions import split_of
 
 if TYPE_CHECKING:
-    from xray_tl.study.study_folder import Run
+    from xray_tl.study.study_folder import Arm, Run
 
     Keyed = tuple[tuple[Any, ...], Run]
     """A run with the key that all runs of its arm share."""
 
+LEAST_CASES = 2
+"""Smallest number of test images (or patients) of each class per target, for an AUROC and its error."""
 
-def one_of_each(complete: list[Keyed], problems: list[str]) -> list[Keyed]:
-    """Leave out copies of runs and, if training sets vary, all but one seed of each; report what is left out.
 
-    Seeds that share a training set are not an independent sample of training sets: one per training set is
-    analysed.
-    """
-    sets: dict[tuple[Any, ...], set[object]] = {}
-    for key, run in complete:
-        sets.setdefault(key, set()).add(run.row["train_seed"])
+def without_copies(complete: list[Keyed], problems: list[str]) -> list[Keyed]:
+    """Leave out copies: runs of an arm that drew the same, in the same fold; report them."""
     seen: dict[tuple[Any, ...], Run] = {}
     kept = []
     for key, run in sorted(complete, key=lambda found: int(found[1].row["seed"])):
-        own = run.row["seed"] if len(sets[key]) == 1 and run.reader != NO_READER else None
-        place = (key, run.row["train_seed"], run.fold, own)
-        first = seen.setdefault(place, run)
+        first = seen.setdefault((key, run.draw, run.fold), run)
         if first is run:
             kept.append((key, run))
-        elif first.reader == run.reader:
-            problems.append(f"left out: {run.row['run_dir']}: the same run as {first.row['run_dir']}")
         else:
-            problems.append(
-                f"left out: {run.row['run_dir']}: where training sets vary, one seed of each is analysed"
-            )
+            problems.append(f"left out: {run.row['run_dir']}: the same run as {first.row['run_dir']}")
     return kept
 
 
@@ -45,14 +41,58 @@ def with_all_folds(complete: list[Keyed], problems: list[str]) -> list[Keyed]:
     folds: dict[tuple[Any, ...], set[int]] = {}
     for key, run in complete:
         if run.fold is not None:
-            folds.setdefault((key, run.reader), set()).add(run.fold)
+            folds.setdefault((key, run.draw), set()).add(run.fold)
     kept = []
     for key, run in complete:
-        tested = folds.get((key, run.reader))
+        tested = folds.get((key, run.draw))
         absent = set(range(run.record["data"]["folds"])) - tested if tested else set()
         if absent:
             name = " ".join(str(part) for part in key[: len(ARM)])
-            problems.append(f"left out: {name}, seed {run.reader}: no run of fold {min(absent)}")
+            problems.append(f"left out: {name}, seed {run.row['seed']}: no run of fold {min(absent)}")
         else:
             kept.append((key, run))
     return kept
+
+
+def check_classes(scores: pd.DataFrame, name: str) -> None:
+    """Raise an error if a run has no test predictions, or of one class alone.
+
+    Raises:
+        InputError: It is so.
+    """
+    truth = split_of(scores, "test")["truth"]
+    if truth.empty:
+        raise InputError(f"{name} has no test predictions")
+    if truth.nunique() < 2:
+        raise InputError(f"{name} has test images of one class only")
+
+
+def with_enough_cases(arms: list[Arm], problems: list[str]) -> list[Arm]:
+    """Leave out targets with too few positive or negative patients, in total or in a fold; report them."""
+    parts = []
+    for run in arms[0].runs:
+        rows = split_of(run.scores, "test")
+        whose = [run.patients.get(case, f"case {case}") for case in rows["case"]]
+        parts.append(rows.assign(fold=run.fold or 0, patient=whose))
+    cells = pd.concat(parts).groupby(["target", "fold", "truth"])["patient"].nunique().unstack()
+    scarce = (cells.reindex(columns=[0, 1]).fillna(0) < LEAST_CASES).any(axis=1)
+    found = {str(target): bool(few) for target, few in scarce.groupby(level=0).any().items()}
+    rare = [target for target in arms[0].targets if found.get(target, True)]
+    if not rare:
+        return arms
+    of = "images or patients of a class" + (" in a fold" if arms[0].folds > 1 else "")
+    problems.append(f"not analysed, having fewer than {LEAST_CASES} test {of}: {', '.join(rare)}")
+    if len(rare) == len(arms[0].targets):
+        return []
+    return [replace(arm, runs=tuple(_without(run, rare) for run in arm.runs)) for arm in arms]
+
+
+def _without(run: Run, targets: list[str]) -> Run:
+    """Remove targets from a run, and compute its AUROC without them."""
+    scores = run.scores[~run.scores["target"].isin(targets)]
+    areas = [
+        auroc((rows["truth"] > 0.5).to_numpy(), rows["logit"].to_numpy(float)[None])[0]
+        for _, rows in split_of(scores, "test").groupby("target")
+    ]
+    row = run.row.to_dict() | {"test_auroc": float(np.mean(areas))}
+    return replace(run, scores=scores, row=pd.Series(row))

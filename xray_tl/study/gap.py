@@ -46,10 +46,10 @@ def independent_difference(first: Cells, second: Cells, arm: str) -> Estimate:
     Raises:
         InputError: The sets were not read by the same readers.
     """
-    if first.readings.readers != second.readings.readers:
+    if first.readers != second.readers:
         raise InputError(f"{arm} has not the same seeds on both sets of images")
     a, b = first.readings.treatments.index(arm), second.readings.treatments.index(arm)
-    used = np.flatnonzero(first.readings.read[a] & second.readings.read[b])
+    used = np.flatnonzero(first.read[a] & second.read[b])
     if not len(used):
         raise InputError(f"{arm} has no seed on both sets of images")
     over_cases = (

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from xray_tl.config.identity import PUBLISHED, arm_hash, register_resolvers
 from xray_tl.errors import InputError
 from xray_tl.store.files import write_text
 from xray_tl.store.records import RECORD, read_record
+from xray_tl.store.run_folder import load_config
 from xray_tl.study.saved_predictions import images_id, read_predictions
 
 log = logging.getLogger(__name__)
@@ -20,8 +24,9 @@ SUMMARY = "summary.csv"
 PROBLEMS = "problems"
 """Key, in a table's `attrs`, of the list of records that could not be read."""
 ARM = ["model", "mode", "weights"]
-APART = ["weights_sha256", "arm_hash", "test_set", "precision", "schema"]
-"""Further columns that distinguish arms: runs that differ in one of them are never pooled."""
+APART = ["published_sha256", "arm_hash", "test_set", "precision", "schema"]
+"""Further columns that distinguish arms: runs that differ in one of them are never pooled. Weights that come
+from a seed are no arm but a draw (`draws`): of them the arm's hash holds recipe and budget."""
 SHOWN = ["test_auroc", "ceiling_auroc", "efficiency", "test_accuracy", "test_accuracy_at_threshold", "fit_s"]
 
 
@@ -74,7 +79,8 @@ def arms(runs: pd.DataFrame) -> pd.DataFrame:
     The first rows are the floors of each data set: results without learned features. Runs with different
     weights, recipe, test images or precision are different arms, even under the same name; `variant` then
     numbers the arms of one name, and `summary.csv` shows how they differ. Training sets drawn with different
-    `data.train_seed` belong to the same arm. Folds of a cross-validation are averaged first.
+    `data.train_seed`, and weights of different `weights.seed`, belong to the same arm. Folds of a
+    cross-validation are averaged first.
     """
     complete = by_seed(runs[runs["status"] == "complete"])
     grouped = complete.groupby([*ARM, *APART], dropna=False, sort=False)[SHOWN]
@@ -96,7 +102,7 @@ def by_seed(complete: pd.DataFrame) -> pd.DataFrame:
     folded = complete["fold"].notna()
     if not folded.any():
         return complete
-    keys = [*ARM, *APART, "seed", "train_seed"]
+    keys = [*ARM, *APART, "seed", "train_seed", "weights_seed", "weights_sha256"]
     rows = complete[folded]
     tested = rows.groupby(keys, dropna=False)["fold"].transform("nunique")
     parts = rows[tested == rows["folds"]].groupby(keys, dropna=False, sort=False)
@@ -181,6 +187,27 @@ def _mean_sd(mean: float, sd: float, digits: int) -> str:
     return f"{mean:.{digits}f}" + ("" if pd.isna(sd) else f" ± {sd:.{digits}f}")
 
 
+def _weights_seed(record: dict[str, Any]) -> int | None:
+    """Return the seed of a run's initial weights; `None` for published ones."""
+    if "weights_seed" in record:
+        return None if record["weights_seed"] is None else int(record["weights_seed"])
+    weights = record.get("weights") or {}
+    stated = re.search(r"seed (\d+)$", str(weights.get("name")))  # as records of before have it
+    return None if stated is None or weights.get("source") in PUBLISHED else int(stated[1])
+
+
+def _arm_hash(folder: Path, record: dict[str, Any]) -> str:
+    """Return the hash of a run's arm; that of records of before, which held `weights.seed`, is made anew."""
+    stated = str(record["arm_hash"])
+    if "weights_seed" in record or record["status"] != "complete":
+        return stated
+    try:
+        register_resolvers()
+        return arm_hash(load_config(folder))
+    except (InputError, OSError, YAMLError, OmegaConfBaseException):
+        return stated
+
+
 def _row(folder: Path, record: dict[str, Any], all_state: bool) -> dict[str, Any]:
     """Return a run's row; `all_state`: whether every record has the identifier of its test images."""
     weights = record.get("weights") or {}
@@ -215,8 +242,10 @@ def _row(folder: Path, record: dict[str, Any], all_state: bool) -> dict[str, Any
         "open_stages": best.get("open_stages"),
         "precision": (record.get("environment") or {}).get("precision"),
         "schema": record["schema"],
+        "weights_seed": _weights_seed(record),
         "weights_sha256": weights.get("sha256"),
-        "arm_hash": record["arm_hash"],
+        "published_sha256": weights.get("sha256") if weights.get("source") in PUBLISHED else None,
+        "arm_hash": _arm_hash(folder, record),
         "config_hash": record["config_hash"],
         "data_hash": record.get("data_hash"),
         "test_set": data.get("folds_id") or _test_set(folder, stated) or record.get("data_hash"),

@@ -12,19 +12,24 @@ import numpy as np
 import pandas as pd
 
 from xray_tl.errors import InputError
-from xray_tl.statistics.covariance import auroc
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.store.records import read_record
 from xray_tl.study.arm_names import differing, options_of, short_name
-from xray_tl.study.comparable_runs import one_of_each, with_all_folds
+from xray_tl.study.comparable_runs import (
+    check_classes,
+    with_all_folds,
+    with_enough_cases,
+    without_copies,
+)
+from xray_tl.study.draws import Draw, Varied, readers, sets_of_weights, varied
 from xray_tl.study.run_table import APART, ARM, PROBLEMS, collect
-from xray_tl.study.saved_predictions import read_patients, read_predictions, split_of, with_right
+from xray_tl.study.saved_predictions import read_patients, read_predictions, with_right
 
 if TYPE_CHECKING:
     from xray_tl.study.comparable_runs import Keyed
 
-LEAST_CASES = 2
-"""Smallest number of test images (or patients) of each class per target, for an AUROC and its error."""
+WEIGHTS_OF = ("model.stem", "model.memory_format", "weights.budget", "data.image_size", "trainer.precision")
+"""Options of an arm that its initial weights depend on, beside backbone and source."""
 
 
 def atlas_path(folder: Path, test_set: str) -> Path:
@@ -40,15 +45,19 @@ class Run:
         row: Its row in the table of runs.
         record: Its record.
         scores: Its predictions.
-        reader: Its name as a reader.
+        draw: What it drew.
         patients: Patient of each case, if known.
+        reader: The reader that it belongs to.
+        name: Its own name among the runs of its arm; that of its reader where no reader has several runs.
     """
 
     row: pd.Series
     record: dict[str, Any]
     scores: pd.DataFrame
-    reader: str
+    draw: Draw
     patients: Mapping[str, str] = field(default_factory=dict)
+    reader: str = ""
+    name: str = ""
 
     @property
     def fold(self) -> int | None:
@@ -96,7 +105,7 @@ class Arm:
 
     @property
     def readers(self) -> list[str]:
-        """Return the names of its seeds, as readers."""
+        """Return the names of its readers: of its seeds, or of what else varies (`draws`)."""
         return list(dict.fromkeys(run.reader for run in self.runs))
 
     @property
@@ -116,8 +125,13 @@ class Arm:
 
     @property
     def varies_training_sets(self) -> bool:
-        """Tell whether its seeds were trained on different training sets."""
-        return len({run.row["train_seed"] for run in self.runs}) > 1
+        """Tell whether its runs were trained on different training sets."""
+        return len({run.draw.training_set for run in self.runs}) > 1
+
+    @property
+    def varies_weights(self) -> bool:
+        """Tell whether its runs start from different sets of weights."""
+        return len({run.draw.weights for run in self.runs}) > 1
 
     @property
     def validation(self) -> float:
@@ -140,12 +154,14 @@ class Study:
         runs: One row per run, complete or not; `label` names the arm of those that can be analysed.
         arms: Arms that can be analysed, best test AUROC first.
         problems: What cannot be analysed, and why.
+        varied: What varies between runs of an arm, beside seeds.
     """
 
     folder: Path
     runs: pd.DataFrame
     arms: tuple[Arm, ...]
     problems: tuple[str, ...]
+    varied: Varied = field(default_factory=Varied)
 
     @classmethod
     def load(cls, folder: Path) -> Study:
@@ -161,31 +177,37 @@ class Study:
             for row in runs[runs["status"] != "complete"].itertuples()
         ]
         complete: list[Keyed] = []
-        varied = runs["train_seed"].nunique() > 1
-        for _, row in runs[runs["status"] == "complete"].iterrows():
+        done = runs[runs["status"] == "complete"]
+        keys = [tuple(row[[*ARM, *APART]].fillna("").tolist()) for _, row in done.iterrows()]
+        options: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for key, run_dir in zip(keys, done["run_dir"], strict=True):
+            if key not in options:
+                options[key] = options_of(folder / str(run_dir))
+        kinds = [(*key[: len(ARM) : 2], *(options[key].get(name) for name in WEIGHTS_OF)) for key in keys]
+        sets = sets_of_weights(done, kinds)
+        for key, (_, row), weights in zip(keys, done.iterrows(), sets, strict=True):
             place = folder / str(row["run_dir"])
             try:
                 scores, patients = read_predictions(place), read_patients(place)
-                _check(scores, place.name)
+                check_classes(scores, place.name)
             except InputError as error:
                 problems.append(f"left out: {error}")
                 continue
             record = read_record(place) or {}
-            reader = f"{row['seed']}" + (f"/{row['train_seed']}" if varied else "")
-            if (record.get("head") or {}).get("kind") == "solved":  # no seed changes it
-                reader = _beside(row, runs) if varied else NO_READER
-            key = tuple(row[[*ARM, *APART]].fillna("").tolist())
+            seed = None if row["head"] == "solved" else int(row["seed"])
             if ((record.get("data") or {}).get("targets") or [""])[0] == "multiclass":
                 scores = with_right(scores)
-            run = Run(row, record, scores, reader, patients)
-            complete.append((key, run))
-        usable = with_all_folds(one_of_each(complete, problems), problems)
-        arms = _arms(folder, usable, problems)
+            complete.append(
+                (key, Run(row, record, scores, Draw(seed, int(row["train_seed"]), weights), patients))
+            )
+        usable = with_all_folds(without_copies(complete, problems), problems)
+        read, vary = _with_readers(usable, dict(zip(keys, kinds, strict=True)))
+        arms = _arms(options, read, problems)
         analysed = {str(run.row["run_dir"]): (arm.label, run) for arm in arms for run in arm.runs}
         label = runs["run_dir"].map({place: name for place, (name, _) in analysed.items()})
         area = runs["run_dir"].map({place: run.row["test_auroc"] for place, (_, run) in analysed.items()})
         runs = runs.assign(label=label, test_auroc=area.fillna(runs["test_auroc"]))
-        return cls(folder, runs, arms, tuple(dict.fromkeys(problems)))
+        return cls(folder, runs, arms, tuple(dict.fromkeys(problems)), vary)
 
     @cached_property
     def test_sets(self) -> list[str]:
@@ -198,62 +220,37 @@ class Study:
         return [arm for arm in self.arms if arm.test_set == test_set]
 
 
-def _beside(row: pd.Series, runs: pd.DataFrame) -> str:
-    """Return the name, as a reader, of a solved run on a training set of its own: that of the trained runs.
-
-    Of each training set the run of the lowest seed is analysed (`one_of_each`).
-    """
-    alike = runs[(runs["train_seed"] == row["train_seed"]) & (runs["head"] != "solved")]["seed"]
-    return f"{min(alike, default=row['seed'])}/{row['train_seed']}"
-
-
-def _check(scores: pd.DataFrame, name: str) -> None:
-    truth = split_of(scores, "test")["truth"]
-    if truth.empty:
-        raise InputError(f"{name} has no test predictions")
-    if truth.nunique() < 2:
-        raise InputError(f"{name} has test images of one class only")
-
-
-def _analysable(arms: list[Arm], problems: list[str]) -> list[Arm]:
-    """Leave out targets with too few positive or negative patients, in total or in a fold; report them."""
-    parts = []
-    for run in arms[0].runs:
-        rows = split_of(run.scores, "test")
-        whose = [run.patients.get(case, f"case {case}") for case in rows["case"]]
-        parts.append(rows.assign(fold=run.fold or 0, patient=whose))
-    cells = pd.concat(parts).groupby(["target", "fold", "truth"])["patient"].nunique().unstack()
-    scarce = (cells.reindex(columns=[0, 1]).fillna(0) < LEAST_CASES).any(axis=1)
-    found = {str(target): bool(few) for target, few in scarce.groupby(level=0).any().items()}
-    rare = [target for target in arms[0].targets if found.get(target, True)]
-    if not rare:
-        return arms
-    of = "images or patients of a class" + (" in a fold" if arms[0].folds > 1 else "")
-    problems.append(f"not analysed, having fewer than {LEAST_CASES} test {of}: {', '.join(rare)}")
-    if len(rare) == len(arms[0].targets):
-        return []
-    return [replace(arm, runs=tuple(_without(run, rare) for run in arm.runs)) for arm in arms]
-
-
-def _without(run: Run, targets: list[str]) -> Run:
-    """Remove targets from a run, and compute its AUROC without them."""
-    scores = run.scores[~run.scores["target"].isin(targets)]
-    areas = [
-        auroc((rows["truth"] > 0.5).to_numpy(), rows["logit"].to_numpy(float)[None])[0]
-        for _, rows in split_of(scores, "test").groupby("target")
+def _with_readers(
+    complete: list[Keyed], kinds: Mapping[tuple[Any, ...], tuple[Any, ...]]
+) -> tuple[list[Keyed], Varied]:
+    """Return the runs with their readers, and what varies; where a reader has several, each gets a name."""
+    keys, runs = [key for key, _ in complete], [run for _, run in complete]
+    draws, of = [run.draw for run in runs], [kinds[key] for key in keys]
+    vary = varied(draws, of, [str(run.row["weights"]) for run in runs])
+    whose = readers(keys, draws, vary)
+    single = len({(key, name) for key, name in zip(keys, whose, strict=True)}) == len(
+        {(key, run.draw) for key, run in complete}
+    )
+    named = [
+        replace(
+            run,
+            reader=reader,
+            name=reader
+            if single or reader == NO_READER
+            else f"{reader}: {draw.seed}/{draw.training_set}/{draw.weights}",
+        )
+        for run, draw, reader in zip(runs, draws, whose, strict=True)
     ]
-    row = run.row.to_dict() | {"test_auroc": float(np.mean(areas))}
-    return replace(run, scores=scores, row=pd.Series(row))
+    return list(zip(keys, named, strict=True)), vary
 
 
-def _arms(folder: Path, complete: list[Keyed], problems: list[str]) -> tuple[Arm, ...]:
+def _arms(
+    found: Mapping[tuple[Any, ...], dict[str, Any]], complete: list[Keyed], problems: list[str]
+) -> tuple[Arm, ...]:
     grouped: dict[tuple[Any, ...], list[Run]] = {}
     for key, run in complete:
         grouped.setdefault(key, []).append(run)
-    options = {
-        key: options_of(folder / str(runs[0].row["run_dir"])) | {"schema": runs[0].row["schema"]}
-        for key, runs in grouped.items()
-    }
+    options = {key: found[key] | {"schema": runs[0].row["schema"]} for key, runs in grouped.items()}
     arms = []
     for key, runs in grouped.items():
         twins = [other for other in grouped if other[: len(ARM)] == key[: len(ARM)]]
@@ -261,12 +258,22 @@ def _arms(folder: Path, complete: list[Keyed], problems: list[str]) -> tuple[Arm
         label = " ".join(str(part) for part in key[: len(ARM)])
         if own:
             label += ", " + ", ".join(f"{short_name(name)}={value}" for name, value in own.items())
-        ordered = tuple(sorted(runs, key=lambda run: (run.row["seed"], run.row["train_seed"], run.fold or 0)))
+        ordered = tuple(
+            sorted(
+                runs,
+                key=lambda run: (
+                    run.row["seed"],
+                    run.row["train_seed"],
+                    run.draw.weights or "",
+                    run.fold or 0,
+                ),
+            )
+        )
         arms.append(Arm(label, str(runs[0].row["test_set"]), ordered, own, options[key]))
     by_test_set: dict[str, list[Arm]] = {}
     for arm in _distinct(arms):
         by_test_set.setdefault(arm.test_set, []).append(arm)
-    usable = [arm for group in by_test_set.values() for arm in _analysable(group, problems)]
+    usable = [arm for group in by_test_set.values() for arm in with_enough_cases(group, problems)]
     return tuple(sorted(usable, key=lambda arm: -arm.mean("test_auroc")))
 
 

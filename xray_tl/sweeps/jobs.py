@@ -3,7 +3,7 @@
 Hydra's own launcher starts the jobs. With `hydra/launcher=parallel` they are only queued here, for worker
 processes. Each worker runs one job after another on its own group of cores, so that it imports libraries only
 once. If a worker is killed, only its job is lost: a new one takes its place and its cores. Source weights for
-which jobs would wait are trained first, on all cores.
+which jobs would wait are trained first.
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ import atexit
 import logging
 import logging.config
 import multiprocessing
-import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, as_completed
-from contextlib import contextmanager, suppress
-from itertools import pairwise
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pebble import ProcessExpired, ProcessPool
 
 from xray_tl.config.identity import arm_hash, config_hash
@@ -32,11 +29,9 @@ from xray_tl.data.films.processes import cores, own_cores
 from xray_tl.errors import FolderError, InputError, InUseError, RunError
 from xray_tl.store.run_folder import claim
 from xray_tl.store.temporary import spare_folder
+from xray_tl.sweeps.core_groups import core_groups, on_cores, take_group
 
 log = logging.getLogger(__name__)
-
-TRIES = 200
-"""Attempts to find a free group of cores, 50 ms apart: a killed process may take seconds to end."""
 
 Report = Callable[[str, str | None], None]
 Job = tuple[DictConfig, Path, dict[str, Any]]
@@ -82,6 +77,7 @@ class Workers:
         with suppress(OSError):  # no folder for temporary files
             spare_folder()  # created here, so that the processes share it and this one removes it
         groups = core_groups(own_cores(), jobs)
+        self._jobs = len(groups)
         self._locks = TemporaryDirectory(prefix="xray_tl-", ignore_cleanup_errors=True)
         self._pool = ProcessPool(
             len(groups),
@@ -123,22 +119,34 @@ class Workers:
             self._close()
 
     def prepare(self) -> None:
-        """Train the source weights for which jobs would wait, one backbone after the other on all cores.
+        """Train the source weights for which jobs would wait: several sets side by side, few on all cores.
+
+        With at least as many sets as workers, each worker makes one after another on its own cores, which is
+        faster than all cores together for each; else they are made one after another on all cores.
 
         Raises:
             KeyboardInterrupt: All processes are stopped first; the training can be resumed.
         """
-        kinds: dict[str, Job] = {}
+        sets: dict[str, Job] = {}
         for job in self._queue:
-            kind = OmegaConf.to_yaml(OmegaConf.masked_copy(job[0], ["model", "weights", "trainer"]))
+            own = _weights_of(job[0])
             source = OmegaConf.select(job[0], "weights.source")
-            if kind not in kinds and source in ("auto", "source") and _will_train(job):
-                kinds[kind] = job
+            if own not in sets and source in ("auto", "source") and _will_train(job):
+                sets[own] = job
+        beside = len(sets) >= self._jobs > 1
         try:
-            for job in kinds.values():
-                failure = _failure(self._pool.schedule(_make_weights, args=(*job, own_cores())))
+            made: dict[Future[str | None], str] = {}
+            for job in sets.values():
+                future: Future[str | None] = self._pool.schedule(
+                    _make_weights, args=(*job, None if beside else own_cores())
+                )
+                made[future] = job[1].name
+                if not beside:
+                    future.exception()  # waits for its end
+            for future in as_completed(made):
+                failure = _failure(future)
                 if failure is not None:  # its jobs will report it too
-                    log.info("source weights of %s were not made first: %s", job[1].name, failure)
+                    log.info("source weights of %s were not made first: %s", made[future], failure)
         except KeyboardInterrupt:
             self._stop()
             self._close()
@@ -159,55 +167,12 @@ def _is_same(first: DictConfig, second: DictConfig) -> bool:
     return shifts[0] == shifts[1] and config_hash(first) == config_hash(second)
 
 
-def core_groups(present: list[int], jobs: int) -> list[list[int]]:
-    """Divide cores into groups of neighbours of about equal size, one per job and at most one per core."""
-    jobs = min(jobs, len(present))
-    ends = [len(present) * number // jobs for number in range(jobs + 1)]
-    return [present[first:end] for first, end in pairwise(ends)]
-
-
-_held: list[FileLock] = []
-"""The lock on this process's group of cores; the system releases it when the process ends."""
-
-
 def _start(folder: Path, groups: list[list[int]]) -> None:
     """Initialise a worker: ignore signals that a scheduler sends to all processes, take a group of cores."""
     for name in ("SIGUSR1", "SIGUSR2"):  # pebble does the same with Ctrl-C
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    _take_group(folder, groups)
-
-
-def _take_group(folder: Path, groups: list[list[int]]) -> None:
-    """Take a free group of cores for this process and the processes that it starts."""
-    group = _free_group(folder, groups)
-    # Read when a process imports torch: more threads than cores make each step several times as long.
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(len(group or groups[0]))
-    if group is not None:  # else the system chooses the cores
-        _pin(group)
-
-
-def _free_group(folder: Path, groups: list[list[int]]) -> list[int] | None:
-    """Lock the first group that no process holds; `None` where none can be locked."""
-    for _ in range(TRIES):
-        for number, group in enumerate(groups):
-            lock = FileLock(folder / str(number), timeout=0)
-            with suppress(OSError, NotImplementedError):  # held, or a file system without locks
-                lock.acquire()
-                _held.append(lock)
-                return group
-        time.sleep(0.05)
-    return None
-
-
-def _pin(group: list[int]) -> None:
-    """Restrict all threads of this process to these cores, where the system supports it."""
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    threads = Path("/proc/self/task")
-    for thread in [int(entry.name) for entry in threads.iterdir()] if threads.is_dir() else [0]:
-        with suppress(OSError):  # it has ended, or the cores are taken away
-            os.sched_setaffinity(thread, group)
+    take_group(folder, groups)
 
 
 def _will_train(job: Job) -> bool:
@@ -221,14 +186,16 @@ def _will_train(job: Job) -> bool:
 
 
 def in_turn(jobs: list[Job]) -> list[Job]:
-    """Return jobs in a new order: first one job of every arm and data set, then the others as they were.
+    """Return jobs in a new order: first one job of every arm, data set and set of weights, then the others.
 
-    The first job chooses learning rates and computes features; the others of its arm and data would wait.
+    The first job chooses learning rates and computes features; the others of its arm, data and weights would
+    wait.
     """
     firsts: dict[tuple[Any, ...], Job] = {}
     rest = []
     for job in jobs:
-        data = [OmegaConf.select(job[0], f"data.{key}") for key in ("seed", "train_seed", "fold")]
+        keys = ("data.seed", "data.train_seed", "data.fold", "weights.seed")
+        data = [OmegaConf.select(job[0], key) for key in keys]
         if firsts.setdefault((arm_hash(job[0]), *data), job) is not job:
             rest.append(job)
     return [*firsts.values(), *rest]
@@ -243,34 +210,41 @@ def _work(cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> str 
     return do_job(cfg, folder)
 
 
+def _weights_of(cfg: DictConfig) -> str:
+    """Return text that jobs have in common if they start from the same set of weights."""
+    groups = [cfg[group] for group in ("model", "weights", "trainer")]
+    try:
+        parts = [OmegaConf.to_yaml(group, resolve=True) for group in groups]
+    except OmegaConfBaseException:  # refused when the run starts, and recorded there
+        parts = [OmegaConf.to_yaml(group) for group in groups]
+    return "".join([*parts, f"{OmegaConf.select(cfg, 'data.image_size')}"])
+
+
 def _make_weights(
-    cfg: DictConfig, folder: Path, logging_config: dict[str, Any], present: list[int]
+    cfg: DictConfig, folder: Path, logging_config: dict[str, Any], present: list[int] | None
 ) -> str | None:
-    """Train the source weights that a job needs, if any, while no other job runs; return a failure."""
+    """Train the source weights that a job needs, if any, while no job runs; return a failure.
+
+    Args:
+        cfg: The job's configuration.
+        folder: Its folder.
+        logging_config: How it logs.
+        present: Cores to use, of all processes; `None`: those of this worker.
+    """
     _set_up(logging_config, "")
     from xray_tl.runs.run import prepare
+    from xray_tl.training.device import limit_threads
 
     try:
-        with _on(present):
+        if present is None:
+            limit_threads(cores())
             prepare(cfg)
+        else:
+            with on_cores(present):
+                prepare(cfg)
     except (InputError, RunError) as error:
         return str(error)
     return None
-
-
-@contextmanager
-def _on(present: list[int]) -> Iterator[None]:
-    """Compute on the given cores instead of this process's group, with one thread per core."""
-    import torch
-
-    group, threads = own_cores(), torch.get_num_threads()
-    _pin(present)
-    torch.set_num_threads(len(present))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        _pin(group)
 
 
 def _set_up(logging_config: dict[str, Any], prefix: str) -> None:
