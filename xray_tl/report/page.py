@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from xray_tl.report import answer, curves, figures, tables, thumbnails, training_tables
+from xray_tl.report import answer, curves, figures, tables, thumbnails, training_tables, variance_table
 from xray_tl.report import board_figures as board
 from xray_tl.report.looks import note_look
 from xray_tl.report.style import inline_svg, write_figure
@@ -61,13 +61,17 @@ def write_report(folder: Path, margin: float = MARGIN) -> Path:
     write_text(parts / "differences.csv", tables.pairs_table(done).to_csv(index=False))
     if len(done.by_target):
         write_text(parts / "targets.csv", done.by_target.to_csv(index=False))
+    variance = variance_table.variance_table(done)
+    write_text(parts / "variance.csv", variance.to_csv(index=False))
     drawn = _draw(done)
+    if variance_table.shown_variance(variance)[1]:
+        drawn["variance"] = variance_table.draw_variance(variance)
     for name, figure in drawn.items():
         write_figure(figure, parts, name)
     inline = {name: inline_svg(figure, name) for name, figure in drawn.items()}
     figures.write_auroc(done.study.runs, folder, _intervals(done))
     done = replace(done, problems=(*done.problems, *note_look(folder, done)))
-    write_text(folder / REPORT, _render(done, inline))
+    write_text(folder / REPORT, _render(done, inline, Table(*variance_table.shown_variance(variance))))
     board.write_arms(folder, done.arms)
     return folder / REPORT
 
@@ -115,7 +119,7 @@ def _intervals(done: StudyAnalysis) -> dict[str, tuple[float, float]]:
     return {label: (estimate.lower, estimate.upper) for label, estimate in found}
 
 
-def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
+def _render(done: StudyAnalysis, svg: Mapping[str, str], variance: Table) -> str:
     environment = Environment(
         loader=PackageLoader("xray_tl.report"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -141,6 +145,9 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         second_look=second_look_text(done.terms),
         few=few_text(done.terms) if done.comparison.few_readers else "",
         reader=done.terms.reader,
+        readers=Table(*variance_table.shown_readers(done)),
+        variance=variance,
+        cut=variance_table.CUT,
         scope=answer.scope(done),
         curves=f"{len(_curved(done))} of {len(done.arms)} arms. " if len(done.arms) > MOST_CURVES else "",
         several_seeds=any(len(arm.readers) > 1 for arm in done.arms),
