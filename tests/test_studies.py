@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from tests.conftest import TINY, compose_config
 from tests.data.films.radiograph_files import write_classes
 from xray_tl.config import conf_dir, typed
-from xray_tl.config.identity import run_name
+from xray_tl.config.identity import arm_hash, config_hash, run_name
 from xray_tl.config.validation import validate
 from xray_tl.models.normalisation import check_normalisation
 from xray_tl.runs.run import run
@@ -63,3 +63,14 @@ def test_it_passes_in_small(path: Path, tmp_path: Path) -> None:
 def test_each_seed_of_the_study_of_training_sets_has_its_own() -> None:
     cfg = compose_config("study=training_sets", "arm=resnet50_frozen", "seed=3")
     assert (cfg.data.train_seed, cfg.data.seed) == (3, 0)
+    assert typed(cfg).data.train_seed == 3, "for the run too, whose data have a seed of their own"
+
+
+def test_each_seed_of_the_study_of_pretraining_has_its_own_weights() -> None:
+    one, other = (compose_config("study=pretraining", "arm=resnet50_frozen", f"seed={n}") for n in (0, 3))
+    assert (one.weights.seed, other.weights.seed) == (0, 3)
+    assert [typed(cfg).weights.seed for cfg in (one, other)] == [0, 3]
+    assert arm_hash(one) == arm_hash(other)
+    assert config_hash(one) != config_hash(other), "a solved head is another on other weights"
+    quick = compose_config("study=quick", "arm=resnet50_frozen")
+    assert config_hash(one) == config_hash(quick), "its first set is the one of study=quick"

@@ -98,7 +98,7 @@ def write_scored(
         "train_seed": 0,
         "config_hash": f"{arm_hash}-{seed}",
         "arm_hash": arm_hash,
-        "data_hash": "d",
+        "data_hash": f"d{changes.get('train_seed', 0)}",
         "weights": {"source": "random", "name": "seed 0", "sha256": f"sha-{model}"},
         "weights_seed": 0,
         "parameters": {"total": 100, "trainable": 10},

@@ -99,7 +99,10 @@ def test_two_readers_that_share_a_set_never_hold_for_new_sets(tmp_path: Path) ->
     for number in range(6):
         for weights in (0, 1) if number else (0,):
             run = write_set(tmp_path, weights, seed=number)
-            record = json.loads((run / RECORD).read_text()) | {"train_seed": number}
+            record = json.loads((run / RECORD).read_text()) | {
+                "train_seed": number,
+                "data_hash": f"d{number}",
+            }
             (run / RECORD).write_text(json.dumps(record))
             run.rename(run.with_name(f"{run.name}-t{number}"))
     done = analyse(tmp_path)
@@ -123,6 +126,14 @@ def test_sets_of_two_machines_under_one_seed_are_two_readers(tmp_path: Path) -> 
         shas = {(run.reader, run.row["weights_sha256"]) for run in arm.runs}
         assert shas == {("0 (aaaaaa)", "aaaaaaaa"), ("0", "bbbbbbbb")}
     assert scope(analyse(tmp_path)).startswith("new images alone, with 2 of at least 5 pretrainings")
+
+
+def test_seeds_that_gave_the_same_images_are_one_training_set(tmp_path: Path) -> None:
+    for number in range(5):
+        write_scored(tmp_path, 1.0, number, train_seed=number, data_hash="all the same")
+    done = analyse(tmp_path)
+    assert done.terms.reader == "seed"
+    assert scope(done).startswith("new seeds and new images, on this training set")
 
 
 def test_few_sets_give_no_verdict_and_say_how_many(tmp_path: Path) -> None:

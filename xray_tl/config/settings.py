@@ -64,11 +64,14 @@ def data_schema(node: DictConfig) -> type[DataConfig]:
 def typed_node(node: DictConfig, schema: type[T]) -> T:
     """Convert one node of a composed or stored configuration to an object of its dataclass.
 
+    Interpolations are resolved where the node stands: `${seed}` is the run's seed, not that of the node.
+
     Raises:
         InputError: A key is unknown or of the wrong type, or an interpolation was refused.
     """
     try:
-        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
+        values = OmegaConf.to_container(node, resolve=True)
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
         fault = refusal(error) or InputError(f"the configuration does not fit this version: {error}")
         raise fault from error

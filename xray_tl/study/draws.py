@@ -92,6 +92,16 @@ def sets_of_weights(runs: pd.DataFrame, kinds: Sequence[Hashable]) -> list[str |
     return names
 
 
+def training_sets(runs: pd.DataFrame) -> list[int]:
+    """Return the number of each run's training set: its `data.train_seed`.
+
+    Of several seeds that gave the same images it is the lowest, as in sweeps of an earlier version, in which
+    `data.train_seed=${seed}` had no effect.
+    """
+    known = runs["data_hash"].fillna("no hash of " + runs["run_dir"])
+    return [int(seed) for seed in runs["train_seed"].groupby(known).transform("min")]
+
+
 def varied(draws: Sequence[Draw], kinds: Sequence[Hashable], sources: Iterable[str]) -> Varied:
     """Return what varies among runs.
 

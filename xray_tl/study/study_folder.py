@@ -21,7 +21,7 @@ from xray_tl.study.comparable_runs import (
     with_enough_cases,
     without_copies,
 )
-from xray_tl.study.draws import Draw, Varied, readers, sets_of_weights, varied
+from xray_tl.study.draws import Draw, Varied, readers, sets_of_weights, training_sets, varied
 from xray_tl.study.run_table import APART, ARM, PROBLEMS, collect
 from xray_tl.study.saved_predictions import read_patients, read_predictions, with_right
 
@@ -184,8 +184,8 @@ class Study:
             if key not in options:
                 options[key] = options_of(folder / str(run_dir))
         kinds = [(*key[: len(ARM) : 2], *(options[key].get(name) for name in WEIGHTS_OF)) for key in keys]
-        sets = sets_of_weights(done, kinds)
-        for key, (_, row), weights in zip(keys, done.iterrows(), sets, strict=True):
+        drawn = zip(training_sets(done), sets_of_weights(done, kinds), strict=True)
+        for key, (_, row), (training_set, weights) in zip(keys, done.iterrows(), drawn, strict=True):
             place = folder / str(row["run_dir"])
             try:
                 scores, patients = read_predictions(place), read_patients(place)
@@ -197,9 +197,8 @@ class Study:
             seed = None if row["head"] == "solved" else int(row["seed"])
             if ((record.get("data") or {}).get("targets") or [""])[0] == "multiclass":
                 scores = with_right(scores)
-            complete.append(
-                (key, Run(row, record, scores, Draw(seed, int(row["train_seed"]), weights), patients))
-            )
+            draw = Draw(seed, training_set, weights)
+            complete.append((key, Run(row, record, scores, draw, patients)))
         usable = with_all_folds(without_copies(complete, problems), problems)
         read, vary = _with_readers(usable, dict(zip(keys, kinds, strict=True)))
         arms = _arms(options, read, problems)
@@ -263,7 +262,7 @@ def _arms(
                 runs,
                 key=lambda run: (
                     run.row["seed"],
-                    run.row["train_seed"],
+                    run.draw.training_set,
                     run.draw.weights or "",
                     run.fold or 0,
                 ),
