@@ -67,7 +67,7 @@ def _searched(arm: Arm, run: Run) -> str:
     name = arm.label if arm.folds == 1 else f"{arm.label}, fold {run.fold}"
     if arm.varies_weights:
         name += f", weights {run.draw.weights}"
-    return f"{name}, training set {run.row['train_seed']}" if arm.varies_training_sets else name
+    return f"{name}, training set {run.draw.training_set}" if arm.varies_training_sets else name
 
 
 def _or_diverged(auroc: float) -> str:
