@@ -11,9 +11,9 @@ over 2000 studies: 0.5 %.
 `equivalence`: the true difference is the margin itself, so that every "equivalent" is false. `looks`: of no
 true difference, how often one is declared at five seeds, or else at ten, when the study was looked at twice.
 `family`: of arms that are all equally good, some of them loud (their seeds differ much), how often Holm's
-method declares any one better, from guarded p values and from Hillis'. `pretraining`: of seeds of several sets
-of source weights, how often intervals hold the difference over new sets, seeds and images: with all runs as
-readers, with the set as the reader, and with five seeds of one set alone.
+method declares any one better, from guarded p values and from Hillis'. `pretraining`: of seeds of several
+sets of source weights, how often intervals hold the difference over new sets, seeds and images: with all runs
+as readers, with the set as the reader, and with five seeds of one set alone.
 """
 
 from __future__ import annotations
