@@ -7,10 +7,10 @@ from dataclasses import replace
 from xray_tl.report import tables
 from xray_tl.report.tasks import TERMS
 from xray_tl.statistics.wording import (
+    asks_text,
     but_apart_text,
     interval_text,
     invites_look,
-    need_text,
     scope_text,
     second_look_text,
     with_few,
@@ -53,8 +53,8 @@ def _open_question(done: StudyAnalysis) -> list[str]:
     """Return what would decide the first undecided comparison of the best arm, if there is one."""
     for (first, second), verdict in done.comparison.verdicts.items():
         if first == done.arms[0].label and verdict.kind == "undecided":
-            need = need_text(verdict, TERMS)
-            said = [f"Between {first} and {second}: {need[0].lower()}{need[1:]}"] if need else []
+            asks = asks_text(done.comparison.analysis.pairs[first, second], verdict, TERMS)
+            said = [f"Between {first} and {second}: {asks[0].lower()}{asks[1:]}"] if asks else []
             return [*said, second_look_text(TERMS)] if invites_look(verdict, TERMS) else said
     return []
 
