@@ -7,10 +7,10 @@ from dataclasses import replace
 from xray_tl.report import tables
 from xray_tl.statistics.wording import (
     Terms,
+    asks_text,
     but_apart_text,
     interval_text,
     invites_look,
-    need_text,
     scope_text,
     second_look_text,
     with_few,
@@ -54,8 +54,8 @@ def _open_question(done: StudyAnalysis) -> list[str]:
     """Return what would decide the first undecided comparison of the best arm, if there is one."""
     for (first, second), verdict in done.comparison.verdicts.items():
         if first == done.arms[0].label and verdict.kind == "undecided":
-            need = need_text(verdict, done.terms)
-            said = [f"Between {first} and {second}: {need[0].lower()}{need[1:]}"] if need else []
+            asks = asks_text(done.comparison.analysis.pairs[first, second], verdict, done.terms)
+            said = [f"Between {first} and {second}: {asks[0].lower()}{asks[1:]}"] if asks else []
             return [*said, second_look_text(done.terms)] if invites_look(verdict, done.terms) else said
     return []
 

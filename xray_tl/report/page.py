@@ -22,7 +22,7 @@ from xray_tl.report.style import inline_svg, write_figure
 from xray_tl.report.tasks import compared, selected, tasks
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import MARGIN
-from xray_tl.statistics.wording import few_text, interval_text, marked, second_look_text
+from xray_tl.statistics.wording import few_text, interval_text, marked, next_cases_text, second_look_text
 from xray_tl.store.files import write_text
 from xray_tl.study.analysis import Interaction, StudyAnalysis, analyse
 from xray_tl.study.depths import by_depth
@@ -59,6 +59,8 @@ def write_report(folder: Path, margin: float = MARGIN) -> Path:
     parts = folder / PARTS
     write_text(parts / "arms.csv", tables.arms_table(done).to_csv(index=False))
     write_text(parts / "differences.csv", tables.pairs_table(done).to_csv(index=False))
+    if done.comparison.next_cases:
+        write_text(parts / "next_images.csv", tables.next_images_table(done).to_csv(index=False))
     if len(done.by_target):
         write_text(parts / "targets.csv", done.by_target.to_csv(index=False))
     variance = variance_table.variance_table(done)
@@ -143,6 +145,9 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str], variance: Table) -> str
         trimmed=len(done.comparison.analysis.pairs) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
         second_look=second_look_text(done.terms),
+        next_images=next_cases_text(following, done.terms)
+        if (following := done.comparison.next_cases)
+        else "",
         few=few_text(done.terms) if done.comparison.few_readers else "",
         reader=done.terms.reader,
         readers=Table(*variance_table.shown_readers(done)),

@@ -13,6 +13,7 @@ import pandas as pd
 
 from xray_tl.errors import InputError
 from xray_tl.statistics.apart import ENOUGH, stand_apart
+from xray_tl.statistics.blind_rule import NextCases, next_cases
 from xray_tl.statistics.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.statistics.covariance import AUROC, METRICS, Metric
 from xray_tl.statistics.estimates import LEVEL
@@ -67,6 +68,14 @@ class Comparison:
         found = (*self.analysis.arms.values(), *self.analysis.pairs.values())
         return any(estimate.few_readers for estimate in found)
 
+    @property
+    def next_cases(self) -> NextCases | None:
+        """Return the numbers of cases for the next study, from the variances alone (`blind_rule`).
+
+        There are none for folds, whose test cases are trained on too.
+        """
+        return None if self.readings.folded else next_cases(self.analysis.pairs, self.margin)
+
     def _named(self, terms: Terms) -> Terms:
         """Return the terms with "patient" for a case, if there are fewer patients than cases."""
         return replace(terms, case="patient") if self.readings.patients < self.readings.cases else terms
@@ -77,18 +86,20 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Return all numbers at full precision, as JSON values; numbers that are not finite are None."""
-        scopes = self.scopes(Terms(reader=self.readings.drawn))
+        scopes, following = self.scopes(Terms(reader=self.readings.drawn)), self.next_cases
         pairs = [
             {
                 "first": pair[0],
                 "second": pair[1],
                 **asdict(estimate),
                 "few_readers": estimate.few_readers,
+                "cases_share": estimate.cases_share,
                 "p_holm": self.verdicts[pair].p,
                 "p_equivalent": self.verdicts[pair].p_equivalent,
                 "verdict": self.verdicts[pair].kind,
                 "better": self.verdicts[pair].better,
                 "need": asdict(need) if (need := self.verdicts[pair].need) else None,
+                "next_cases": following.of_pairs.get(pair) if following else None,
                 "stand_apart": dict(self.verdicts[pair].apart),
                 "holds_for": scopes[pair],
                 "bootstrap": self.resampled.get(pair),
@@ -101,6 +112,7 @@ class Comparison:
                 "treatment": name,
                 **asdict(estimate),
                 "few_readers": estimate.few_readers,
+                "cases_share": estimate.cases_share,
                 "stand_apart": list(self.apart.get(name, ())),
                 "bootstrap": self.resampled.get((name,)),
             }
