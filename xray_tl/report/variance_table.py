@@ -10,8 +10,8 @@ from xray_tl.report.style import ARMS, SOFT, figure_style, legend_below
 from xray_tl.report.tasks import compared
 from xray_tl.statistics.components import Nested
 from xray_tl.study.analysis import StudyAnalysis
-from xray_tl.study.components import components_of
 from xray_tl.study.draws import SHA_DIGITS
+from xray_tl.study.variance import components_of
 
 MOST_PAIRS = 8
 """Largest number of differences beside the arms."""
