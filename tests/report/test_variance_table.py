@@ -48,6 +48,16 @@ def test_seeds_within_a_pretraining_are_told_apart_from_it(tmp_path: Path) -> No
     ]
 
 
+def test_of_published_weights_seeds_are_what_varies(tmp_path: Path) -> None:
+    published = {"source": "imagenet", "name": "V1", "sha256": "published"}
+    for number in range(3):
+        write_set(tmp_path, number)
+        write_scored(tmp_path, 1.0, number, model="vgg16", weights=published, weights_seed=None)
+    table = variance_table(analyse(tmp_path)).set_index(["of", "component"])
+    assert list(table.loc["vgg16 finetune imagenet"].index) == ["images", "seed"]
+    assert list(table.loc[TUNED].index) == ["images", "pretraining and seed"]
+
+
 def test_the_page_has_both(tmp_path: Path) -> None:
     for number in range(3):
         for mode in ("finetune", "frozen"):

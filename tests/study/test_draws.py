@@ -94,6 +94,14 @@ def test_readers_that_share_seeds_do_not_hold_for_new_ones(tmp_path: Path) -> No
     assert scope(done) == "new pretrainings and new images, on this training set, with seed 7 alone"
 
 
+def test_seeds_that_only_other_arms_have_are_no_shared_ones(tmp_path: Path) -> None:
+    for number in range(5):
+        for seed in range(2):
+            write_set(tmp_path, number, seed=2 * number + seed)
+        write_set(tmp_path, number, seed=number, mode="partial")
+    assert scope(analyse(tmp_path)).startswith("new pretrainings, new seeds and new images")
+
+
 def test_two_readers_that_share_a_set_never_hold_for_new_sets(tmp_path: Path) -> None:
     """Six training sets, each used with both of two sets of weights but one: one reader, and no verdict."""
     for number in range(6):

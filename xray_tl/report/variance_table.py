@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,6 +13,7 @@ from xray_tl.report.tasks import compared
 from xray_tl.statistics.components import Nested
 from xray_tl.study.analysis import StudyAnalysis
 from xray_tl.study.draws import SHA_DIGITS
+from xray_tl.study.study_folder import Arm
 from xray_tl.study.variance import components_of
 
 MOST_PAIRS = 8
@@ -30,13 +33,13 @@ def variance_table(done: StudyAnalysis) -> pd.DataFrame:
     best = [pair for pair in done.comparison.analysis.pairs if done.arms[0].label in pair]
     pairs = (asked or best)[:MOST_PAIRS]
     contrasts = [{arm.label: 1.0} for arm in done.arms] + [{a: 1.0, b: -1.0} for a, b in pairs]
-    solved = {arm.label for arm in done.arms if arm.is_solved}
+    by_label = {arm.label: arm for arm in done.arms}
     rows = []
     for contrast, found in zip(contrasts, components_of(done.arms, contrasts), strict=True):
         if found is None:
             continue
-        trains = not solved.issuperset(contrast)
-        for component, variance in _named(found, done.terms.reader, trains).items():
+        arms = [by_label[label] for label in contrast]
+        for component, variance in _named(found, done, arms).items():
             rows.append(
                 {
                     "of": " - ".join(contrast),
@@ -51,14 +54,14 @@ def variance_table(done: StudyAnalysis) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["of", "component", "sd", "variance", "below_zero", "readers", "runs"])
 
 
-def _named(found: Nested, reader: str, trains: bool) -> dict[str, float]:
+def _named(found: Nested, done: StudyAnalysis, arms: Sequence[Arm]) -> dict[str, float]:
     """Return the variances that are known, by the names of their components."""
-    together = found.confounded and trains and reader != SEED
-    named = {
-        IMAGES: found.images,
-        SEED: found.runs,
-        f"{reader} and seed" if together else reader: found.draws,
-    }
+    vary, reader = done.study.varied, done.terms.reader
+    if not vary.training_sets and all(run.draw.weights is None for arm in arms for run in arm.runs):
+        reader = SEED  # of published weights
+    together = found.confounded and reader != SEED and not all(arm.is_solved for arm in arms)
+    of_readers = f"{reader} and seed" if together else reader
+    named = {IMAGES: found.images, SEED: found.runs} | {of_readers: found.draws}
     return {name: value for name, value in named.items() if not np.isnan(value)}
 
 

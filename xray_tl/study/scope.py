@@ -28,8 +28,11 @@ def generalises_to(arms: Sequence[Arm], vary: Varied) -> list[str]:
         ("seed", "seed"),
     ):
         drawn: dict[str, set[object]] = {reader: set() for reader in common}
-        for run in (run for arm in arms for run in arm.runs if run.reader in common):
-            drawn[run.reader].add(getattr(run.draw, factor))
+        for arm in arms:
+            for run in (run for run in arm.runs if run.reader in common):
+                level = getattr(run.draw, factor)
+                # a seed is one of its arm alone
+                drawn[run.reader].add((arm.label, level) if factor == "seed" and level is not None else level)
         levels = [own - {None} for own in drawn.values()]
         if any(levels) and not any(one & other for one, other in combinations(levels, 2)) and len(levels) > 1:
             found.append(name)
