@@ -62,6 +62,7 @@ def collect(folder: Path) -> pd.DataFrame:
         if not (place / RECORD).exists():
             problems.append(f"{place.name} has no {RECORD}: it was killed, or is still running")
     runs = pd.DataFrame(rows).sort_values([*ARM, "seed", "run_dir"], ignore_index=True)
+    runs["weights_seed"] = runs["weights_seed"].astype("Int64")  # with gaps, of published weights
     runs.attrs[PROBLEMS] = problems
     return runs
 

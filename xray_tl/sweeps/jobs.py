@@ -121,8 +121,8 @@ class Workers:
     def prepare(self) -> None:
         """Train the source weights for which jobs would wait: several sets side by side, few on all cores.
 
-        With at least as many sets as workers, each worker makes one after another on its own cores, which is
-        faster than all cores together for each; else they are made one after another on all cores.
+        With at least as many sets as workers, each worker makes one after another on its own cores; else they
+        are made one after another on all cores, of which none would have work otherwise.
 
         Raises:
             KeyboardInterrupt: All processes are stopped first; the training can be resumed.
