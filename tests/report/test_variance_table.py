@@ -1,15 +1,19 @@
 """Where the variance lies, and readers one by one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tests.study.sweeps import write_scored, write_study
 from tests.study.test_draws import write_set
 from xray_tl.report.page import PARTS, write_report
 from xray_tl.report.variance_table import CUT, shown_readers, shown_variance, variance_table
+from xray_tl.statistics.components import nested
+from xray_tl.statistics.mrmc import cells
 from xray_tl.study.analysis import analyse
 
 TUNED, FROZEN = "resnet18 finetune source", "resnet18 frozen source"
@@ -46,6 +50,31 @@ def test_seeds_within_a_pretraining_are_told_apart_from_it(tmp_path: Path) -> No
     assert [row[:3] for row in rows] == [
         [f"{number}", f"sha{number}", f"{value[number]:.3f}"] for number in range(4)
     ]
+
+
+def test_a_difference_is_taken_seed_by_seed_within_a_pretraining(tmp_path: Path) -> None:
+    for number in range(3):
+        for seed in range(3):
+            for mode in ("finetune", "frozen"):
+                write_set(tmp_path, number, seed=seed, mode=mode)
+    done = analyse(tmp_path)
+    area = {
+        (arm.label, run.draw.weights, run.draw.seed): roc_auc_score(run.scores["truth"], run.scores["logit"])
+        for arm in done.arms
+        for run in arm.runs
+    }
+    difference = np.array(
+        [[area[TUNED, f"{n}", seed] - area[FROZEN, f"{n}", seed] for seed in range(3)] for n in range(3)]
+    )
+    runs = cells(replace(done.comparison.readings, group=None))
+    places = [runs.readings.treatments.index(label) for label in (TUNED, FROZEN)]
+    cov = runs.covariance[np.ix_(places, range(9), places, range(9))]
+    over_cases = cov[0, :, 0] + cov[1, :, 1] - cov[0, :, 1] - cov[1, :, 0]
+    expected = nested(difference.ravel(), over_cases, np.repeat(np.arange(3), 3))
+    table = variance_table(done).set_index(["of", "component"]).loc[f"{TUNED} - {FROZEN}"]
+    assert table.loc["seed", "variance"] == pytest.approx(expected.runs)
+    assert table.loc["pretraining", "variance"] == pytest.approx(expected.draws)
+    assert table.loc["images", "variance"] == pytest.approx(expected.images)
 
 
 def test_of_published_weights_seeds_are_what_varies(tmp_path: Path) -> None:
