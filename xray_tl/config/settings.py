@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -70,8 +71,9 @@ def typed_node(node: DictConfig, schema: type[T]) -> T:
         InputError: A key is unknown or of the wrong type, or an interpolation was refused.
     """
     try:
-        values = OmegaConf.to_container(node, resolve=True)
-        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+        resolved = copy.deepcopy(node)
+        OmegaConf.resolve(resolved)
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), resolved))
     except OmegaConfBaseException as error:
         fault = refusal(error) or InputError(f"the configuration does not fit this version: {error}")
         raise fault from error
