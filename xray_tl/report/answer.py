@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from xray_tl.report import tables
 from xray_tl.report.tasks import TERMS
+from xray_tl.statistics.family_text import answers
 from xray_tl.statistics.wording import (
     but_apart_text,
     interval_text,
@@ -22,39 +23,52 @@ MOST_NAMED = 3
 
 
 def sentences(done: StudyAnalysis) -> list[str]:
-    """Return three sentences: the best arm, the ceiling, and what is open with the scope of the result."""
-    best = done.arms[0]
-    estimate = done.comparison.analysis.arms[best.label]
-    span = with_few(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
-    if len(done.arms) == 1:
-        first = f"{best.label} has a {metric(done)} of {estimate.value:.3f} (95 % CI {span})."
-    else:
-        beaten: list[str] = []
-        open_: list[str] = []
-        lost: list[str] = []
-        same: list[str] = []
-        apart: dict[str, tuple[str, ...]] = {}
-        for pair, verdict in done.comparison.verdicts.items():
-            if best.label in pair:
-                other = pair[0] if pair[1] == best.label else pair[1]
-                kinds = {"better": beaten, "equivalent": same, "undecided": open_}
-                worse = verdict.kind == "better" and verdict.better != best.label
-                (lost if worse else kinds[verdict.kind]).append(other)
-                apart |= verdict.apart if verdict.kind != "undecided" else {}
-        standing = f"{_standing(beaten, same, open_, lost)}{but_apart_text(apart, TERMS)}."
-        first = (
-            f"{best.label} has the highest {metric(done)}, {estimate.value:.3f} (95 % CI {span}): {standing}"
-        )
+    """Return three sentences: the answer, the ceiling, and what is open with the scope of the result.
+
+    The first answers the planned questions, one by one, or tells how the best arm stands if there are none.
+    """
+    families = done.comparison.families
+    first = " ".join(answers(families, TERMS)) if families else _best(done)
     second = _against_ceiling(done)
     return [first, second, " ".join([*_open_question(done), f"This holds for {scope(done)}."])]
 
 
+def _best(done: StudyAnalysis) -> str:
+    best = done.arms[0]
+    estimate = done.comparison.analysis.arms[best.label]
+    span = with_few(interval_text(estimate.lower, estimate.upper), estimate, TERMS)
+    if len(done.arms) == 1:
+        return f"{best.label} has a {metric(done)} of {estimate.value:.3f} (95 % CI {span})."
+    beaten: list[str] = []
+    open_: list[str] = []
+    lost: list[str] = []
+    same: list[str] = []
+    apart: dict[str, tuple[str, ...]] = {}
+    for pair, verdict in done.comparison.verdicts.items():
+        if best.label in pair:
+            other = pair[0] if pair[1] == best.label else pair[1]
+            kinds = {"better": beaten, "equivalent": same, "undecided": open_}
+            worse = verdict.kind == "better" and verdict.better != best.label
+            (lost if worse else kinds[verdict.kind]).append(other)
+            apart |= verdict.apart if verdict.kind != "undecided" else {}
+    standing = f"{_standing(beaten, same, open_, lost)}{but_apart_text(apart, TERMS)}."
+    return f"{best.label} has the highest {metric(done)}, {estimate.value:.3f} (95 % CI {span}): {standing}"
+
+
 def _open_question(done: StudyAnalysis) -> list[str]:
-    """Return what would decide the first undecided comparison of the best arm, if there is one."""
-    for (first, second), verdict in done.comparison.verdicts.items():
-        if first == done.arms[0].label and verdict.kind == "undecided":
+    """Return what would decide the first undecided question, or pair of the best arm, if there is one."""
+    families = done.comparison.families
+    if families:
+        asked = [found for family in families for found in family.judged if found.verdict]
+        named = [(found.contrast.name, found.verdict) for found in asked]
+    else:
+        pairs = done.comparison.verdicts.items()
+        named = [(f"{a} and {b}", verdict) for (a, b), verdict in pairs if a == done.arms[0].label]
+    for name, verdict in named:
+        if verdict is not None and verdict.kind == "undecided":
             need = need_text(verdict, TERMS)
-            said = [f"Between {first} and {second}: {need[0].lower()}{need[1:]}"] if need else []
+            lead = f"Of {name}: " if families else f"Between {name}: "
+            said = [f"{lead}{need[0].lower()}{need[1:]}"] if need else []
             return [*said, second_look_text(TERMS)] if invites_look(verdict, TERMS) else said
     return []
 

@@ -40,8 +40,8 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
 
 
 def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
-    """Return one row per pair of arms with unrounded numbers."""
-    rows = []
+    """Return one row per pair of arms with unrounded numbers; `question` is empty where it is explored."""
+    rows, questions = [], done.comparison.questions
     for pair, estimate in done.comparison.analysis.pairs.items():
         verdict = done.comparison.verdicts[pair]
         need = verdict.need
@@ -49,6 +49,7 @@ def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
             {
                 "first": pair[0],
                 "second": pair[1],
+                "question": questions.get(pair, ""),
                 "seeds": estimate.readers,
                 "difference": estimate.value,
                 "lower": estimate.lower,
@@ -128,11 +129,13 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of the table of differences as the page shows it."""
+    """Return header and rows of the table of differences as the page shows it: of pairs that are explored."""
     needed = ["seeds needed", "images needed"]
     head = ["first", "second", "difference", "95 % CI", "p", "p (Holm)", *needed, "verdict", "holds for new"]
     rows, analysed = [], done.comparison.analysis
     for row in pairs_table(done).to_dict("records"):
+        if row["question"]:
+            continue
         estimate = analysed.pairs[row["first"], row["second"]]
         verdict = str(row["verdict"])
         if verdict == "better":

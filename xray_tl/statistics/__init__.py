@@ -4,6 +4,6 @@
 `comparison` does all of this for one table. `bounds` gives the best possible result, `floors` the result
 without learned features. Run folders are not read here.
 
-Imports: store.
+Imports: config, store.
 Never imports: torch.
 """

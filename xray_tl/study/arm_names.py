@@ -11,7 +11,18 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-UNNAMED = ("seed", "data.seed", "data.train_seed", "data.fold", "shifts", "feature_cache", "logger", "hydra")
+UNNAMED = (
+    "seed",
+    "data.seed",
+    "data.train_seed",
+    "data.fold",
+    "shifts",
+    "planned",
+    "arm_file",
+    "feature_cache",
+    "logger",
+    "hydra",
+)
 """Options that never distinguish arms."""
 
 

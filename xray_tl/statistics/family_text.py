@@ -1,0 +1,117 @@
+"""Sentences on planned contrasts, as the terminal and the report print them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from xray_tl.statistics.families import Contrast, Family, Judged
+from xray_tl.statistics.verdict import MARGIN
+from xray_tl.statistics.wording import (
+    Terms,
+    but_apart_text,
+    difference_text,
+    interval_text,
+    need_text,
+    p_text,
+    reason_text,
+    verdict_text,
+)
+
+MOST_SAID = 3
+"""Largest number of undecided contrasts, or questions, that a sentence names; more are counted."""
+
+
+def terms_of(contrast: Contrast, terms: Terms) -> Terms:
+    """Return the terms with the metric and the images of a contrast: `sensitivity on low_dose`."""
+    metric = contrast.metric or terms.metric
+    if contrast.of_two_sets:
+        return replace(terms, metric=f"{metric} ({contrast.data})")
+    return replace(terms, metric=f"{metric} on {contrast.data}" if contrast.data else metric)
+
+
+def judged_text(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
+    """Return a few sentences on a planned contrast."""
+    contrast, verdict = found.contrast, found.verdict
+    if contrast.estimate is None or verdict is None:
+        return f"{contrast.name}: planned, without a result: {contrast.missing}."
+    own, estimate = terms_of(contrast, terms), contrast.estimate
+    if contrast.pair is not None:
+        first, second = contrast.pair
+        return verdict_text((first, second), estimate, verdict, own, margin)
+    text = f"{contrast.name}: {difference_text(estimate, own)}, {verdict_words(found, terms, margin)}."
+    return f"{text} {need_text(verdict, terms)}".strip()
+
+
+def verdict_words(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
+    """Return the verdict on a planned contrast that is no pair, in a few words; empty if it has none."""
+    verdict, estimate = found.verdict, found.contrast.estimate
+    if verdict is None or estimate is None:
+        return ""
+    apart = but_apart_text(verdict.apart, terms)
+    if verdict.kind == "differs":
+        return f"{'above' if estimate.value > 0 else 'below'} 0 ({p_text(verdict.p)}){apart}"
+    if verdict.kind == "equivalent":
+        return f"0 within {margin:g} ({p_text(verdict.p_equivalent)} for a larger one){apart}"
+    reason = reason_text(estimate, verdict, terms)
+    return f"undecided ({reason})" if reason else "undecided"
+
+
+def answers(families: tuple[Family, ...], terms: Terms) -> list[str]:
+    """Return a sentence for each question that has an answer, and one for those that have none."""
+    several = len(families) > 1
+    said = [_answer(family, terms) for family in families if family.decided or not several]
+    open_ = [_title(family.name) for family in families if not family.decided]
+    if several and open_:
+        listed = ", ".join(open_[:MOST_SAID]) + (
+            f" and {len(open_) - MOST_SAID} more" * (len(open_) > MOST_SAID)
+        )
+        count = "All" if len(open_) == len(families) else str(len(open_))
+        said.append(f"{count} of {len(families)} questions undecided: {listed}.")
+    return said
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _answer(family: Family, terms: Terms) -> str:
+    clauses = [_clause(found, terms) for found in family.decided]
+    open_ = [found.contrast for found in family.judged if found.verdict and found not in family.decided]
+    if 0 < len(open_) <= MOST_SAID and not clauses:
+        clauses.append("undecided: " + ", ".join(_short(contrast, terms) for contrast in open_))
+    elif open_:
+        clauses.append(f"undecided for {len(open_)} of {len(family.judged)} contrasts")
+    missing = sum(found.verdict is None for found in family.judged)
+    if missing:
+        clauses.append(f"no result for {missing} of {len(family.judged)}")
+    title = _title(family.name)
+    return f"{title[:1].upper()}{title[1:]}: {'; '.join(clauses)}."
+
+
+def _clause(found: Judged, terms: Terms) -> str:
+    contrast, verdict = found.contrast, found.verdict
+    estimate, own = contrast.estimate, terms_of(contrast, terms)
+    assert estimate is not None
+    assert verdict is not None
+    apart = but_apart_text(verdict.apart, terms).replace(";", ",")
+    of = own.metric if own.metric != terms.metric else ""
+    if verdict.kind == "better" and contrast.pair is not None:
+        first, second = contrast.pair
+        other = second if verdict.better == first else first
+        low, high = sorted((abs(estimate.lower), abs(estimate.upper)))
+        span = f"{terms.interval} {interval_text(low, high, terms.digits)}"
+        size = f"{abs(estimate.value):.{terms.digits}f}"
+        by = f"{of} by {size}" if of else f"by {size}"
+        return f"{verdict.better} is better than {other}, {by} ({span}){apart}"
+    if verdict.kind == "equivalent" and contrast.pair is not None:
+        return f"{' and '.join(contrast.pair)} are equivalent{f' in {of}' if of else ''}{apart}"
+    told = {"equivalent": "as good as 0", "differs": "above 0" if estimate.value > 0 else "below 0"}
+    return f"{contrast.name} is {told[verdict.kind]}, {difference_text(estimate, own)}{apart}"
+
+
+def _short(contrast: Contrast, terms: Terms) -> str:
+    own = terms_of(contrast, terms)
+    of = f" in {own.metric}" if own.metric != terms.metric else ""
+    if contrast.pair is not None:
+        return f"{contrast.pair[0]} against {contrast.pair[1]}{of}"
+    return f"{contrast.name}{of}"
