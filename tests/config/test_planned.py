@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from yaml import safe_load
 
 from tests.conftest import compose_config
 from xray_tl.config import conf_dir
@@ -37,6 +38,7 @@ def test_a_contrast_is_read_as_it_is_written() -> None:
     (gap,) = parse_families({"q": [{"contrast": "a", "on": "train - test", "metric": "brier"}]})["q"]
     assert (gap.metric, gap.on, gap.is_main) == ("brier", ("train", "test"), False)
     assert pair.is_main
+    assert parse_families(safe_load("q: [{contrast: a, on: train - test, metric: brier}]"))["q"] == (gap,)
     assert split_arm("b mode=frozen data.n_train=9") == ("b", {"mode": "frozen", "data.n_train": "9"})
 
 

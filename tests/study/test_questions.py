@@ -60,6 +60,13 @@ def test_a_contrast_added_after_the_first_run_is_explored_with_its_date(tmp_path
     assert set(found.remarks) <= set(done.problems)
 
 
+def test_runs_of_an_earlier_version_are_older(tmp_path: Path) -> None:
+    write_planned(tmp_path)
+    write_scored(tmp_path, 1.0, 5, mode="frozen")
+    (late,) = _read(tmp_path).late
+    assert (late.older, late.other, late.runs) == (1, 0, 11)
+
+
 def test_a_plan_that_was_dropped_is_none(tmp_path: Path) -> None:
     write_planned(tmp_path)
     _write_more(tmp_path, "frozen", range(5, 7), None)

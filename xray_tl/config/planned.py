@@ -151,6 +151,8 @@ def parse_families(given: object, named: Callable[[str], str] | None = None) -> 
 
 def _parse(item: object, where: str, named: Callable[[str], str]) -> Declared:
     given = {"contrast": item} if isinstance(item, str) else item
+    if isinstance(given, Mapping):
+        given = {"on" if key is True else key: value for key, value in given.items()}  # YAML's reading of on
     if not isinstance(given, Mapping) or "contrast" not in given:
         raise InputError(
             f"{where}: {item} is no contrast: write arm - other, or {{contrast: ..., metric: ...}}"

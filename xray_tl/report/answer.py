@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from xray_tl.report import tables
 from xray_tl.report.tasks import TERMS
-from xray_tl.statistics.family_text import answers
+from xray_tl.statistics.family_text import answers, called
 from xray_tl.statistics.wording import (
     but_apart_text,
     interval_text,
@@ -60,14 +60,14 @@ def _open_question(done: StudyAnalysis) -> list[str]:
     families = done.comparison.families
     if families:
         asked = [found for family in families for found in family.judged if found.verdict]
-        named = [(found.contrast.name, found.verdict) for found in asked]
+        named = [(called(found.contrast, TERMS), found.verdict) for found in asked]
     else:
         pairs = done.comparison.verdicts.items()
         named = [(f"{a} and {b}", verdict) for (a, b), verdict in pairs if a == done.arms[0].label]
     for name, verdict in named:
         if verdict is not None and verdict.kind == "undecided":
             need = need_text(verdict, TERMS)
-            lead = f"Of {name}: " if families else f"Between {name}: "
+            lead = f"{name}: " if families else f"Between {name}: "
             said = [f"{lead}{need[0].lower()}{need[1:]}"] if need else []
             return [*said, second_look_text(TERMS)] if invites_look(verdict, TERMS) else said
     return []
@@ -99,7 +99,11 @@ def _against_ceiling(done: StudyAnalysis) -> str:
     reached = best.mean("efficiency")
     if reached != reached:  # a ceiling at chance has no efficiency
         return f"The best possible is {done.ceiling:.3f}; no efficiency is known{below}."
-    return f"The best possible is {done.ceiling:.3f}, so its observer efficiency is {reached:.2f}{below}."
+    whose = "so its observer efficiency is"
+    if done.comparison.families:  # no sentence has named the best arm
+        auroc = done.comparison.analysis.arms[best.label].value
+        whose = f"the highest {metric(done)}, {auroc:.3f} of {best.label}, is an observer efficiency of"
+    return f"The best possible is {done.ceiling:.3f}, {whose} {reached:.2f}{below}."
 
 
 def metric(done: StudyAnalysis) -> str:

@@ -29,6 +29,14 @@ def terms_of(contrast: Contrast, terms: Terms) -> Terms:
     return replace(terms, metric=f"{metric} on {contrast.data}" if contrast.data else metric)
 
 
+def called(contrast: Contrast, terms: Terms) -> str:
+    """Return what a sentence calls a contrast: `a against b`, with metric and images if they are other."""
+    own = terms_of(contrast, terms)
+    of = "" if own.metric == terms.metric else f", {own.metric}"
+    name = " against ".join(contrast.pair) if contrast.pair is not None else contrast.name
+    return f"{name}{of}"
+
+
 def judged_text(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
     """Return a few sentences on a planned contrast."""
     contrast, verdict = found.contrast, found.verdict
@@ -78,7 +86,7 @@ def _answer(family: Family, terms: Terms) -> str:
     clauses = [_clause(found, terms) for found in family.decided]
     open_ = [found.contrast for found in family.judged if found.verdict and found not in family.decided]
     if 0 < len(open_) <= MOST_SAID and not clauses:
-        clauses.append("undecided: " + ", ".join(_short(contrast, terms) for contrast in open_))
+        clauses.append("undecided: " + "; ".join(called(contrast, terms) for contrast in open_))
     elif open_:
         clauses.append(f"undecided for {len(open_)} of {len(family.judged)} contrasts")
     missing = sum(found.verdict is None for found in family.judged)
@@ -107,11 +115,3 @@ def _clause(found: Judged, terms: Terms) -> str:
         return f"{' and '.join(contrast.pair)} are equivalent{f' in {of}' if of else ''}{apart}"
     told = {"equivalent": "as good as 0", "differs": "above 0" if estimate.value > 0 else "below 0"}
     return f"{contrast.name} is {told[verdict.kind]}, {difference_text(estimate, own)}{apart}"
-
-
-def _short(contrast: Contrast, terms: Terms) -> str:
-    own = terms_of(contrast, terms)
-    of = f" in {own.metric}" if own.metric != terms.metric else ""
-    if contrast.pair is not None:
-        return f"{contrast.pair[0]} against {contrast.pair[1]}{of}"
-    return f"{contrast.name}{of}"

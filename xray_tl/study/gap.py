@@ -63,7 +63,8 @@ def independent_difference(first: Cells, second: Cells, weights: Mapping[str, fl
         block = side.covariance[np.ix_(own, used, own, used)]
         over_cases.append(np.einsum("i,irjs,j->rs", factor, block, factor))
     found = estimate(value[0] - value[1], over_cases[0] + over_cases[1], second.readings.cases)
-    return replace(found, readerless=alone)
+    bounds = first.metric.bounds(np.concatenate((factor, -factor)))
+    return replace(found.within(*bounds), readerless=alone)
 
 
 def between_sets(

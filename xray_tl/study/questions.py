@@ -204,8 +204,8 @@ def _all_asked(
 def _is(arm: Arm, name: str) -> bool:
     """Tell whether a plan means this arm: by the file in `conf/arm` and by options, those that it names."""
     file, options = split_arm(name)
-    if file is not None and any(run.record.get("arm_file") != file for run in arm.runs):
-        return False
+    if file is not None and all(run.record.get("arm_file") != file for run in arm.runs):
+        return False  # runs of earlier versions name no file
     return all(_has(arm, option, value) for option, value in options.items())
 
 
