@@ -97,7 +97,7 @@ def test_other_estimates_count_in_their_question() -> None:
     (of_sets,) = compare(STUDY, AUROC, families={"q": [gap]}).families[0].judged
     assert of_sets.verdict is not None
     assert of_sets.verdict.kind == "differs"
-    assert "x: brier (train - test) -0." in judged_text(of_sets, Terms())
+    assert "x: brier (train minus test) -0." in judged_text(of_sets, Terms())
 
 
 def test_a_contrast_that_cannot_be_estimated_says_why() -> None:
@@ -130,6 +130,8 @@ def test_each_question_has_a_sentence_and_open_ones_are_counted() -> None:
     assert alone == f"Backbone: undecided: {C} against {D}."
     many = tuple(Family(f"q{number}", done.families[1].judged) for number in range(5))
     assert answers(many, Terms()) == ["All of 5 questions undecided: q0, q1, q2 and 2 more."]
+    empty = compare(STUDY, AUROC, families={"not_run": [NOT_RUN], "q": [AB]})
+    assert answers(empty.families, Terms())[1] == "1 of 2 questions without a result: not run."
 
 
 def test_text_and_json_keep_planned_and_explored_apart() -> None:

@@ -99,11 +99,11 @@ def _against_ceiling(done: StudyAnalysis) -> str:
     reached = best.mean("efficiency")
     if reached != reached:  # a ceiling at chance has no efficiency
         return f"The best possible is {done.ceiling:.3f}; no efficiency is known{below}."
-    whose = "so its observer efficiency is"
+    whose = ", so its observer efficiency is"
     if done.comparison.families:  # no sentence has named the best arm
         auroc = done.comparison.analysis.arms[best.label].value
-        whose = f"the highest {metric(done)}, {auroc:.3f} of {best.label}, is an observer efficiency of"
-    return f"The best possible is {done.ceiling:.3f}, {whose} {reached:.2f}{below}."
+        whose = f"; the highest {metric(done)}, {auroc:.3f} of {best.label}, is an observer efficiency of"
+    return f"The best possible is {done.ceiling:.3f}{whose} {reached:.2f}{below}."
 
 
 def metric(done: StudyAnalysis) -> str:

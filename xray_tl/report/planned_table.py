@@ -50,7 +50,8 @@ def planned_table(done: StudyAnalysis) -> pd.DataFrame:
 
 def shown_planned(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of planned contrasts as the page shows it."""
-    head = ["contrast", "question", "metric", "difference", "95 % CI", "p", "p (Holm)", "verdict"]
+    head = ["contrast", "question", "metric", "difference", "95 % CI", "p", "p (Holm)"]
+    head += ["seeds needed", "images needed", "verdict"]
     return head, [_row(family, found) for family, found in _all(done)]
 
 
@@ -58,15 +59,21 @@ def _row(family: Family, found: Judged) -> list[str]:
     contrast, verdict, estimate = found.contrast, found.verdict, found.contrast.estimate
     first = [contrast.name, family.name.replace("_", " "), terms_of(contrast, TERMS).metric]
     if estimate is None or verdict is None:
-        return [*first, *[""] * 4, contrast.missing]
+        return [*first, *[""] * 6, contrast.missing]
     said = f"{verdict.better} is better" if verdict.kind == "better" else VERDICTS[verdict.kind]
     if verdict.kind != "undecided" and verdict.apart:
         said += ", but seeds stand apart"
+    needed = ["", ""]
+    if verdict.need is not None:
+        needed = [
+            "-" if count is None else str(count) for count in (verdict.need.readers, verdict.need.cases)
+        ]
     return [
         *first,
         f"{estimate.value:+.3f}",
         marked(interval_text(estimate.lower, estimate.upper), estimate),
         *(p_text(p).removeprefix("p = ").removeprefix("p ") for p in (estimate.p, verdict.p)),
+        *needed,
         said,
     ]
 

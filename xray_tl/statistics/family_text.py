@@ -21,11 +21,15 @@ MOST_SAID = 3
 """Largest number of undecided contrasts, or questions, that a sentence names; more are counted."""
 
 
+MOST_SPANS = 2
+"""Largest number of questions that are answered with intervals; the table has those of more."""
+
+
 def terms_of(contrast: Contrast, terms: Terms) -> Terms:
     """Return the terms with the metric and the images of a contrast: `sensitivity on low_dose`."""
     metric = contrast.metric or terms.metric
     if contrast.of_two_sets:
-        return replace(terms, metric=f"{metric} ({contrast.data})")
+        return replace(terms, metric=f"{metric} ({contrast.data.replace(' - ', ' minus ')})")
     return replace(terms, metric=f"{metric} on {contrast.data}" if contrast.data else metric)
 
 
@@ -65,16 +69,19 @@ def verdict_words(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
 
 
 def answers(families: tuple[Family, ...], terms: Terms) -> list[str]:
-    """Return a sentence for each question that has an answer, and one for those that have none."""
-    several = len(families) > 1
-    said = [_answer(family, terms) for family in families if family.decided or not several]
-    open_ = [_title(family.name) for family in families if not family.decided]
-    if several and open_:
-        listed = ", ".join(open_[:MOST_SAID]) + (
-            f" and {len(open_) - MOST_SAID} more" * (len(open_) > MOST_SAID)
-        )
-        count = "All" if len(open_) == len(families) else str(len(open_))
-        said.append(f"{count} of {len(families)} questions undecided: {listed}.")
+    """Return a sentence for each question with an answer, and one each for the open and the empty ones."""
+    if len(families) == 1:
+        return [_answer(families[0], terms)]
+    brief = len(families) > MOST_SPANS
+    said = [_answer(family, terms, brief=brief) for family in families if family.decided]
+    empty = [family.name for family in families if not any(found.verdict for found in family.judged)]
+    open_ = [family.name for family in families if not family.decided and family.name not in empty]
+    for names, what in ((open_, "undecided"), (empty, "without a result")):
+        if names:
+            count = "All" if len(names) == len(families) else str(len(names))
+            more = len(names) - MOST_SAID
+            listed = ", ".join(map(_title, names[:MOST_SAID])) + (f" and {more} more" if more > 0 else "")
+            said.append(f"{count} of {len(families)} questions {what}: {listed}.")
     return said
 
 
@@ -82,8 +89,8 @@ def _title(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _answer(family: Family, terms: Terms) -> str:
-    clauses = [_clause(found, terms) for found in family.decided]
+def _answer(family: Family, terms: Terms, *, brief: bool = False) -> str:
+    clauses = [_clause(found, terms, brief) for found in family.decided]
     open_ = [found.contrast for found in family.judged if found.verdict and found not in family.decided]
     if 0 < len(open_) <= MOST_SAID and not clauses:
         clauses.append("undecided: " + "; ".join(called(contrast, terms) for contrast in open_))
@@ -96,22 +103,24 @@ def _answer(family: Family, terms: Terms) -> str:
     return f"{title[:1].upper()}{title[1:]}: {'; '.join(clauses)}."
 
 
-def _clause(found: Judged, terms: Terms) -> str:
+def _clause(found: Judged, terms: Terms, brief: bool) -> str:
     contrast, verdict = found.contrast, found.verdict
     estimate, own = contrast.estimate, terms_of(contrast, terms)
     assert estimate is not None
     assert verdict is not None
     apart = but_apart_text(verdict.apart, terms).replace(";", ",")
-    of = own.metric if own.metric != terms.metric else ""
-    if verdict.kind == "better" and contrast.pair is not None:
-        first, second = contrast.pair
-        other = second if verdict.better == first else first
-        low, high = sorted((abs(estimate.lower), abs(estimate.upper)))
-        span = f"{terms.interval} {interval_text(low, high, terms.digits)}"
-        size = f"{abs(estimate.value):.{terms.digits}f}"
-        by = f"{of} by {size}" if of else f"by {size}"
-        return f"{verdict.better} is better than {other}, {by} ({span}){apart}"
-    if verdict.kind == "equivalent" and contrast.pair is not None:
-        return f"{' and '.join(contrast.pair)} are equivalent{f' in {of}' if of else ''}{apart}"
-    told = {"equivalent": "as good as 0", "differs": "above 0" if estimate.value > 0 else "below 0"}
-    return f"{contrast.name} is {told[verdict.kind]}, {difference_text(estimate, own)}{apart}"
+    of = f"{own.metric} " if own.metric != terms.metric else ""
+    if contrast.pair is None:
+        value = f"{contrast.name}, {own.metric} {estimate.value:+.{terms.digits}f}"
+        if not brief:
+            value = f"{contrast.name}, {difference_text(estimate, own)}"
+        side = "above 0" if estimate.value > 0 else "below 0"
+        return f"{value}, is {side if verdict.kind == 'differs' else 'as good as 0'}{apart}"
+    if verdict.kind == "equivalent":
+        return f"{' and '.join(contrast.pair)} are equivalent{f' in {of.strip()}' if of else ''}{apart}"
+    first, second = contrast.pair
+    low, high = sorted((abs(estimate.lower), abs(estimate.upper)))
+    span = "" if brief else f" ({terms.interval} {interval_text(low, high, terms.digits)})"
+    size = f"{abs(estimate.value):.{terms.digits}f}"
+    other = second if verdict.better == first else first
+    return f"{verdict.better} is better than {other}, {of}by {size}{span}{apart}"
