@@ -1,7 +1,8 @@
 """A sweep's folder, read as a study: seeds are readers, arms are treatments, test images are cases.
 
-`study_folder` loads a sweep, `analysis` computes everything that a report shows, `run_table` and
-`saved_predictions` read records and scores, `depths` finds the arms that differ in `model.depth` alone.
+`study_folder` loads a sweep, `analysis` computes everything that a report shows, `questions` tells what was
+planned before the runs, `run_table` and `saved_predictions` read records and scores, `depths` finds the arms
+that differ in `model.depth` alone.
 
 Imports: config, statistics, store.
 Never imports: torch.
