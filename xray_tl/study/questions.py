@@ -21,7 +21,7 @@ from xray_tl.config.planned import Declared, Families, Key, declared, parse_fami
 from xray_tl.errors import InputError
 from xray_tl.statistics.families import Contrast, estimated
 from xray_tl.statistics.mrmc import Cells
-from xray_tl.study.named_arms import contrast_of, is_meant
+from xray_tl.study.planned_arms import contrast_of, is_meant
 from xray_tl.study.study_folder import Arm, Run
 
 SWEEP = "multirun.yaml"

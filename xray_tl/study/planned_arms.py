@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from yaml import safe_load
+from yaml import YAMLError, safe_load
 
 from xray_tl.config.planned import GROUPS, TEST, Declared, split_arm
 from xray_tl.errors import InputError
@@ -33,10 +34,11 @@ def _has(arm: Arm, option: str, value: str) -> bool:
 
 def _same(text: str, value: object) -> bool:
     """Tell whether a value is what its text says: `1e-4` and 0.0001 are the same."""
-    try:
+    with suppress(ValueError):
         return float(text) == float(str(value))
-    except ValueError:
+    with suppress(YAMLError):
         return text == str(value) or safe_load(text) == value
+    return False
 
 
 def contrast_of(folder: Path, asked: Declared, found: Mapping[str, list[Arm]]) -> Contrast:
