@@ -12,6 +12,8 @@ over 2000 studies: 0.5 %.
 true difference, how often one is declared at five seeds, or else at ten, when the study was looked at twice.
 `family`: of arms that are all equally good, some of them loud (their seeds differ much), how often Holm's
 method declares any one better, from guarded p values and from Hillis'.
+`images`: a fine-tuned and a frozen arm that are equally good: few seeds on many images against many seeds on
+few; and how often equality is shown at the number of images that the blind rule names.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm, t
 
-from xray_tl.statistics.estimates import LEAST_READERS
+from xray_tl.statistics.blind_rule import wanted
+from xray_tl.statistics.estimates import LEAST_READERS, Components
+from xray_tl.statistics.guarded import upper_tail
 from xray_tl.statistics.mrmc import cells
 from xray_tl.statistics.readings import Readings
 from xray_tl.statistics.simulation import STRUCTURES, Structure, simulate
@@ -121,43 +125,95 @@ def _declared(study: Readings) -> bool:
     return cells(study).contrast(PAIR).p <= ALPHA
 
 
-SEVEN = (0.045, 0.030, 0.020, 0.045, 0.011, 0.019, 0.076)
-EIGHT = (0.076, 0.045, 0.045, 0.030, 0.020, 0.019, 0.011, 0.004)
-"""SDs over seeds of each arm's AUROC, as sweeps of quiet (frozen) and loud (fine-tuned) arms have them."""
+@dataclass(frozen=True)
+class Arm:
+    """An arm of simulated scores.
+
+    Attributes:
+        own: SD over seeds of its AUROC.
+        case: Variance of a score due to the case with this arm; its seeds have this in common.
+    """
+
+    own: float
+    case: float = 0.3
+
+
+SEVEN = tuple(map(Arm, (0.045, 0.030, 0.020, 0.045, 0.011, 0.019, 0.076)))
+EIGHT = tuple(map(Arm, (0.076, 0.045, 0.045, 0.030, 0.020, 0.019, 0.011, 0.004)))
+"""As sweeps of quiet (frozen) and loud (fine-tuned) arms have them."""
 EQUAL = 0.88
-CASES = {"all arms": 0.3, "an arm": 0.3}
-"""Variance of a score due to the case, and to case and arm; the rest of 1 is each seed's own."""
+EVERY = 0.3
+"""Variance of a score due to the case with every arm; what is left of 1 is each seed's own."""
 
 
-def equal_arms(own: tuple[float, ...], seeds: int, cases: int, generator: np.random.Generator) -> Readings:
-    """Draw a study of arms whose true AUROC is the same, with given SDs over seeds of each arm's AUROC."""
+def equal_arms(
+    arms: tuple[Arm, ...], seeds: int, cases: int, generator: np.random.Generator, every: float = EVERY
+) -> Readings:
+    """Draw a study of arms whose true AUROC is the same."""
     height = norm.pdf(norm.ppf(EQUAL)) / np.sqrt(2)  # d AUROC / d shift of the positives
-    shift = np.array(own) / height
+    shift = np.array([arm.own for arm in arms]) / height
+    case = np.array([arm.case for arm in arms])[:, None, None]
     centre = norm.ppf(EQUAL) * np.sqrt(2 + shift**2)
-    moved = centre[:, None] + shift[:, None] * generator.normal(size=(len(own), seeds))
+    moved = centre[:, None] + shift[:, None] * generator.normal(size=(len(arms), seeds))
     truth = np.arange(cases) < cases // 2
     rating = moved[..., None] * truth
     for variance, shape in (
-        (CASES["all arms"], (1, 1, cases)),
-        (CASES["an arm"], (len(own), 1, cases)),
-        (1 - sum(CASES.values()), (len(own), seeds, cases)),
+        (np.array(every), (1, 1, cases)),
+        (case, (len(arms), 1, cases)),
+        (1 - every - case, (len(arms), seeds, cases)),
     ):
         rating = rating + generator.normal(scale=np.sqrt(variance), size=shape)
-    return Readings(tuple(map(str, range(len(own)))), tuple(map(str, range(seeds))), truth, rating)
+    return Readings(tuple(map(str, range(len(arms)))), tuple(map(str, range(seeds))), truth, rating)
 
 
 def families(studies: int) -> None:
     """Print how often any of several arms that are all equal is called better than another."""
     print("arms  seeds  images  any 'better': guarded  Hillis")
-    for own, seeds, cases in ((SEVEN, 5, 1000), (EIGHT, 5, 400), (SEVEN, 12, 1000)):
+    for arms, seeds, cases in ((SEVEN, 5, 1000), (EIGHT, 5, 400), (SEVEN, 12, 1000)):
         generator = np.random.default_rng(4)
         guarded = hillis = 0
         for _ in range(studies):
-            pairs = cells(equal_arms(own, seeds, cases, generator)).analyse().pairs.values()
+            pairs = cells(equal_arms(arms, seeds, cases, generator)).analyse().pairs.values()
             guarded += min(holm([pair.p for pair in pairs])) <= ALPHA
             hillis += min(holm([pair.hillis.p for pair in pairs])) <= ALPHA
         rates = f"{guarded / studies:21.3f}  {hillis / studies:6.3f}"
-        print(f"{len(own):4d}  {seeds:5d}  {cases:6d}  {rates}", flush=True)
+        print(f"{len(arms):4d}  {seeds:5d}  {cases:6d}  {rates}", flush=True)
+
+
+TUNED_AND_FROZEN = (Arm(0.015, 0.03), Arm(0.0035, 0.33))
+EVERY_OF_TWO = 0.63
+"""As measured on a sweep: scores of two seeds correlate by 0.66 where all trains, by 0.96 where frozen."""
+
+
+def images_or_seeds(studies: int) -> None:
+    """Print what seeds and images make of a pair, and how often equality is shown by the blind rule."""
+    print("seeds  images  SE  half width  images' share  'equivalent'")
+    for seeds, cases in ((5, 1000), (20, 1000), (5, 4000), (8, 4000), (12, 4000), (20, 4000)):
+        generator = np.random.default_rng(5)
+        found = []
+        for _ in range(studies):
+            study = equal_arms(TUNED_AND_FROZEN, seeds, cases, generator, EVERY_OF_TWO)
+            pair = cells(study).contrast({"0": 1.0, "1": -1.0})
+            half, same = (pair.upper - pair.lower) / 2, equivalence(pair, MARGIN) <= ALPHA
+            found.append((pair.se**2, half, pair.cases_share, same))
+        squared, *means = np.mean(found, axis=0)
+        rates = "  ".join(f"{value:.4f}" for value in (np.sqrt(squared), *means))
+        print(f"{seeds:5d}  {cases:6d}  {rates}", flush=True)
+    _blind_rule(studies)
+
+
+def _blind_rule(studies: int) -> None:
+    """Print how often equality is shown at the blind rule's images, where seeds take their half and less."""
+    print("seeds  their variance, of the images'  'equivalent'")
+    cases, before = 1_000_000, Components(np.nan, np.nan, 1e-4)
+    shared = before.shared * cases / wanted(before, cases)
+    for part in (1.0, 0.5):
+        for seeds in (5, 8, 12, 20):
+            generator = np.random.default_rng(6)
+            scale = part * shared * generator.chisquare(seeds - 1, 20 * studies) / (seeds - 1)
+            missed = np.abs(generator.normal(scale=np.sqrt((1 + part) * shared), size=20 * studies))
+            shown = upper_tail(MARGIN - missed, shared, scale, seeds - 1) <= ALPHA
+            print(f"{seeds:5d}  {part:29.1f}  {shown.mean():12.3f}", flush=True)
 
 
 PARTS = {
@@ -165,6 +221,7 @@ PARTS = {
     "equivalence": false_equivalence,
     "looks": second_looks,
     "family": families,
+    "images": images_or_seeds,
 }
 
 

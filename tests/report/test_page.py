@@ -104,6 +104,30 @@ def test_tables_and_figures_lie_beside_it(sweep: Path) -> None:
     assert not list(sweep.rglob("*.partial-*"))
 
 
+def test_the_page_says_what_images_hold_and_how_many_the_next_study_needs(sweep: Path) -> None:
+    pairs = pd.read_csv(sweep / PARTS / "differences.csv")
+    arms = pd.read_csv(sweep / PARTS / "arms.csv")
+    assert pairs["images_share"].between(0, 1).all()
+    assert arms["auroc_images_share"].between(0, 1).all()
+    page = (sweep / "report.html").read_text()
+    table = page[page.index('<div class="pairs">') :]
+    head = re.findall("<th.*?>(.*?)</th>", table.split("</thead>")[0])
+    place = head.index("images&#39; share")
+    rows = [
+        re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", table.split("</tbody>")[0])
+    ]
+    shown = [row[place] for row in rows if row]
+    assert shown == [f"{100 * share:.0f} %" for share in pairs["images_share"]]
+    wanted = pd.read_csv(sweep / PARTS / "next_images.csv")
+    assert list(wanted) == ["first", "second", "images", "images_variance", "next_images"], "no difference"
+    done = analyse(sweep)
+    following = done.comparison.next_cases
+    assert following is not None
+    assert list(wanted["next_images"]) == list(following.of_pairs.values())
+    assert page.count("For the next study: ") == 1
+    assert f"<code>{PARTS}/next_images.csv</code>, which has no differences" in page
+
+
 def test_identifiers_of_figures_do_not_clash_and_stay_the_same(sweep: Path) -> None:
     runs = Study.load(sweep).runs
     one, again, other = (inline_svg(draw_auroc(runs), name) for name in ("a", "a", "b"))

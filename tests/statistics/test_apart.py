@@ -78,7 +78,9 @@ def test_it_is_named_and_a_verdict_of_few_seeds_carries_the_caution() -> None:
         (verdict,) = done.verdicts.values()
         assert verdict.kind != "undecided"
         text, found = format_comparison(done, Terms("seed", "image")), done.as_json()
-        (sentence,) = [line for line in text.splitlines() if "is better than" in line or "equivalent" in line]
+        (sentence,) = [
+            line for line in text.splitlines() if "is better than" in line or "are equivalent" in line
+        ]
         said = "; but seed s2 of a stands apart from its others, so that fewer than 12 seeds can mislead."
         assert sentence.endswith(said) == cautioned
         assert ("Seed s2 of a stands apart from its others: verdicts of fewer" in text) == cautioned

@@ -181,6 +181,35 @@ def test_a_number_that_would_decide_comes_with_a_warning_of_second_looks() -> No
     assert said not in format_comparison(compare(decided, METRICS["auroc"]), Terms())
 
 
+def test_shares_of_variance_and_cases_for_the_next_study_stand_in_text_and_json() -> None:
+    done = compare(STUDY, METRICS["auroc"])
+    text, found = format_comparison(done, Terms(case="image")), done.as_json()
+    estimates = [*done.analysis.arms.values(), *done.analysis.pairs.values()]
+    rows = [*found["treatments"], *found["pairs"]]
+    assert [row["cases_share"] for row in rows] == [estimate.cases_share for estimate in estimates]
+    assert text.count("images' share") == 2, "of treatments and of pairs"
+    assert text.count(" % ") >= len(rows)
+    following = done.next_cases
+    assert following is not None
+    assert [row["next_cases"] for row in found["pairs"]] == list(following.of_pairs.values())
+    assert text.count("For the next study: ") == 1
+    wider = compare(STUDY, METRICS["auroc"], margin=0.04).next_cases
+    assert wider is not None
+    assert following.for_all == pytest.approx(4 * wider.for_all, abs=4)
+    fixed = compare(STUDY, METRICS["auroc"], cases="fixed")
+    assert "next study" not in format_comparison(fixed, Terms())
+    assert {(row["cases_share"], row.get("next_cases")) for row in fixed.as_json()["pairs"]} == {(None, None)}
+
+
+def test_folds_say_nothing_of_the_cases_of_the_next_study() -> None:
+    """Their cases are trained on too; targets share theirs."""
+    half = np.arange(120) % 2
+    place = np.arange(120) // 2
+    for case, known in ((None, False), (half + 2 * place, False), (place, True)):
+        done = compare(replace(STUDY, stratum=half, case=case), METRICS["auroc"])
+        assert (done.next_cases is not None) == known
+
+
 def test_methods_for_one_readers_proportions_are_named() -> None:
     one = replace(STUDY, readers=STUDY.readers[:1], rating=STUDY.rating[:, :1])
     said = "With one reader an interval is Wilson's, and p McNemar's of a difference."

@@ -5,14 +5,17 @@ from dataclasses import replace
 import pytest
 
 from tests.statistics.test_verdict import _estimate
+from xray_tl.statistics.blind_rule import next_cases
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.verdict import verdicts
 from xray_tl.statistics.wording import (
     Terms,
     difference_text,
     interval_text,
+    next_cases_text,
     p_text,
     scope_text,
+    share,
     verdict_text,
 )
 
@@ -35,6 +38,76 @@ def test_an_undecided_pair_says_what_it_would_take() -> None:
     assert text.endswith("images in all would probably decide it.")
     assert "(2 of at least 5 seeds)" in _text(_estimate(0.3, readers=2))
     assert "No number of seeds alone, nor of images alone" in _text(_estimate(0.02, own=3e-3, shared=3e-4))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "said"),
+    [
+        (
+            _estimate(0.019, own=1e-6, error=3e-4, shared=2.9e-4),
+            "Images hold 100 % of the variance: no number of seeds would decide it. 2",
+        ),
+        (
+            _estimate(0.019, own=1e-3, error=1e-4, shared=1e-5),
+            "Images hold 12 % of the variance: no number of images would decide it. 3",
+        ),
+        (
+            _estimate(0.025, own=1e-4, error=4e-4, shared=4e-5),
+            "Images hold 85 % of the variance, yet twice the seeds would narrow the interval more than twice "
+            "the images. 1",
+        ),
+        (
+            _estimate(0.029, own=1e-4, error=4.5e-4, shared=1e-4),
+            "Images hold 89 % of the variance: twice the images would narrow the interval more than twice "
+            "the seeds. ",
+        ),
+        (
+            _estimate(0.02, own=3e-3, shared=3e-4),
+            "Images hold 33 % of the variance. No number of seeds alone",
+        ),
+    ],
+)
+def test_an_undecided_pair_says_what_holds_its_variance_and_what_that_asks_for(
+    estimate: Estimate, said: str
+) -> None:
+    assert said in _text(estimate)
+
+
+def test_where_the_share_is_not_known_nothing_is_said_of_it() -> None:
+    undecided = _estimate(0.02)
+    for unknown in (
+        _estimate(0.02, readers=4),
+        replace(undecided, random_cases=False),
+        replace(undecided, random_readers=False),
+        replace(_estimate(0.02, readers=1, error=3e-4), readerless=True),
+    ):
+        assert _text(unknown).startswith("Undecided")
+        assert " hold " not in _text(unknown)
+    assert " hold " in _text(undecided)
+    assert " hold " not in _text(_estimate(0.1)), "it is decided"
+    assert (share(undecided), share(_estimate(0.02, readers=4))) == ("88 %", "-")
+
+
+def test_the_next_study_s_images_come_with_what_they_are_for() -> None:
+    pairs = {("a", "b"): _estimate(0.3), ("a", "c"): _estimate(0.3, shared=2e-4)}
+    pairs["b", "c"] = _estimate(-0.3, shared=5e-5)
+    both = next_cases(pairs)
+    assert both is not None
+    text = next_cases_text(both, TERMS)
+    assert text.startswith(
+        "For the next study: 1800 images for half of the pairs, 3500 for all. This is the blind"
+    )
+    assert "in 80 % of studies with many seeds, in 68 % with five, if seeds vary" in text
+    one = next_cases({("a", "b"): replace(_estimate(0.3, readers=1), readerless=True)}, margin=0.05)
+    assert one is not None
+    text = next_cases_text(one, TERMS)
+    assert text.startswith("For the next study: 420 images. ")
+    assert text.endswith("is then shown equivalent within 0.05 in 80 % of studies.")
+    few = next_cases({("a", "b"): _estimate(0.3, readers=3)})
+    assert few is not None
+    assert next_cases_text(few, TERMS).startswith(
+        "For the next study, roughly, for lack of seeds: 1800 images."
+    )
 
 
 @pytest.mark.parametrize(("value", "kind"), [(0.1, "better"), (0.0, "equivalent"), (0.02, "Undecided")])

@@ -8,10 +8,10 @@ from xray_tl.report import tables
 from xray_tl.report.tasks import TERMS
 from xray_tl.statistics.family_text import answers, called
 from xray_tl.statistics.wording import (
+    asks_text,
     but_apart_text,
     interval_text,
     invites_look,
-    need_text,
     scope_text,
     second_look_text,
     with_few,
@@ -60,15 +60,17 @@ def _open_question(done: StudyAnalysis) -> list[str]:
     families = done.comparison.families
     if families:
         asked = [found for family in families for found in family.judged if found.verdict]
-        named = [(called(found.contrast, TERMS), found.verdict) for found in asked]
+        named = [(called(found.contrast, TERMS), found.contrast.estimate, found.verdict) for found in asked]
     else:
         pairs = done.comparison.verdicts.items()
-        named = [(f"{a} and {b}", verdict) for (a, b), verdict in pairs if a == done.arms[0].label]
-    for name, verdict in named:
-        if verdict is not None and verdict.kind == "undecided":
-            need = need_text(verdict, TERMS)
+        estimates = done.comparison.analysis.pairs
+        best = [(pair, verdict) for pair, verdict in pairs if pair[0] == done.arms[0].label]
+        named = [(" and ".join(pair), estimates[pair], verdict) for pair, verdict in best]
+    for name, estimate, verdict in named:
+        if estimate is not None and verdict is not None and verdict.kind == "undecided":
+            asks = asks_text(estimate, verdict, TERMS)
             lead = f"{name}: " if families else f"Between {name}: "
-            said = [f"{lead}{need[0].lower()}{need[1:]}"] if need else []
+            said = [f"{lead}{asks[0].lower()}{asks[1:]}"] if asks else []
             return [*said, second_look_text(TERMS)] if invites_look(verdict, TERMS) else said
     return []
 

@@ -22,7 +22,7 @@ from xray_tl.report.style import inline_svg, write_figure
 from xray_tl.report.tasks import TERMS, compared, selected, tasks
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import MARGIN
-from xray_tl.statistics.wording import few_text, interval_text, marked, second_look_text
+from xray_tl.statistics.wording import few_text, interval_text, marked, next_cases_text, second_look_text
 from xray_tl.store.files import write_text
 from xray_tl.study.analysis import Interaction, StudyAnalysis, analyse
 from xray_tl.study.depths import by_depth
@@ -61,6 +61,8 @@ def write_report(folder: Path, margin: float = MARGIN) -> Path:
     write_text(parts / "differences.csv", tables.pairs_table(done).to_csv(index=False))
     if done.comparison.families:
         write_text(parts / "planned.csv", planned_table.planned_table(done).to_csv(index=False))
+    if done.comparison.next_cases:
+        write_text(parts / "next_images.csv", tables.next_images_table(done).to_csv(index=False))
     if len(done.by_target):
         write_text(parts / "targets.csv", done.by_target.to_csv(index=False))
     drawn = _draw(done)
@@ -146,6 +148,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str]) -> str:
         trimmed=len(pairs.rows) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
         second_look=second_look_text(TERMS),
+        next_images=next_cases_text(following, TERMS) if (following := done.comparison.next_cases) else "",
         few=few_text(TERMS) if done.comparison.few_readers else "",
         scope=answer.scope(done),
         curves=f"{len(_curved(done))} of {len(done.arms)} arms. " if len(done.arms) > MOST_CURVES else "",

@@ -9,7 +9,7 @@ from xray_tl.report.training_tables import training_of
 from xray_tl.statistics.bounds import detectability
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import Pair
-from xray_tl.statistics.wording import interval_text, marked, p_text
+from xray_tl.statistics.wording import interval_text, marked, p_text, share
 from xray_tl.study.analysis import StudyAnalysis
 from xray_tl.study.saved_predictions import split_of
 from xray_tl.study.study_folder import Arm
@@ -27,7 +27,8 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
             for part in ("value", "lower", "upper"):
                 suffix = "" if part == "value" else f"_{part}"
                 row[f"{metric}{suffix}"] = wide.loc[(arm.label, metric), part]
-        row |= {"auroc_se": estimate.se, "ceiling_auroc": arm.mean("ceiling_auroc")}
+        row |= {"auroc_se": estimate.se, "auroc_images_share": estimate.cases_share}
+        row |= {"ceiling_auroc": arm.mean("ceiling_auroc")}
         row |= {f"efficiency{suffix}": value for suffix, value in efficiency(done, arm).items()}
         row |= {
             "trainable_parameters": arm.mean("trainable_parameters"),
@@ -56,6 +57,7 @@ def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
                 "upper": estimate.upper,
                 "few_seeds": estimate.few_readers,
                 "se": estimate.se,
+                "images_share": estimate.cases_share,
                 "p": estimate.p,
                 "p_holm": verdict.p,
                 "p_equivalent": verdict.p_equivalent,
@@ -70,6 +72,20 @@ def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def next_images_table(done: StudyAnalysis) -> pd.DataFrame:
+    """Return one row per pair with the images that it asks of the next study, and no difference.
+
+    Columns: both arms, test images of this study, covariance over new images of two seeds' differences (of
+    arms that no seed changes: variance), images for the next study by the blind rule.
+    """
+    found, rows = done.comparison.next_cases, []
+    for (first, second), count in found.of_pairs.items() if found else ():
+        estimate = done.comparison.analysis.pairs[first, second]
+        variance = estimate.components.error if estimate.readerless else estimate.components.shared
+        rows.append((first, second, estimate.cases, variance, count))
+    return pd.DataFrame(rows, columns=["first", "second", "images", "images_variance", "next_images"])
 
 
 def _holds_for_new(done: StudyAnalysis, pair: Pair) -> str:
@@ -131,7 +147,8 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of differences as the page shows it: of pairs that are explored."""
     needed = ["seeds needed", "images needed"]
-    head = ["first", "second", "difference", "95 % CI", "p", "p (Holm)", *needed, "verdict", "holds for new"]
+    judged = ["difference", "95 % CI", "p", "p (Holm)", "images' share"]
+    head = ["first", "second", *judged, *needed, "verdict", "holds for new"]
     rows, analysed = [], done.comparison.analysis
     for row in pairs_table(done).to_dict("records"):
         if row["question"]:
@@ -152,6 +169,7 @@ def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                 f"{row['difference']:+.3f}",
                 marked(interval_text(estimate.lower, estimate.upper), estimate),
                 *(p_text(row[key]).removeprefix("p = ").removeprefix("p ") for key in ("p", "p_holm")),
+                share(estimate),
                 *(needed if verdict == "undecided" else ["", ""]),
                 verdict,
                 str(row["holds_for_new"]),

@@ -13,13 +13,13 @@ import pandas as pd
 
 from xray_tl.errors import InputError
 from xray_tl.statistics.apart import ENOUGH, stand_apart
+from xray_tl.statistics.blind_rule import NextCases, next_cases
 from xray_tl.statistics.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.statistics.covariance import AUROC, METRICS, Metric
 from xray_tl.statistics.estimates import LEVEL
 from xray_tl.statistics.families import (
     Families,
     Family,
-    Judged,
     estimated,
     judge_family,
     planned_pairs,
@@ -85,6 +85,14 @@ class Comparison:
         found = (*self.analysis.arms.values(), *self.analysis.pairs.values())
         return any(estimate.few_readers for estimate in found)
 
+    @property
+    def next_cases(self) -> NextCases | None:
+        """Return the numbers of cases for the next study, from the variances alone (`blind_rule`).
+
+        There are none for folds, whose test cases are trained on too.
+        """
+        return None if self.readings.folded else next_cases(self.analysis.pairs, self.margin)
+
     def _named(self, terms: Terms) -> Terms:
         """Return the terms with "patient" for a case, if there are fewer patients than cases."""
         return replace(terms, case="patient") if self.readings.patients < self.readings.cases else terms
@@ -95,19 +103,21 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Return all numbers at full precision, as JSON values; numbers that are not finite are None."""
-        scopes, questions = self.scopes(Terms()), self.questions
+        scopes, following, questions = self.scopes(Terms()), self.next_cases, self.questions
         pairs = [
             {
                 "first": pair[0],
                 "second": pair[1],
                 **asdict(estimate),
                 "few_readers": estimate.few_readers,
+                "cases_share": estimate.cases_share,
                 "p_holm": self.verdicts[pair].p,
                 "p_equivalent": self.verdicts[pair].p_equivalent,
                 "question": questions.get(pair),
                 "verdict": self.verdicts[pair].kind,
                 "better": self.verdicts[pair].better,
                 "need": asdict(need) if (need := self.verdicts[pair].need) else None,
+                "next_cases": following.of_pairs.get(pair) if following else None,
                 "stand_apart": dict(self.verdicts[pair].apart),
                 "holds_for": scopes[pair],
                 "bootstrap": self.resampled.get(pair),
@@ -120,6 +130,7 @@ class Comparison:
                 "treatment": name,
                 **asdict(estimate),
                 "few_readers": estimate.few_readers,
+                "cases_share": estimate.cases_share,
                 "stand_apart": list(self.apart.get(name, ())),
                 "bootstrap": self.resampled.get((name,)),
             }
@@ -138,34 +149,10 @@ class Comparison:
             "positive": int(self.readings.truth.sum()),
             "treatments": treatments,
             "pairs": pairs,
-            "planned": [_as_json(family, found) for family in self.families for found in family.judged],
+            "planned": [row for family in self.families for row in family.as_json()],
             "notes": list(self.notes),
         }
         return dict(finite(whole))
-
-
-def _as_json(family: Family, found: Judged) -> dict[str, Any]:
-    """Return a planned contrast as JSON values."""
-    contrast, estimate, verdict = found.contrast, found.contrast.estimate, found.verdict
-    row: dict[str, Any] = {
-        "question": family.name,
-        "contrast": contrast.name,
-        "weights": dict(contrast.weights),
-        "missing": contrast.missing or None,
-    }
-    if estimate is None or verdict is None:
-        return row
-    return row | {
-        **asdict(estimate),
-        "few_readers": estimate.few_readers,
-        "p_holm": verdict.p,
-        "p_equivalent": verdict.p_equivalent,
-        "verdict": verdict.kind,
-        "better": verdict.better,
-        "need": asdict(verdict.need) if verdict.need else None,
-        "stand_apart": dict(verdict.apart),
-        "holds_for": scope_text(estimate, Terms()),
-    }
 
 
 def compare(

@@ -20,8 +20,10 @@ from xray_tl.statistics.wording import (
     interval_text,
     invites_look,
     marked,
+    next_cases_text,
     p_text,
     second_look_text,
+    share,
     verdict_text,
 )
 
@@ -59,6 +61,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
         ]
         if any(invites_look(verdict, terms) for verdict in done.verdicts.values()):
             lines.append(second_look_text(terms))
+        if following := done.next_cases:
+            lines.append(next_cases_text(following, terms))
         lines += _holds_for(done.scopes(terms))
     return "\n".join([*lines, *_notes(done, terms)])
 
@@ -112,6 +116,7 @@ def _columns(
         "SE": f"{estimate.se:.4f}",
         terms.interval: marked(interval_text(estimate.lower, estimate.upper, terms.digits), estimate),
         **other,
+        f"{terms.case}s' share": share(estimate),
         "df (Hillis)": "inf" if math.isinf(estimate.hillis.df) else f"{estimate.hillis.df:.1f}",
     }
 

@@ -40,9 +40,22 @@ class Components:
     shared: float
 
     @property
+    def unshared(self) -> float:
+        """Return v - max(k, 0), the variance over new cases that each reader has alone."""
+        return max(0.0, self.error - max(self.shared, 0.0))
+
+    @property
     def own(self) -> float:
         """Return the variance between readers that is not due to the sampling of cases (at least 0)."""
-        return max(0.0, self.readers - self.error + self.shared)
+        return max(0.0, self.readers - self.unshared)
+
+    def cases_share(self, readers: int) -> float:
+        """Return the share of a mean's squared standard error that endless cases would take away.
+
+        Of k + S^2 / r cases have k + (v - k) / r, and the readers' own variance the rest, `own` / r. A
+        negative k counts as 0. Where S^2 is less than v - k, cases have all. So both shares lie in [0, 1].
+        """
+        return 1 - self.own / readers / (max(self.shared, 0.0) + self.readers / readers)
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,17 @@ class Estimate:
     def few_readers(self) -> bool:
         """Tell whether its interval rests on two to four readers, too few for a verdict."""
         return self.random_readers and self.readers < LEAST_READERS
+
+    @property
+    def cases_share(self) -> float:
+        """Return the share of the squared standard error that is due to cases; the rest is readers' own.
+
+        It is NaN where a verdict could not rest on it: fewer than `LEAST_READERS` readers, readers or cases
+        that are fixed, or a standard error of 0.
+        """
+        if not (self.enough_readers and self.random_cases and self.se > 0):
+            return float("nan")
+        return 1.0 if self.readerless else self.components.cases_share(self.readers)
 
     @property
     def spread(self) -> Spread:
@@ -198,15 +222,23 @@ def projected(now: Estimate, readers: int, cases: int) -> Spread:
     """
     shrink = now.cases / cases
     parts = now.components
-    error, shared = parts.error * shrink, max(parts.shared, 0.0) * shrink
     random_readers = now.random_readers and readers > 1
-    between = parts.own + max(error - shared, 0.0) if random_readers else parts.readers
+    between = parts.own + parts.unshared * shrink if random_readers else parts.readers
     return spread(
-        Components(between, error, shared),
+        Components(between, parts.error * shrink, parts.shared * shrink),
         readers,
         random_readers=random_readers,
         random_cases=now.random_cases,
     )
+
+
+def more_cases_help(now: Estimate) -> bool:
+    """Tell whether twice the cases would narrow the interval more than twice the readers.
+
+    The share of cases does not tell: (v - k) / r shrinks with readers too, who also give degrees of freedom.
+    """
+    cases, readers = projected(now, now.readers, 2 * now.cases), projected(now, 2 * now.readers, now.cases)
+    return cases.half_width(LEVEL) < readers.half_width(LEVEL)
 
 
 def spread(components: Components, readers: int, *, random_readers: bool, random_cases: bool) -> Spread:

@@ -7,13 +7,15 @@ is a result of each or not: what is left out never makes the others look better.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from xray_tl.errors import InputError
 from xray_tl.statistics.apart import ENOUGH
 from xray_tl.statistics.estimates import LEVEL, Estimate
 from xray_tl.statistics.mrmc import Cells, Sampling
 from xray_tl.statistics.verdict import Pair, Verdict, holm, judge
+from xray_tl.statistics.wording import Terms, scope_text
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class Family:
     def decided(self) -> tuple[Judged, ...]:
         """Return the contrasts with another verdict than `undecided`."""
         return tuple(found for found in self.judged if found.verdict and found.verdict.kind != "undecided")
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return each contrast as JSON values; what has no estimate says why."""
+        return [{"question": self.name, **_as_json(found)} for found in self.judged]
 
 
 Families = Mapping[str, Sequence[Contrast]]
@@ -175,4 +181,27 @@ def planned_pairs(families: Sequence[Family]) -> dict[frozenset[str], tuple[str,
         for family in families
         for found in family.judged
         if found.contrast.is_main and found.contrast.pair and found.verdict
+    }
+
+
+def _as_json(found: Judged) -> dict[str, Any]:
+    contrast, estimate, verdict = found.contrast, found.contrast.estimate, found.verdict
+    row: dict[str, Any] = {
+        "contrast": contrast.name,
+        "weights": dict(contrast.weights),
+        "missing": contrast.missing or None,
+    }
+    if estimate is None or verdict is None:
+        return row
+    return row | {
+        **asdict(estimate),
+        "few_readers": estimate.few_readers,
+        "cases_share": estimate.cases_share,
+        "p_holm": verdict.p,
+        "p_equivalent": verdict.p_equivalent,
+        "verdict": verdict.kind,
+        "better": verdict.better,
+        "need": asdict(verdict.need) if verdict.need else None,
+        "stand_apart": dict(verdict.apart),
+        "holds_for": scope_text(estimate, Terms()),
     }

@@ -8,10 +8,10 @@ from xray_tl.statistics.families import Contrast, Family, Judged
 from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import (
     Terms,
+    asks_text,
     but_apart_text,
     difference_text,
     interval_text,
-    need_text,
     p_text,
     reason_text,
     verdict_text,
@@ -51,7 +51,7 @@ def judged_text(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
         first, second = contrast.pair
         return verdict_text((first, second), estimate, verdict, own, margin)
     text = f"{contrast.name}: {difference_text(estimate, own)}, {verdict_words(found, terms, margin)}."
-    return f"{text} {need_text(verdict, terms)}".strip()
+    return f"{text} {asks_text(estimate, verdict, terms)}".strip()
 
 
 def verdict_words(found: Judged, terms: Terms, margin: float = MARGIN) -> str:

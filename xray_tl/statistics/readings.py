@@ -63,6 +63,12 @@ class Readings:
         return [everywhere[self.stratum == value] for value in range(int(self.stratum.max()) + 1)]
 
     @property
+    def folded(self) -> bool:
+        """Tell whether no case is in all strata, as where folds have cases of their own."""
+        most = 1 if self.case is None else int(np.bincount(self.case).max())
+        return most < len(self.strata)
+
+    @property
     def units(self) -> Rows:
         """Return the sampling unit (patient or case) of each entry [N]."""
         return np.arange(len(self.truth)) if self.unit is None else self.unit

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xray_tl.statistics.apart import ENOUGH
-from xray_tl.statistics.estimates import LEAST_READERS, LEVEL, Estimate
+from xray_tl.statistics.blind_rule import NextCases
+from xray_tl.statistics.estimates import LEAST_READERS, LEVEL, Estimate, more_cases_help
 from xray_tl.statistics.sameness import NOTHING_VARIES
-from xray_tl.statistics.verdict import MARGIN, Pair, Verdict
+from xray_tl.statistics.verdict import MARGIN, POWER, Pair, Verdict
 
 FEW = "*"
 
@@ -112,7 +113,7 @@ def _verdict_text(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms
         )
     why = f" ({reason})" if (reason := reason_text(estimate, verdict, terms)) else ""
     text = f"Undecided between {first} and {second}{why}: {difference_text(estimate, terms)}."
-    return f"{text} {need_text(verdict, terms)}".strip()
+    return f"{text} {asks_text(estimate, verdict, terms)}".strip()
 
 
 def but_apart_text(apart: Mapping[str, tuple[str, ...]], terms: Terms) -> str:
@@ -163,6 +164,66 @@ def need_text(verdict: Verdict, terms: Terms) -> str:
     if not ways:
         return f"No number of {terms.reader}s alone, nor of {terms.case}s alone, would decide it."
     return f"{' or '.join(ways).capitalize()} would probably decide it."
+
+
+def share(estimate: Estimate) -> str:
+    """Format the cases' share of a variance for a table; a dash if it is not known."""
+    found = estimate.cases_share
+    return "-" if math.isnan(found) else f"{100 * found:.0f} %"
+
+
+def asks_text(estimate: Estimate, verdict: Verdict, terms: Terms) -> str:
+    """Return sentences on what an undecided pair asks for; empty if that is not known."""
+    return " ".join(filter(None, (share_text(estimate, verdict, terms), need_text(verdict, terms))))
+
+
+def share_text(estimate: Estimate, verdict: Verdict, terms: Terms) -> str:
+    """Return a sentence on what holds the variance of an undecided pair, and what that asks for.
+
+    It is empty where nothing is to be chosen: the share is not known, or there are no readers.
+    """
+    need = verdict.need
+    if need is None or estimate.readerless or math.isnan(estimate.cases_share):
+        return ""
+    held = f"{terms.case.capitalize()}s hold {share(estimate)} of the variance"
+    if need.cases is None and need.readers is None:
+        return f"{held}."
+    for none, word in ((need.readers, terms.reader), (need.cases, terms.case)):
+        if none is None:
+            return f"{held}: no number of {word}s would decide it."
+    if more_cases_help(estimate):
+        return (
+            f"{held}: twice the {terms.case}s would narrow the interval more than twice the {terms.reader}s."
+        )
+    but = ", yet" if estimate.cases_share > 0.5 else ":"
+    return (
+        f"{held}{but} twice the {terms.reader}s would narrow the interval more than twice the {terms.case}s."
+    )
+
+
+def next_cases_text(found: NextCases, terms: Terms) -> str:
+    """Return sentences on the number of cases for the next study; `benchmarks/coverage.py` has the 68 %."""
+    half, all_ = _rounded_up(found.for_half), _rounded_up(found.for_all)
+    numbers = f"{all_} {terms.case}s"
+    if half < all_:
+        numbers = f"{half} {terms.case}s for half of the pairs, {all_} for all"
+    rough = f", roughly, for lack of {terms.reader}s" if found.few_readers else ""
+    often = f"in {100 * POWER:g} % of studies"
+    if not found.readerless:
+        often += (
+            f" with many {terms.reader}s, in 68 % with five, if {terms.reader}s vary a difference no more "
+            f"than {terms.case}s do"
+        )
+    return (
+        f"For the next study{rough}: {numbers}. This is the blind rule, which uses the variances alone and "
+        f"no difference: what is truly equal is then shown equivalent within {found.margin:g} {often}."
+    )
+
+
+def _rounded_up(count: int) -> int:
+    """Round up to two digits, which is more than variances are known to."""
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return -(-count // step) * step
 
 
 def second_look_text(terms: Terms) -> str:
