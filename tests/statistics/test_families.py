@@ -98,6 +98,10 @@ def test_other_estimates_count_in_their_question() -> None:
     assert of_sets.verdict is not None
     assert of_sets.verdict.kind == "differs"
     assert "x: brier (train minus test) -0." in judged_text(of_sets, Terms())
+    near = replace(gap, estimate=cells(STUDY).contrast({C: 1, D: -1}))
+    (open_,) = compare(STUDY, AUROC, families={"q": [near]}).families[0].judged
+    assert open_.verdict is not None
+    assert (open_.verdict.kind, open_.verdict.need) == ("undecided", None), "images of which of the two?"
 
 
 def test_a_contrast_that_cannot_be_estimated_says_why() -> None:

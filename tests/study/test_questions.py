@@ -155,6 +155,16 @@ def test_arms_are_told_apart_by_options(tmp_path: Path) -> None:
     assert [label.split(", ")[1:] for label in second.weights] == [["augment=light"], []]
 
 
+def test_a_plan_names_no_arm(tmp_path: Path) -> None:
+    """Runs differ in what was declared, and stay one arm; arms are called by what changes results."""
+    for seed in range(2):
+        write_scored(
+            tmp_path, 1.0, seed, options={"optim.lr": 0.1, "planned.q": [f"a{seed} - b"]}, arm_hash="x"
+        )
+        write_scored(tmp_path, 1.0, seed, options={"optim.lr": 0.2, "arm_file": f"file{seed}"}, arm_hash="y")
+    assert sorted(arm.label.split(", ", 1)[1] for arm in Study.load(tmp_path).arms) == ["lr=0.1", "lr=0.2"]
+
+
 def test_a_plan_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     write_planned(tmp_path)
     write_scored(tmp_path, 1.0, 5, planned={"families": {"q": ["a"]}}, arm_file="resnet18_finetune")
