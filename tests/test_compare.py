@@ -13,6 +13,7 @@ from xray_tl.statistics.mrmc import mrmc
 from xray_tl.statistics.readings import Readings
 from xray_tl.statistics.simulation import STRUCTURES, simulate
 
+RNG = np.random.default_rng(1)
 STUDY = simulate((0.75, 0.9), STRUCTURES["LL"], 5, 60, 60, np.random.default_rng(0))
 
 
@@ -74,6 +75,45 @@ def test_bad_input_ends_in_one_line(
 ) -> None:
     _write(tmp_path / "scores.csv")
     done = _compare(*args, env=subprocess_env, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not done.stdout
+
+
+def test_questions_declared_in_a_file_are_judged_on_their_own(
+    subprocess_env: dict[str, str], tmp_path: Path
+) -> None:
+    _write(tmp_path / "scores.csv", simulate((0.75, 0.9, 0.8), STRUCTURES["LL"], 5, 60, 60, RNG))
+    (tmp_path / "asked.yaml").write_text("which is better:\n  - arm 1 - arm 0\n")
+    args = ("scores=scores.csv", "planned=asked.yaml")
+    text = _compare(*args, env=subprocess_env, cwd=tmp_path)
+    assert text.returncode == 0, text.stderr
+    assert "which is better: arm 1 is better than arm 0: AUROC by" in text.stdout
+    found = json.loads(_compare(*args, "format=json", env=subprocess_env, cwd=tmp_path).stdout)
+    (asked,) = found["planned"]
+    assert (asked["question"], asked["contrast"]) == ("which is better", "arm 1 - arm 0")
+    assert asked["p_holm"] == asked["p"]
+    assert [pair["question"] for pair in found["pairs"]] == ["which is better", None, None]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "planned=asked.yaml is not a file of questions"),
+        ("a: [b", "planned=asked.yaml is no YAML: "),
+        ("[1]", "is no mapping of questions to lists of contrasts"),
+        ("q: [arm 0 - arm 9]", 'q: "arm 0 - arm 9" names no treatment: arm 9 is not one of arm 0, arm 1'),
+        ("q: [{contrast: arm 0 - arm 1, metric: brier}]", "a table has one metric"),
+    ],
+)
+def test_questions_that_cannot_be_read_end_in_one_line(
+    content: str | None, message: str, subprocess_env: dict[str, str], tmp_path: Path
+) -> None:
+    _write(tmp_path / "scores.csv")
+    if content is not None:
+        (tmp_path / "asked.yaml").write_text(content)
+    done = _compare("scores=scores.csv", "planned=asked.yaml", env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert message in done.stderr

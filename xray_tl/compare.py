@@ -2,6 +2,7 @@
 
 python -m xray_tl.compare scores=FILE.csv
 python -m xray_tl.compare scores=FILE.csv format=json
+python -m xray_tl.compare scores=FILE.csv planned=QUESTIONS.yaml
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ def main(cfg: DictConfig) -> None:
         check_values(cfg)
         from xray_tl.statistics.comparison import compare, metric_named, read_scores
         from xray_tl.statistics.comparison_text import format_comparison
+        from xray_tl.statistics.planned_file import planned_contrasts
         from xray_tl.statistics.wording import Terms
 
         asked = typed_node(cfg, CompareConfig)
         metric = metric_named(asked.metric)
         readings = read_scores(Path(asked.scores))
         readers, cases = (cast("Sampling", kind) for kind in (asked.readers, asked.cases))
-        done = compare(readings, metric, readers, cases, asked.margin, asked.level)
+        families = planned_contrasts(asked.planned, readings.treatments)
+        done = compare(readings, metric, readers, cases, asked.margin, asked.level, families)
         if asked.format == "json":
             print(json.dumps(done.as_json(), indent=1, allow_nan=False))
         else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from xray_tl.config import conf_dir, register_schemas
 from xray_tl.config.cli import clean_exit, refuse_gone
 from xray_tl.config.identity import register_resolvers
+from xray_tl.config.planned import check_names
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ def main(cfg: DictConfig) -> str | None:
     for option, place in (("run", settings.run.dir), ("sweep", settings.sweep.dir)):
         if place == "":
             raise SystemExit(f"error: hydra.{option}.dir= is empty (a shell variable that is not set?)")
+    cfg.arm_file = settings.runtime.choices.get("arm")  # jobs that are queued know of no choices
     if settings.mode == RunMode.MULTIRUN:
         return _sweep_job(cfg, folder)
     _single_run(cfg, folder)
@@ -46,6 +49,7 @@ def _single_run(cfg: DictConfig, folder: Path) -> None:
         from xray_tl.runs.run import run
         from xray_tl.study.run_table import format_run
 
+        check_names(cfg, GlobalHydra.instance().config_loader().get_group_options)
         record = run(cfg, folder)
         if cfg.logger.name == "tensorboard":
             board.write_run(folder, record)

@@ -1,8 +1,16 @@
 """The five questions, answered from a study."""
 
+import re
 from pathlib import Path
 
-from tests.study.sweeps import METRICS, write_scored, write_study
+from tests.study.sweeps import (
+    METRICS,
+    scores,
+    write_evaluation,
+    write_planned,
+    write_scored,
+    write_study,
+)
 from xray_tl.report.tasks import tasks
 from xray_tl.study.analysis import analyse
 
@@ -60,13 +68,40 @@ def test_a_model_s_arm_is_chosen_on_validation_images(tmp_path: Path) -> None:
     assert "resnet18 finetune random, augment=light, best of 3 arms on validation images" in answer
 
 
-def test_an_interaction_of_few_seeds_is_undecided(tmp_path: Path) -> None:
+NO_VERDICT = re.compile(r"differs|better|above|below|equivalent|undecided|p [=<]")
+
+
+def test_what_no_question_names_has_an_interval_and_no_verdict(tmp_path: Path) -> None:
     for model, gain in (("resnet18", 4.0), ("vgg16", 0.1)):
-        for seed in range(3):
-            write_scored(tmp_path, 0.5 + gain, seed, model=model)
+        for seed in range(5):
+            run = write_scored(tmp_path, 0.5 + gain, seed, model=model)
             write_scored(tmp_path, 0.5, seed, model=model, mode="frozen")
-    answer = next(task.answer for task in tasks(analyse(tmp_path), {}) if task.letter == "D")
-    assert "is undecided (3 of at least 5 seeds) between resnet18 and vgg16" in answer[-1]
+            write_evaluation(run, "shift=low_dose", scores(0.1, seed))
+    answers = {task.letter: task.answer for task in tasks(analyse(tmp_path), {})}
+    interaction = answers["D"][-1]
+    assert interaction.startswith("What fine-tuning gains over freezing, resnet18 against vgg16")
+    kinds = ("Overfitting", "Shift low_dose")
+    found = [interaction, *(text for text in answers["E"] if text.startswith(kinds))]
+    assert len(found) == 3
+    for text in found:
+        assert "(95 % CI " in text
+        assert not NO_VERDICT.search(text), text
+
+
+def test_what_a_question_names_has_its_verdict(tmp_path: Path) -> None:
+    asked = [
+        "resnet18_finetune - resnet18_frozen - vgg16_finetune + vgg16_frozen",
+        {"contrast": "resnet18_finetune", "on": "train - test"},
+        "resnet18_finetune - resnet18_frozen",
+    ]
+    answers = {task.letter: task.answer for task in tasks(analyse(write_planned(tmp_path, {"q": asked})), {})}
+    assert answers["D"][-1].endswith("; planned: undecided.")
+    (gap,) = [text for text in answers["E"] if text.startswith("Overfitting")]
+    assert gap.endswith("; planned: undecided.")
+    planned, explored, _ = answers["D"]
+    assert "resnet18 finetune random is better than resnet18 frozen random" in planned
+    assert "Explored" not in planned
+    assert explored.endswith(" Explored, not planned.")
 
 
 def test_without_remedies_there_is_no_sentence_on_them(tmp_path: Path) -> None:

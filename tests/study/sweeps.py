@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from xray_tl.config.planned import plan_of
 from xray_tl.store.files import write_text
 from xray_tl.store.records import EVALUATIONS, PREDICTIONS, SPLIT, write_record
 
@@ -148,6 +149,26 @@ def write_study(folder: Path) -> Path:
     for (model, mode), strength in strengths.items():
         for seed in range(5):
             write_scored(folder, strength, seed, model, mode)
+    return folder
+
+
+ASKED = {"how_much": ["resnet18_finetune - resnet18_frozen"]}
+
+
+def planned(families: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a record says of questions that were declared, and when it began."""
+    plan = plan_of(OmegaConf.create({"planned": ASKED if families is None else families}))
+    return {"planned": plan, "began": "2026-11-30T10:00:00+00:00"}
+
+
+def write_planned(folder: Path, families: dict[str, Any] | None = None, seeds: int = 5) -> Path:
+    """Write `write_study`'s arms as files of `conf/arm` named like resnet18_finetune, with a plan."""
+    strengths = {"resnet18": (2.5, 1.0), "vgg16": (1.0, 0.9)}
+    for model, by_mode in strengths.items():
+        for mode, strength in zip(("finetune", "frozen"), by_mode, strict=True):
+            for seed in range(seeds):
+                changes = {"arm_file": f"{model}_{mode}", **planned(families)}
+                write_scored(folder, strength, seed, model, mode, **changes)
     return folder
 
 

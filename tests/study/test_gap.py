@@ -34,7 +34,7 @@ def test_its_interval_covers_simulated_truth() -> None:
     for _ in range(200):
         one = simulate((0.9,), STRUCTURES["LL"], 5, 40, 40, generator)
         other = simulate((0.8,), STRUCTURES["LL"], 5, 40, 40, generator)
-        found = independent_difference(cells(one), cells(other), "arm 0")
+        found = independent_difference(cells(one), cells(other), {"arm 0": 1})
         covered += found.lower <= 0.1 <= found.upper
     assert abs(covered / 200 - 0.95) < 0.025 + 3 * (0.95 * 0.05 / 200) ** 0.5
 
@@ -43,7 +43,7 @@ def test_other_seeds_cannot_be_set_against_each_other() -> None:
     generator = np.random.default_rng(0)
     one, other = (cells(simulate((0.8,), STRUCTURES["LL"], n, 10, 10, generator)) for n in (3, 4))
     with pytest.raises(InputError, match="not the same seeds"):
-        independent_difference(one, other, "arm 0")
+        independent_difference(one, other, {"arm 0": 1})
 
 
 def test_shifts_of_the_same_patients_are_paired(tmp_path: Path) -> None:

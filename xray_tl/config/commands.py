@@ -17,6 +17,9 @@ class Config:
         feature_cache: `auto` (the output of the frozen stages is computed once and reused, where that saves
             time) or `off`.
         shifts: Names of distribution shifts on which the finished run is also tested, as by `evaluate`.
+        planned: Questions declared before the first run: name -> list of contrasts of arms, each written as
+            `arm - other` or `{contrast: arm - other, metric: sensitivity, on: low_dose}`.
+        arm_file: Name of the file of `arm` that was chosen; `train` notes it, whatever is given.
     """
 
     model: Any = MISSING
@@ -29,6 +32,8 @@ class Config:
     augment: Any = MISSING
     tune: Any = MISSING
     shifts: list[str] = field(default_factory=list)
+    planned: Any = None
+    arm_file: str | None = None
     seed: int = 0
     feature_cache: str = "auto"
 
@@ -74,6 +79,8 @@ class CompareConfig:
         cases: `random` or `fixed`.
         margin: Largest difference that still counts as equivalent.
         level: Level of the confidence intervals.
+        planned: Questions that were declared beforehand, name -> list of contrasts of treatments; or a YAML
+            file that holds them.
         format: `text` or `json`.
     """
 
@@ -83,6 +90,7 @@ class CompareConfig:
     cases: str = "random"
     margin: float = 0.02
     level: float = 0.95
+    planned: Any = None
     format: str = "text"
 
 

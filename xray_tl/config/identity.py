@@ -140,6 +140,8 @@ OF_TRAINING = (
 COSMETIC = (
     "feature_cache",
     "shifts",
+    "planned",
+    "arm_file",
     "weights.measure",
     "weights.timeout_s",
     "data.difficulty",

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from xray_tl.config.planned import declared
 from xray_tl.errors import InputError, refusal
 
 
@@ -112,6 +113,7 @@ def validate(cfg: DictConfig) -> None:
         InputError: An option is missing or outside its valid values; the message names both.
     """
     check_values(cfg)
+    declared(cfg)
     for option in MODE_NEEDS.get(cfg.mode.name, ()):
         if cfg.mode[option] is None:
             raise InputError(f"mode={cfg.mode.name} needs a value: mode.{option}=...")

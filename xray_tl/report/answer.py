@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xray_tl.report import tables
+from xray_tl.statistics.family_text import answers, called
 from xray_tl.statistics.wording import (
     Terms,
     asks_text,
@@ -23,39 +24,56 @@ MOST_NAMED = 3
 
 
 def sentences(done: StudyAnalysis) -> list[str]:
-    """Return three sentences: the best arm, the ceiling, and what is open with the scope of the result."""
-    best = done.arms[0]
-    estimate = done.comparison.analysis.arms[best.label]
-    span = with_few(interval_text(estimate.lower, estimate.upper), estimate, done.terms)
-    if len(done.arms) == 1:
-        first = f"{best.label} has a {metric(done)} of {estimate.value:.3f} (95 % CI {span})."
-    else:
-        beaten: list[str] = []
-        open_: list[str] = []
-        lost: list[str] = []
-        same: list[str] = []
-        apart: dict[str, tuple[str, ...]] = {}
-        for pair, verdict in done.comparison.verdicts.items():
-            if best.label in pair:
-                other = pair[0] if pair[1] == best.label else pair[1]
-                kinds = {"better": beaten, "equivalent": same, "undecided": open_}
-                worse = verdict.kind == "better" and verdict.better != best.label
-                (lost if worse else kinds[verdict.kind]).append(other)
-                apart |= verdict.apart if verdict.kind != "undecided" else {}
-        standing = f"{_standing(beaten, same, open_, lost, done.terms)}{but_apart_text(apart, done.terms)}."
-        first = (
-            f"{best.label} has the highest {metric(done)}, {estimate.value:.3f} (95 % CI {span}): {standing}"
-        )
+    """Return three sentences: the answer, the ceiling, and what is open with the scope of the result.
+
+    The first answers the planned questions, one by one, or tells how the best arm stands if there are none.
+    """
+    families = done.comparison.families
+    first = " ".join(answers(families, done.terms)) if families else _best(done)
     second = _against_ceiling(done)
     return [first, second, " ".join([*_open_question(done), f"This holds for {scope(done)}."])]
 
 
+def _best(done: StudyAnalysis) -> str:
+    best = done.arms[0]
+    estimate = done.comparison.analysis.arms[best.label]
+    span = with_few(interval_text(estimate.lower, estimate.upper), estimate, done.terms)
+    if len(done.arms) == 1:
+        return f"{best.label} has a {metric(done)} of {estimate.value:.3f} (95 % CI {span})."
+    beaten: list[str] = []
+    open_: list[str] = []
+    lost: list[str] = []
+    same: list[str] = []
+    apart: dict[str, tuple[str, ...]] = {}
+    for pair, verdict in done.comparison.verdicts.items():
+        if best.label in pair:
+            other = pair[0] if pair[1] == best.label else pair[1]
+            kinds = {"better": beaten, "equivalent": same, "undecided": open_}
+            worse = verdict.kind == "better" and verdict.better != best.label
+            (lost if worse else kinds[verdict.kind]).append(other)
+            apart |= verdict.apart if verdict.kind != "undecided" else {}
+    standing = f"{_standing(beaten, same, open_, lost, done.terms)}{but_apart_text(apart, done.terms)}."
+    return f"{best.label} has the highest {metric(done)}, {estimate.value:.3f} (95 % CI {span}): {standing}"
+
+
 def _open_question(done: StudyAnalysis) -> list[str]:
-    """Return what would decide the first undecided comparison of the best arm, if there is one."""
-    for (first, second), verdict in done.comparison.verdicts.items():
-        if first == done.arms[0].label and verdict.kind == "undecided":
-            asks = asks_text(done.comparison.analysis.pairs[first, second], verdict, done.terms)
-            said = [f"Between {first} and {second}: {asks[0].lower()}{asks[1:]}"] if asks else []
+    """Return what would decide the first undecided question, or pair of the best arm, if there is one."""
+    families = done.comparison.families
+    if families:
+        asked = [found for family in families for found in family.judged if found.verdict]
+        named = [
+            (called(found.contrast, done.terms), found.contrast.estimate, found.verdict) for found in asked
+        ]
+    else:
+        pairs = done.comparison.verdicts.items()
+        estimates = done.comparison.analysis.pairs
+        best = [(pair, verdict) for pair, verdict in pairs if pair[0] == done.arms[0].label]
+        named = [(" and ".join(pair), estimates[pair], verdict) for pair, verdict in best]
+    for name, estimate, verdict in named:
+        if estimate is not None and verdict is not None and verdict.kind == "undecided":
+            asks = asks_text(estimate, verdict, done.terms)
+            lead = f"{name}: " if families else f"Between {name}: "
+            said = [f"{lead}{asks[0].lower()}{asks[1:]}"] if asks else []
             return [*said, second_look_text(done.terms)] if invites_look(verdict, done.terms) else said
     return []
 
@@ -86,7 +104,11 @@ def _against_ceiling(done: StudyAnalysis) -> str:
     reached = best.mean("efficiency")
     if reached != reached:  # a ceiling at chance has no efficiency
         return f"The best possible is {done.ceiling:.3f}; no efficiency is known{below}."
-    return f"The best possible is {done.ceiling:.3f}, so its observer efficiency is {reached:.2f}{below}."
+    whose = ", so its observer efficiency is"
+    if done.comparison.families:  # no sentence has named the best arm
+        auroc = done.comparison.analysis.arms[best.label].value
+        whose = f"; the highest {metric(done)}, {auroc:.3f} of {best.label}, is an observer efficiency of"
+    return f"The best possible is {done.ceiling:.3f}{whose} {reached:.2f}{below}."
 
 
 def metric(done: StudyAnalysis) -> str:

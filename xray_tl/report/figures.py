@@ -96,6 +96,19 @@ def draw_differences(
     return figure
 
 
+def draw_planned(contrasts: Mapping[str, tuple[Estimate, bool]]) -> Figure:
+    """Draw each planned contrast with its interval, undecided ones in grey.
+
+    Args:
+        contrasts: Name -> estimate, and whether it is decided.
+    """
+    colors = [ARMS[0] if decided else SOFT for _, decided in contrasts.values()]
+    named = {name: estimate for name, (estimate, _) in contrasts.items()}
+    figure = _draw_intervals(named, colors, "planned difference, 95 % interval")
+    figure.axes[0].axvline(0, color=SOFT, linewidth=0.8, linestyle=":")
+    return figure
+
+
 def draw_estimates(arms: Mapping[str, Estimate], ceiling: float) -> Figure:
     """Draw each arm's mean with its interval, and the ceiling if it is known."""
     figure = _draw_intervals(arms, [ARMS[0]] * len(arms), "test AUROC, 95 % interval")

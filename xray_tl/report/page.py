@@ -15,7 +15,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from xray_tl.report import answer, curves, figures, tables, thumbnails, training_tables, variance_table
+from xray_tl.report import (
+    answer,
+    curves,
+    figures,
+    planned_table,
+    tables,
+    thumbnails,
+    training_tables,
+    variance_table,
+)
 from xray_tl.report import board_figures as board
 from xray_tl.report.looks import note_look
 from xray_tl.report.style import inline_svg, write_figure
@@ -59,6 +68,8 @@ def write_report(folder: Path, margin: float = MARGIN) -> Path:
     parts = folder / PARTS
     write_text(parts / "arms.csv", tables.arms_table(done).to_csv(index=False))
     write_text(parts / "differences.csv", tables.pairs_table(done).to_csv(index=False))
+    if done.comparison.families:
+        write_text(parts / "planned.csv", planned_table.planned_table(done).to_csv(index=False))
     if done.comparison.next_cases:
         write_text(parts / "next_images.csv", tables.next_images_table(done).to_csv(index=False))
     if len(done.by_target):
@@ -93,15 +104,18 @@ def _draw(done: StudyAnalysis) -> dict[str, Figure]:
         ),
     }
     kinds = {pair: verdict.kind for pair, verdict in done.comparison.verdicts.items()}
-    if analysis.pairs:
-        all_ = len(analysis.pairs) <= MOST_DIFFERENCES
-        pairs = {pair: found for pair, found in analysis.pairs.items() if all_ or best.label in pair}
+    if asked := planned_table.intervals(done):
+        drawn["planned"] = figures.draw_planned(asked)
+    planned = done.comparison.questions
+    explored = {pair: found for pair, found in analysis.pairs.items() if pair not in planned}
+    all_ = len(explored) <= MOST_DIFFERENCES
+    if pairs := {pair: found for pair, found in explored.items() if all_ or best.label in pair}:
         drawn["differences"] = figures.draw_differences(pairs, kinds)
     chosen = {arm.label: analysis.arms[arm.label] for arm in selected(done).values()}
     drawn["task_a"] = figures.draw_estimates(chosen, done.ceiling)
-    for name, asked in compared(done).items():
-        if asked:
-            drawn[name] = figures.draw_differences({pair: analysis.pairs[pair] for pair in asked}, kinds)
+    for name, of_task in compared(done).items():
+        if of_task:
+            drawn[name] = figures.draw_differences({pair: analysis.pairs[pair] for pair in of_task}, kinds)
     if done.learning:
         drawn["learning_curve"] = figures.draw_learning_curve(done.learning, done.ceiling)
     if series := by_depth(done.arms):
@@ -135,6 +149,8 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str], variance: Table) -> str
         title=done.study.folder.resolve().name,
         answer=answer.sentences(done),
         arms=Table(*tables.shown_arms(done)),
+        planned=Table(*planned_table.shown_planned(done)),
+        late=planned_table.shown_late(done),
         pairs=pairs,
         leading=Table(pairs.head, [row for row in pairs.rows if done.arms[0].label in row[:2]]),
         confusion=Table(*tables.shown_confusion(done)),
@@ -142,7 +158,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str], variance: Table) -> str
         metric=answer.metric(done),
         sampled=answer.sampled(done),
         runs_of="seeds and folds" if done.arms[0].folds > 1 else "seeds",
-        trimmed=len(done.comparison.analysis.pairs) > MOST_DIFFERENCES,
+        trimmed=len(pairs.rows) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
         second_look=second_look_text(done.terms),
         next_images=next_cases_text(following, done.terms)

@@ -42,8 +42,8 @@ def arms_table(done: StudyAnalysis) -> pd.DataFrame:
 
 
 def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
-    """Return one row per pair of arms with unrounded numbers."""
-    rows = []
+    """Return one row per pair of arms with unrounded numbers; `question` is empty where it is explored."""
+    rows, questions = [], done.comparison.questions
     for pair, estimate in done.comparison.analysis.pairs.items():
         verdict = done.comparison.verdicts[pair]
         need = verdict.need
@@ -51,6 +51,7 @@ def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
             {
                 "first": pair[0],
                 "second": pair[1],
+                "question": questions.get(pair, ""),
                 "seeds": estimate.readers,
                 "difference": estimate.value,
                 "lower": estimate.lower,
@@ -147,12 +148,14 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
 
 
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of the table of differences as the page shows it."""
+    """Return header and rows of the table of differences as the page shows it: of pairs that are explored."""
     needed = [f"{done.terms.reader}s needed", "images needed"]
     judged = ["difference", "95 % CI", "p", "p (Holm)", "images' share"]
     head = ["first", "second", *judged, *needed, "verdict", "holds for new"]
     rows, analysed = [], done.comparison.analysis
     for row in pairs_table(done).to_dict("records"):
+        if row["question"]:
+            continue
         estimate = analysed.pairs[row["first"], row["second"]]
         verdict = str(row["verdict"])
         if verdict == "better":

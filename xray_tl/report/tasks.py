@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from xray_tl.report.tables import efficiency
-from xray_tl.statistics.estimates import LEAST_READERS, Estimate
+from xray_tl.statistics.estimates import Estimate
+from xray_tl.statistics.families import sought
+from xray_tl.statistics.family_text import verdict_words
 from xray_tl.statistics.verdict import Pair
 from xray_tl.statistics.wording import (
     Terms,
     difference_text,
     interval_text,
-    p_text,
     verdict_text,
     with_few,
 )
@@ -164,7 +165,7 @@ def _between_modes(done: StudyAnalysis) -> Iterator[str]:
     yield from _verdicts(done, "task_d")
     for found in done.interactions:
         if set(found.modes) == {"finetune", "frozen"}:
-            yield _interaction(found, done.terms)
+            yield _interaction(done, found)
 
 
 def _verdicts(done: StudyAnalysis, task: str) -> Iterator[str]:
@@ -193,19 +194,23 @@ def _of_whole(done: StudyAnalysis, found: list[Pair]) -> list[Pair]:
 def _verdict(done: StudyAnalysis, pair: Pair) -> str:
     comparison = done.comparison
     estimate, verdict = comparison.analysis.pairs[pair], comparison.verdicts[pair]
-    return verdict_text(pair, estimate, verdict, done.terms, comparison.margin)
+    text = verdict_text(pair, estimate, verdict, done.terms, comparison.margin)
+    explored = comparison.families and pair not in comparison.questions
+    return f"{text} Explored, not planned." if explored else text
 
 
-def _interaction(found: Interaction, terms: Terms) -> str:
-    estimate = found.estimate
-    clear = "differs" if estimate.lower > 0 or estimate.upper < 0 else "may be the same"
-    if not estimate.enough_readers:
-        clear = f"is undecided ({estimate.readers} of at least {LEAST_READERS} {terms.reader}s)"
+def _interaction(done: StudyAnalysis, found: Interaction) -> str:
     return (
-        f"What fine-tuning gains over freezing {clear} between {found.first} and {found.second} "
-        f"({found.weights} weights): "
-        f"{difference_text(estimate, terms)}, {p_text(estimate.p)}, on its own."
+        f"What fine-tuning gains over freezing, {found.first} against {found.second} "
+        f"({found.weights} weights): {difference_text(found.estimate, done.terms)}"
+        f"{_planned(done, found.contrast)}."
     )
+
+
+def _planned(done: StudyAnalysis, contrast: Mapping[str, float], data: str = "") -> str:
+    """Return the verdict on a contrast if it was planned; without a plan an interval is all that is said."""
+    found = sought(done.comparison.families, contrast, data)
+    return f"; planned: {verdict_words(found, done.terms, done.comparison.margin)}" if found else ""
 
 
 def _gap(done: StudyAnalysis) -> Iterator[str]:
@@ -214,14 +219,18 @@ def _gap(done: StudyAnalysis) -> Iterator[str]:
     estimate = done.comparison.analysis.arms[arm.label]
     gap = done.overfitting.get(arm.label)
     if gap is not None:
-        yield f"Overfitting of {arm.label}: training minus fresh images, {_difference(gap, arm, done.terms)}."
+        yield (
+            f"Overfitting of {arm.label}: training minus fresh images, {_difference(gap, arm, done.terms)}"
+            f"{_planned(done, {arm.label: 1}, 'train - test')}."
+        )
     iso = arm.settings.get("data.contrast") == "iso"
     for shift in done.shifts.get(arm.label, ()):
         best = "" if shift.ceiling != shift.ceiling else f"; the best possible there is {shift.ceiling:.3f}"
         kept = ", the finding's detectability kept" if iso else ""
         name = shift.name.removeprefix("shift=")
         drop = _difference(shift.drop, arm, done.terms)
-        yield f"Shift {name}{kept}: shifted minus test images, {drop}{best}."
+        planned = _planned(done, {arm.label: 1}, f"{name} - test")
+        yield f"Shift {name}{kept}: shifted minus test images, {drop}{best}{planned}."
     halves = [f"± {interval_width(estimate, cases).half:.3f} with {cases}" for cases in (200, 2000)]
     yield f"Size of the test set: the interval is {with_few(' images, '.join(halves), estimate, done.terms)}."
     if done.ceiling == done.ceiling:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 import logging
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.config import SyntheticDataConfig, typed
 from xray_tl.config.identity import arm, arm_hash, config_hash
+from xray_tl.config.planned import plan_of
 from xray_tl.config.validation import validate
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.errors import FolderError, InputError, RunError
@@ -124,7 +126,7 @@ def record_refusal(cfg: DictConfig, folder: Path, error: InputError) -> None:
         with claim(folder, cfg) as complete:
             if complete is None:
                 _record_failure(folder, describe(cfg), error)
-    except FolderError as second:
+    except InputError as second:
         log.error("the failure could not be recorded: %s", second)
 
 
@@ -142,12 +144,19 @@ def release_memory() -> None:
 
 
 def describe(cfg: DictConfig) -> Record:
-    """Return a new record with what the configuration states."""
+    """Return a new record with what the configuration states, and the time at which the run began.
+
+    A run that is gone on with begins again here: it had no result yet, so the questions declared now are the
+    ones that it is for.
+    """
     train_seed = cfg.data.train_seed
     return {
         "status": "complete",
         "error": None,
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "arm": arm(cfg),
+        "arm_file": OmegaConf.select(cfg, "arm_file", default=None),
+        "planned": plan_of(cfg),
         "seed": cfg.seed,
         "data_seed": cfg.data.seed,
         "train_seed": cfg.data.seed if train_seed is None else train_seed,

@@ -1,9 +1,10 @@
 """Statistics: metrics, estimates and verdicts, as pure functions on arrays and long tables of scores.
 
 `readings` holds a study's scores, `mrmc` estimates differences, `verdict` decides whether they are real,
-`comparison` does all of this for one table. `bounds` gives the best possible result, `floors` the result
-without learned features. Run folders are not read here.
+`families` judges those that were planned, question by question, `comparison` does all of this for one table.
+`bounds` gives the best possible result, `floors` the result without learned features. Run folders are not
+read here.
 
-Imports: store.
+Imports: config, store.
 Never imports: torch.
 """

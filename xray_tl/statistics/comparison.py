@@ -17,6 +17,14 @@ from xray_tl.statistics.blind_rule import NextCases, next_cases
 from xray_tl.statistics.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.statistics.covariance import AUROC, METRICS, Metric
 from xray_tl.statistics.estimates import LEVEL
+from xray_tl.statistics.families import (
+    Families,
+    Family,
+    estimated,
+    judge_family,
+    planned_pairs,
+    with_verdicts,
+)
 from xray_tl.statistics.mrmc import Analysis, Cells, Sampling, cells, two_treatment_table
 from xray_tl.statistics.readings import GROUP, PATIENT, STRATA, Readings
 from xray_tl.statistics.sameness import why_the_same
@@ -44,6 +52,7 @@ class Comparison:
             empty for AUROC, and if readers or cases are fixed.
         notes: What could not be computed, and why.
         apart: Treatment -> its readers that stand apart from its others, where there are any.
+        families: Planned contrasts, judged by question.
     """
 
     computed: Cells
@@ -56,6 +65,14 @@ class Comparison:
     resampled: dict[tuple[str, ...], tuple[float, float]]
     notes: tuple[str, ...] = ()
     apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    families: tuple[Family, ...] = ()
+
+    @property
+    def questions(self) -> dict[Pair, str]:
+        """Return the question to which each planned pair belongs; the other pairs are explored."""
+        planned = planned_pairs(self.families)
+        found = {pair: planned.get(frozenset(pair)) for pair in self.analysis.pairs}
+        return {pair: asked[0] for pair, asked in found.items() if asked}
 
     @property
     def readings(self) -> Readings:
@@ -86,7 +103,8 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Return all numbers at full precision, as JSON values; numbers that are not finite are None."""
-        scopes, following = self.scopes(Terms(reader=self.readings.drawn)), self.next_cases
+        terms = Terms(reader=self.readings.drawn)
+        scopes, following, questions = self.scopes(terms), self.next_cases, self.questions
         pairs = [
             {
                 "first": pair[0],
@@ -96,6 +114,7 @@ class Comparison:
                 "cases_share": estimate.cases_share,
                 "p_holm": self.verdicts[pair].p,
                 "p_equivalent": self.verdicts[pair].p_equivalent,
+                "question": questions.get(pair),
                 "verdict": self.verdicts[pair].kind,
                 "better": self.verdicts[pair].better,
                 "need": asdict(need) if (need := self.verdicts[pair].need) else None,
@@ -132,6 +151,7 @@ class Comparison:
             "positive": int(self.readings.truth.sum()),
             "treatments": treatments,
             "pairs": pairs,
+            "planned": [row for family in self.families for row in family.as_json(terms)],
             "notes": list(self.notes),
         }
         return dict(finite(whole))
@@ -144,8 +164,20 @@ def compare(
     cases: Sampling = "random",
     margin: float = MARGIN,
     level: float = LEVEL,
+    families: Families | None = None,
 ) -> Comparison:
     """Analyse a study and judge every pair of treatments.
+
+    Pairs that no family holds are explored: they are one family together.
+
+    Args:
+        readings: The study's scores.
+        metric: The metric.
+        readers: Whether the readers are a sample.
+        cases: Whether the cases are a sample.
+        margin: Largest difference that still counts as equivalent.
+        level: Level of the confidence intervals; 1 - level is the error rate of each family.
+        families: Contrasts declared beforehand, by question.
 
     Raises:
         InputError: The metric has no covariance; neither readers nor cases are random; or the metric is a
@@ -161,15 +193,31 @@ def compare(
             )
     computed = cells(readings, metric)
     analysis = computed.analyse(readers, cases, level)
-    judged = verdicts(analysis.pairs, margin, 1 - level, higher_is_better=metric.higher_is_better)
+    apart = _apart(computed, margin) if readers == "random" else {}
+    higher = metric.higher_is_better
+    answered = tuple(
+        judge_family(
+            name,
+            [estimated(computed, contrast, readers, cases, level) for contrast in contrasts],
+            margin,
+            1 - level,
+            apart,
+        )
+        for name, contrasts in (families or {}).items()
+    )
+    planned = planned_pairs(answered)
+    others = {pair: found for pair, found in analysis.pairs.items() if frozenset(pair) not in planned}
+    explored = verdicts(others, margin, 1 - level, higher_is_better=higher)
+    judged = {
+        pair: explored[pair] if pair in explored else planned[frozenset(pair)][1] for pair in analysis.pairs
+    }
     for pair, verdict in judged.items():
         if verdict.reason == "no variance":
             judged[pair] = replace(verdict, reason=why_the_same(computed, *pair))
-    apart = _apart(computed, margin) if readers == "random" else {}
-    for pair, verdict in judged.items():
         of_pair = {name: apart[name] for name in pair if name in apart}
         if of_pair and analysis.pairs[pair].readers < ENOUGH:
-            judged[pair] = replace(verdict, apart=of_pair)
+            judged[pair] = replace(judged[pair], apart=of_pair)
+    answered = tuple(with_verdicts(family, judged) for family in answered)
     components = {pair: two_treatment_table(computed, *pair) for pair in analysis.pairs}
     resampled: dict[tuple[str, ...], tuple[float, float]] = {}
     notes: tuple[str, ...] = ()
@@ -180,7 +228,9 @@ def compare(
             resampled = {tuple(weights): drawn.contrast(weights, level)[1:] for weights in contrasts}
         else:
             notes = (NO_DRAW,)
-    return Comparison(computed, metric, analysis, judged, components, margin, level, resampled, notes, apart)
+    return Comparison(
+        computed, metric, analysis, judged, components, margin, level, resampled, notes, apart, answered
+    )
 
 
 def _apart(computed: Cells, margin: float) -> dict[str, tuple[str, ...]]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
 from xray_tl.statistics.apart import ENOUGH
 from xray_tl.statistics.comparison import Comparison
 from xray_tl.statistics.estimates import Estimate
+from xray_tl.statistics.family_text import judged_text
 from xray_tl.statistics.readings import Readings
-from xray_tl.statistics.verdict import Pair
+from xray_tl.statistics.verdict import Pair, Verdict
 from xray_tl.statistics.wording import (
     Terms,
     apart_text,
@@ -41,13 +43,21 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
         _arms(done, terms),
         "",
     ]
+    if done.families:
+        lines += ["Planned, p adjusted within each question:", _planned(done, terms), ""]
+        for family in done.families:
+            lines += [f"{family.name}: {judged_text(found, terms, done.margin)}" for found in family.judged]
+        lines.append("")
     if done.analysis.pairs:
-        lines += [_pairs(done, terms), ""]
+        explored = [pair for pair in done.analysis.pairs if pair not in done.questions]
+        if explored:
+            lines += ["Explored, p adjusted over all of these:"] if done.families else []
+            lines += [_pairs(done, explored, terms), ""]
         if any(estimate.random_readers for estimate in done.analysis.pairs.values()):
             lines += [HILLIS, ""]
         lines += [
-            verdict_text(pair, estimate, done.verdicts[pair], terms, done.margin)
-            for pair, estimate in done.analysis.pairs.items()
+            verdict_text(pair, done.analysis.pairs[pair], done.verdicts[pair], terms, done.margin)
+            for pair in explored
         ]
         if any(invites_look(verdict, terms) for verdict in done.verdicts.values()):
             lines.append(second_look_text(terms))
@@ -65,19 +75,33 @@ def _arms(done: Comparison, terms: Terms) -> str:
     return pd.DataFrame(rows).to_string(index=False)
 
 
-def _pairs(done: Comparison, terms: Terms) -> str:
-    rows = [
-        {
-            "difference": f"{first} - {second}",
-            **_columns(done, (first, second), estimate, terms, "+"),
-            "p": _number(estimate.p),
-            "Holm": _number(done.verdicts[first, second].p),
-            "p (Hillis)": _number(estimate.hillis.p),
-            "verdict": done.verdicts[first, second].kind,
-        }
-        for (first, second), estimate in done.analysis.pairs.items()
-    ]
+def _pairs(done: Comparison, pairs: Sequence[Pair], terms: Terms) -> str:
+    rows = []
+    for pair in pairs:
+        estimate = done.analysis.pairs[pair]
+        row = {"difference": " - ".join(pair), **_columns(done, pair, estimate, terms, "+")}
+        rows.append(row | _judged(estimate, done.verdicts[pair]))
     return pd.DataFrame(rows).to_string(index=False)
+
+
+def _planned(done: Comparison, terms: Terms) -> str:
+    rows = []
+    for family in done.families:
+        for found in family.judged:
+            estimate, verdict = found.contrast.estimate, found.verdict
+            if estimate is not None and verdict is not None:
+                row = {"question": family.name, "contrast": found.contrast.name}
+                rows.append(row | _columns(done, (), estimate, terms, "+") | _judged(estimate, verdict))
+    return pd.DataFrame(rows).to_string(index=False) if rows else "none of them has a result"
+
+
+def _judged(estimate: Estimate, verdict: Verdict) -> dict[str, str | int]:
+    return {
+        "p": _number(estimate.p),
+        "Holm": _number(verdict.p),
+        "p (Hillis)": _number(estimate.hillis.p),
+        "verdict": verdict.kind,
+    }
 
 
 def _columns(

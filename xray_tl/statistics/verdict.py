@@ -12,7 +12,7 @@ from xray_tl.statistics.estimates import LEAST_READERS, Estimate, projected
 from xray_tl.statistics.sameness import Sameness
 
 Pair = tuple[str, str]
-Kind = Literal["better", "equivalent", "undecided"]
+Kind = Literal["better", "differs", "equivalent", "undecided"]
 Reason = Literal["", "few readers", "fixed readers", "many pairs"] | Sameness
 
 MARGIN = 0.02
@@ -38,12 +38,13 @@ class Need:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Verdict on the difference of a pair of treatments.
+    """Verdict on the difference of a pair of treatments, or on another contrast.
 
     Attributes:
-        kind: `better`, `equivalent` or `undecided`.
+        kind: `better`, `equivalent` or `undecided`; in the place of `better` it is `differs` (from 0) for a
+            contrast that is no pair.
         better: The better treatment, if `kind` is `better`.
-        p: p value of no difference, adjusted for the number of pairs (Holm).
+        p: p value of no difference, adjusted for the number of pairs, or of contrasts in its family (Holm).
         p_equivalent: p value of a difference beyond the margin (two one-sided tests).
         need: Sample sizes that would decide, if `kind` is `undecided`.
         reason: Why it is undecided whatever the interval says: `no variance`, or a more exact reason of this
@@ -83,7 +84,7 @@ def verdicts(
     """
     adjusted = holm([estimate.p for estimate in pairs.values()])
     return {
-        pair: _judge(pair, estimate, p, margin, alpha, higher_is_better, len(pairs))
+        pair: judge(pair, estimate, p, margin, alpha, higher_is_better=higher_is_better, family=len(pairs))
         for (pair, estimate), p in zip(pairs.items(), adjusted, strict=True)
     }
 
@@ -139,18 +140,32 @@ def need(
     return Need(readers, cases)
 
 
-def _judge(
-    pair: Pair,
+def judge(
+    pair: Pair | None,
     estimate: Estimate,
     p: float,
-    margin: float,
-    alpha: float,
-    higher_is_better: bool,
-    pairs: int,
+    margin: float = MARGIN,
+    alpha: float = ALPHA,
+    *,
+    higher_is_better: bool = True,
+    family: int = 1,
 ) -> Verdict:
+    """Return the verdict on one difference of a family.
+
+    Args:
+        pair: The treatments whose difference it is, first minus second; `None` for another contrast.
+        estimate: The difference.
+        p: Its adjusted p value.
+        margin: Largest difference that still counts as equivalent.
+        alpha: Error rate of the family.
+        higher_is_better: Whether a larger metric is the better one.
+        family: Number of differences in the family.
+    """
     p_equivalent = equivalence(estimate, margin)
     enough = estimate.enough_readers
     if p <= alpha and enough:
+        if pair is None:
+            return Verdict("differs", None, p, p_equivalent)
         first_wins = (estimate.value > 0) == higher_is_better
         return Verdict("better", pair[0] if first_wins else pair[1], p, p_equivalent)
     if p_equivalent <= alpha and enough:
@@ -164,7 +179,7 @@ def _judge(
         reason = "fixed readers"
     elif estimate.p <= alpha:
         reason = "many pairs"
-    return Verdict("undecided", None, p, p_equivalent, need(estimate, margin, alpha, pairs=pairs), reason)
+    return Verdict("undecided", None, p, p_equivalent, need(estimate, margin, alpha, pairs=family), reason)
 
 
 def _decides(

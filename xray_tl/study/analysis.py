@@ -13,16 +13,7 @@ import pandas as pd
 from xray_tl.errors import InputError
 from xray_tl.statistics.bootstrap import NO_DRAW, TwoWayBootstrap
 from xray_tl.statistics.comparison import Comparison, compare
-from xray_tl.statistics.covariance import (
-    ACCURACY,
-    AUROC,
-    BRIER,
-    ECE,
-    NLL,
-    SENSITIVITY,
-    SPECIFICITY,
-    Metric,
-)
+from xray_tl.statistics.covariance import AUROC, ECE
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.mrmc import Cells, cells
 from xray_tl.statistics.readings import NO_READER, Readings
@@ -30,19 +21,12 @@ from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import Terms
 from xray_tl.study.arm_readings import readings
 from xray_tl.study.cautions import cautions
+from xray_tl.study.contrasts import MEASURES
 from xray_tl.study.gap import Shift, overfitting, shifts_of
+from xray_tl.study.questions import Late, questions
 from xray_tl.study.run_table import ARM
 from xray_tl.study.study_folder import Arm, Study
 
-MEASURES: tuple[tuple[str, str, Metric], ...] = (
-    ("accuracy", "half", ACCURACY),
-    ("accuracy_at_threshold", "decision", ACCURACY),
-    ("sensitivity", "decision", SENSITIVITY),
-    ("specificity", "decision", SPECIFICITY),
-    ("brier", "probability", BRIER),
-    ("nll", "probability", NLL),
-)
-"""Name, column of `readings` that it is computed from, and metric; AUROC and ECE are computed separately."""
 ECE_RESAMPLES = 300
 N_TRAIN = "data.n_train"
 
@@ -57,6 +41,7 @@ class Interaction:
         weights: Initial weights of all four arms.
         modes: The two freeze policies.
         estimate: (first in mode 1 - first in mode 2) - (the same for the second).
+        contrast: Factor of each arm, by label.
     """
 
     first: str
@@ -64,6 +49,7 @@ class Interaction:
     weights: str
     modes: tuple[str, str]
     estimate: Estimate
+    contrast: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -82,6 +68,7 @@ class StudyAnalysis:
             one target.
         learning: Learning curves: arms that differ only in `data.n_train`, (images, estimate), fewest first.
         gains: AUROC of the last arm of each learning curve minus that of its first.
+        late: Declared contrasts that were not planned before their runs, with estimates and without verdicts.
         problems: What is missing, and why.
     """
 
@@ -95,6 +82,7 @@ class StudyAnalysis:
     by_target: pd.DataFrame
     learning: Mapping[str, tuple[tuple[int, Estimate], ...]]
     gains: Mapping[str, Estimate]
+    late: tuple[Late, ...]
     problems: tuple[str, ...]
 
     @property
@@ -125,8 +113,9 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         left = ", ".join(arm.label for arm in study.arms if arm.test_set != main)
         problems.append(f"not compared, since tested on other images: {left}")
     test = readings(arms)
-    comparison = compare(test, AUROC, margin=margin)
-    problems += cautions(arms, comparison, study.varied)
+    asked = questions(folder, arms)
+    comparison = compare(test, AUROC, margin=margin, families=asked.planned)
+    problems += [*asked.remarks, *cautions(arms, comparison, study.varied)]
     return StudyAnalysis(
         study,
         tuple(arms),
@@ -137,6 +126,7 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         {arm.label: found for arm in arms if (found := shifts_of(folder, arm, problems))},
         _by_target(arms),
         *_learning(arms, comparison, problems),
+        tuple(late.estimated(comparison.computed) for late in asked.late),
         tuple(dict.fromkeys(problems)),
     )
 
@@ -190,7 +180,7 @@ def _interactions(arms: list[Arm], computed: Cells, problems: list[str]) -> list
                     except InputError as error:
                         problems.append(f"no interaction of {first} and {second}: {error}")
                     else:
-                        found.append(Interaction(first, second, weights, pair, estimate))
+                        found.append(Interaction(first, second, weights, pair, estimate, contrast))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,31 +34,58 @@ class Width:
     half: float
 
 
-def independent_difference(first: Cells, second: Cells, arm: str) -> Estimate:
-    """Estimate an arm's metric on one set of cases minus that on another set without common cases.
+def independent_difference(first: Cells, second: Cells, weights: Mapping[str, float]) -> Estimate:
+    """Estimate a contrast of arms on one set of cases minus that on another set without common cases.
 
     Each reader is compared with itself; the two samples of cases vary independently.
 
     Args:
         first: The metric on one set, such as the training images.
         second: The metric on another, such as the test images.
-        arm: The treatment.
+        weights: Treatment -> factor; of one arm {arm: 1}.
 
     Raises:
         InputError: The sets were not read by the same readers.
     """
+    arms = " and ".join(weights)
     if first.readers != second.readers:
-        raise InputError(f"{arm} has not the same seeds on both sets of images")
-    a, b = first.readings.treatments.index(arm), second.readings.treatments.index(arm)
-    used = np.flatnonzero(first.read[a] & second.read[b])
+        raise InputError(f"{arms} has not the same seeds on both sets of images")
+    factor = np.array(list(weights.values()), dtype=np.float64)
+    rows = [np.array([side.readings.treatments.index(name) for name in weights]) for side in (first, second)]
+    alone = (first.readings.readerless & second.readings.readerless).issuperset(weights)
+    used = np.flatnonzero(first.read[rows[0]].all(0) & second.read[rows[1]].all(0))
+    used = used[: 1 if alone else None]
     if not len(used):
-        raise InputError(f"{arm} has no seed on both sets of images")
-    over_cases = (
-        first.covariance[a][:, a][np.ix_(used, used)] + second.covariance[b][:, b][np.ix_(used, used)]
-    )
-    difference = first.value[a][used] - second.value[b][used]
-    found = estimate(difference, over_cases, second.readings.cases)
-    return replace(found, readerless=arm in first.readings.readerless & second.readings.readerless)
+        raise InputError(f"{arms} has no seed on both sets of images")
+    value, over_cases = [], []
+    for side, own in zip((first, second), rows, strict=True):
+        value.append(factor @ side.value[np.ix_(own, used)])
+        block = side.covariance[np.ix_(own, used, own, used)]
+        over_cases.append(np.einsum("i,irjs,j->rs", factor, block, factor))
+    found = estimate(value[0] - value[1], over_cases[0] + over_cases[1], second.readings.cases)
+    bounds = first.metric.bounds(np.concatenate((factor, -factor)))
+    return replace(found.within(*bounds), readerless=alone)
+
+
+def between_sets(
+    first: pd.DataFrame, second: pd.DataFrame, weights: Mapping[str, float], metric: Metric = AUROC
+) -> Estimate:
+    """Estimate a contrast of arms on one set of images minus that on another, from long tables of scores.
+
+    If cases and labels are the same, both sets are assumed to show the same patients, and are paired.
+
+    Raises:
+        InputError: The sets were not read by the same readers.
+    """
+    keys = first.columns.difference(["rating"])
+    if set(first) == set(second) and first[keys].equals(second[keys]):
+        sides = {"first": first, "second": second}
+        both = [rows.assign(treatment=f"{side} " + rows["treatment"]) for side, rows in sides.items()]
+        signed = {f"first {name}": factor for name, factor in weights.items()}
+        signed |= {f"second {name}": -factor for name, factor in weights.items()}
+        return cells(Readings.of_table(pd.concat(both)), metric).contrast(signed)
+    one, other = (cells(Readings.of_table(rows), metric) for rows in (first, second))
+    return independent_difference(one, other, weights)
 
 
 def overfitting(train: Readings, test: Readings, arm: str, metric: Metric = AUROC) -> Estimate:
@@ -66,7 +94,7 @@ def overfitting(train: Readings, test: Readings, arm: str, metric: Metric = AURO
     Raises:
         InputError: The sets were not read by the same readers.
     """
-    return independent_difference(cells(train, metric), cells(test, metric), arm)
+    return independent_difference(cells(train, metric), cells(test, metric), {arm: 1})
 
 
 def interval_width(arm: Estimate, cases: int) -> Width:
@@ -91,8 +119,6 @@ class Shift:
 
 def shifts_of(folder: Path, arm: Arm, problems: list[str]) -> tuple[Shift, ...]:
     """Compare each evaluation of an arm's seeds on other images with the result on their own test images.
-
-    If the labels are the same, both sets are assumed to show the same patients, and are paired.
 
     Args:
         folder: The sweep's folder.
@@ -126,8 +152,12 @@ class Tested(NamedTuple):
     patients: dict[str, str]
 
 
-def _shift(arm: Arm, name: str, entries: list[Tested]) -> Shift:
-    own = laid_out([replace(arm, runs=tuple(entry.run for entry in entries))])
+def on_other_images(arm: Arm, entries: Sequence[Tested]) -> Arm:
+    """Return an arm with the scores that its runs gave other images.
+
+    Raises:
+        InputError: These images do not have all of its targets.
+    """
     shifted = [
         replace(
             entry.run,
@@ -138,13 +168,12 @@ def _shift(arm: Arm, name: str, entries: list[Tested]) -> Shift:
     ]
     if not all(set(run.scores["target"]) == set(arm.targets) for run in shifted):
         raise InputError(f"these images do not have all of {', '.join(arm.targets)}")
-    other = laid_out([replace(arm, runs=tuple(shifted))])
+    return replace(arm, runs=tuple(shifted))
+
+
+def _shift(arm: Arm, name: str, entries: list[Tested]) -> Shift:
+    own = laid_out([replace(arm, runs=tuple(entry.run for entry in entries))])
+    other = laid_out([on_other_images(arm, entries)])
     ceiling = (entries[0].record.get("ceiling") or {}).get("auroc")
-    keys = own.columns.difference(["rating"])
-    if set(other) == set(own) and other[keys].equals(own[keys]):
-        both = pd.concat([other.assign(treatment="shifted"), own.assign(treatment="own")])
-        drop = cells(Readings.of_table(both)).contrast({"shifted": 1, "own": -1})
-    else:
-        first, second = (cells(Readings.of_table(rows)) for rows in (other, own))
-        drop = independent_difference(first, second, arm.label)
+    drop = between_sets(other, own, {arm.label: 1})
     return Shift(name, drop, float("nan") if ceiling is None else float(ceiling))

@@ -19,6 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from xray_tl.config.cli import INTERRUPTED
+from xray_tl.config.planned import check_names
 from xray_tl.errors import InputError, RunError
 from xray_tl.store.run_folder import unfinished
 from xray_tl.sweeps.composition import ComposedOnce
@@ -57,15 +58,16 @@ class SweepSummary(Callback):
         """Count the jobs, and start worker processes unless the jobs run one by one in this process."""
         global begun
         begun, self.folder = self, Path(config.hydra.sweep.dir)
-        at_once = 1
+        at_once, loader = 1, GlobalHydra.instance().config_loader()
         try:
+            check_names(config, loader.get_group_options)
             at_once = jobs_at_once(self.jobs)
         except InputError as error:
             begun = None
             sys.exit(f"error: {error}")
         self.workers = Workers(at_once) if self.jobs != 1 else None  # else a killed job would end the sweep
         self.progress = Progress(count_jobs(config), at_once)
-        self.composed = ComposedOnce(GlobalHydra.instance().config_loader())
+        self.composed = ComposedOnce(loader)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Note a job that failed: it returned a message or raised an exception."""

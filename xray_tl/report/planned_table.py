@@ -1,0 +1,105 @@
+"""Tables of the declared questions, as the page shows them and as CSV; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from xray_tl.statistics.estimates import Estimate
+from xray_tl.statistics.families import Contrast, Family, Judged
+from xray_tl.statistics.family_text import terms_of
+from xray_tl.statistics.wording import Terms, difference_text, interval_text, marked, p_text
+from xray_tl.study.analysis import StudyAnalysis
+
+VERDICTS = {"differs": "not 0", "equivalent": "equivalent", "undecided": "undecided"}
+
+
+def planned_table(done: StudyAnalysis) -> pd.DataFrame:
+    """Return one row per planned contrast with unrounded numbers."""
+    rows = []
+    for family, found in _all(done):
+        contrast, verdict, estimate = found.contrast, found.verdict, found.contrast.estimate
+        row: dict[str, Any] = {
+            "question": family.name,
+            "contrast": contrast.name,
+            "metric": terms_of(contrast, done.terms).metric,
+            "missing": contrast.missing,
+        }
+        if estimate is not None and verdict is not None:
+            row |= {
+                "seeds": estimate.readers,
+                "difference": estimate.value,
+                "lower": estimate.lower,
+                "upper": estimate.upper,
+                "few_seeds": estimate.few_readers,
+                "se": estimate.se,
+                "p": estimate.p,
+                "p_holm": verdict.p,
+                "p_equivalent": verdict.p_equivalent,
+                "verdict": verdict.kind,
+                "better": verdict.better,
+                "seeds_needed": verdict.need.readers if verdict.need else None,
+                "images_needed": verdict.need.cases if verdict.need else None,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def shown_planned(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of planned contrasts as the page shows it."""
+    head = ["contrast", "question", "metric", "difference", "95 % CI", "p", "p (Holm)"]
+    head += [f"{done.terms.reader}s needed", "images needed", "verdict"]
+    return head, [_row(done.terms, family, found) for family, found in _all(done)]
+
+
+def _row(terms: Terms, family: Family, found: Judged) -> list[str]:
+    contrast, verdict, estimate = found.contrast, found.verdict, found.contrast.estimate
+    first = [contrast.name, family.name.replace("_", " "), terms_of(contrast, terms).metric]
+    if estimate is None or verdict is None:
+        return [*first, *[""] * 6, contrast.missing]
+    said = f"{verdict.better} is better" if verdict.kind == "better" else VERDICTS[verdict.kind]
+    if verdict.kind != "undecided" and verdict.apart:
+        said += f", but {terms.reader}s stand apart"
+    needed = ["", ""]
+    if verdict.need is not None:
+        needed = [
+            "-" if count is None else str(count) for count in (verdict.need.readers, verdict.need.cases)
+        ]
+    return [
+        *first,
+        f"{estimate.value:+.3f}",
+        marked(interval_text(estimate.lower, estimate.upper), estimate),
+        *(p_text(p).removeprefix("p = ").removeprefix("p ") for p in (estimate.p, verdict.p)),
+        *needed,
+        said,
+    ]
+
+
+def intervals(done: StudyAnalysis) -> dict[str, tuple[Estimate, bool]]:
+    """Return estimates of planned contrasts by name, and whether each is decided, for a figure."""
+    found = {}
+    for _, judged in _all(done):
+        contrast, verdict = judged.contrast, judged.verdict
+        if contrast.estimate is not None and verdict is not None:
+            of = "" if contrast.is_main else f", {terms_of(contrast, done.terms).metric}"
+            found[f"{contrast.name}{of}"] = contrast.estimate, verdict.kind != "undecided"
+    return found
+
+
+def shown_late(done: StudyAnalysis) -> list[str]:
+    """Return a sentence for each contrast that was declared after runs of its arms: without a verdict."""
+    return [_late(contrast, done.terms) for late in done.late for contrast in late.contrasts]
+
+
+def _late(contrast: Contrast, terms: Terms) -> str:
+    if contrast.estimate is None:
+        return f"{contrast.name}: {contrast.missing}"
+    return f"{contrast.name}: {difference_text(contrast.estimate, terms_of(contrast, terms))}"
+
+
+def _all(done: StudyAnalysis) -> Iterator[tuple[Family, Judged]]:
+    for family in done.comparison.families:
+        for found in family.judged:
+            yield family, found

@@ -1,0 +1,207 @@
+"""Planned contrasts: each family is one question with an error rate of its own; all other pairs are explored.
+
+A family's p values are adjusted by Holm's method over all contrasts that were declared for it, whether there
+is a result of each or not: what is left out never makes the others look better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from xray_tl.errors import InputError
+from xray_tl.statistics.apart import ENOUGH
+from xray_tl.statistics.estimates import LEVEL, Estimate
+from xray_tl.statistics.mrmc import Cells, Sampling
+from xray_tl.statistics.verdict import Pair, Verdict, holm, judge
+from xray_tl.statistics.wording import Terms, scope_text
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A contrast of treatments that was declared beforehand.
+
+    Attributes:
+        name: How it is called, such as `a - b`.
+        weights: Treatment -> factor; empty if a treatment has no result.
+        metric: Name of its metric if that is not the study's own; else empty.
+        data: Name of its images if they are not the study's own, or of two sets whose difference is meant.
+        of_two_sets: Whether two sets of images are compared.
+        higher_is_better: Whether a larger metric is the better one.
+        estimate: Its estimate; `None`: to be computed from the study's own scores.
+        missing: Why there is no estimate; empty if there is one.
+    """
+
+    name: str
+    weights: Mapping[str, float] = field(default_factory=dict)
+    metric: str = ""
+    data: str = ""
+    of_two_sets: bool = False
+    higher_is_better: bool = True
+    estimate: Estimate | None = None
+    missing: str = ""
+
+    @property
+    def pair(self) -> Pair | None:
+        """Return the two treatments whose difference it is, first minus second; `None` if it is no pair."""
+        if self.of_two_sets or sorted(self.weights.values()) != [-1, 1]:
+            return None
+        first, second = sorted(self.weights, key=lambda name: -self.weights[name])
+        return first, second
+
+    @property
+    def is_main(self) -> bool:
+        """Tell whether it is of the study's own metric and images."""
+        return not (self.metric or self.data)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A planned contrast and its verdict; `None` if it has no estimate."""
+
+    contrast: Contrast
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
+class Family:
+    """A question: its name and its contrasts, judged together."""
+
+    name: str
+    judged: tuple[Judged, ...]
+
+    @property
+    def decided(self) -> tuple[Judged, ...]:
+        """Return the contrasts with another verdict than `undecided`."""
+        return tuple(found for found in self.judged if found.verdict and found.verdict.kind != "undecided")
+
+    def as_json(self, terms: Terms) -> list[dict[str, Any]]:
+        """Return each contrast as JSON values; what has no estimate says why."""
+        return [{"question": self.name, **_as_json(found, terms)} for found in self.judged]
+
+
+Families = Mapping[str, Sequence[Contrast]]
+"""Question -> its contrasts."""
+
+
+def estimated(
+    computed: Cells,
+    contrast: Contrast,
+    readers: Sampling = "random",
+    cases: Sampling = "random",
+    level: float = LEVEL,
+) -> Contrast:
+    """Return a contrast with its estimate from the study's own scores, or why it has none.
+
+    One that has an estimate already, of other scores, is returned as it is.
+    """
+    if contrast.missing or contrast.estimate is not None:
+        return contrast
+    try:
+        found = computed.contrast(contrast.weights, readers, cases, level)
+    except InputError as error:
+        return replace(contrast, missing=str(error))
+    return replace(contrast, estimate=found, higher_is_better=computed.metric.higher_is_better)
+
+
+def judge_family(
+    name: str,
+    contrasts: Sequence[Contrast],
+    margin: float,
+    alpha: float,
+    apart: Mapping[str, tuple[str, ...]],
+) -> Family:
+    """Judge the contrasts of a question together.
+
+    Args:
+        name: The question.
+        contrasts: All contrasts that were declared for it.
+        margin: Largest difference that still counts as equivalent.
+        alpha: Error rate of the family.
+        apart: Treatment -> its readers that stand apart, if any.
+    """
+    adjusted = holm([1.0 if found.estimate is None else found.estimate.p for found in contrasts])
+    judged = []
+    for contrast, p in zip(contrasts, adjusted, strict=True):
+        verdict = None
+        if contrast.estimate is not None:
+            verdict = judge(
+                contrast.pair,
+                contrast.estimate,
+                p,
+                margin,
+                alpha,
+                higher_is_better=contrast.higher_is_better,
+                family=len(contrasts),
+            )
+            if contrast.of_two_sets:  # no number of images of one set decides it
+                verdict = replace(verdict, need=None)
+            if contrast.estimate.readers < ENOUGH:
+                own = {treatment: apart[treatment] for treatment in contrast.weights if treatment in apart}
+                verdict = replace(verdict, apart=own)
+        judged.append(Judged(contrast, verdict))
+    return Family(name, tuple(judged))
+
+
+def with_verdicts(family: Family, verdicts: Mapping[Pair, Verdict]) -> Family:
+    """Return a family with these verdicts on its pairs of the study's own scores, in whichever order."""
+    known = {frozenset(pair): verdict for pair, verdict in verdicts.items()}
+    return replace(
+        family,
+        judged=tuple(
+            replace(found, verdict=known[frozenset(found.contrast.pair)])
+            if found.verdict and found.contrast.is_main and found.contrast.pair
+            else found
+            for found in family.judged
+        ),
+    )
+
+
+def sought(families: Sequence[Family], weights: Mapping[str, float], data: str = "") -> Judged | None:
+    """Return the planned contrast of the study's own metric with these weights, or `None`.
+
+    Args:
+        families: Planned contrasts, judged.
+        weights: Treatment -> factor.
+        data: Name of the images; empty: the study's own.
+    """
+    wanted = dict(weights)
+    for found in (found for family in families for found in family.judged):
+        own = found.contrast
+        if not own.metric and own.data == data and dict(own.weights) == wanted and found.verdict:
+            return found
+    return None
+
+
+def planned_pairs(families: Sequence[Family]) -> dict[frozenset[str], tuple[str, Verdict]]:
+    """Return question and verdict of each pair of the study's own scores that a family judges."""
+    return {
+        frozenset(found.contrast.pair): (family.name, found.verdict)
+        for family in families
+        for found in family.judged
+        if found.contrast.is_main and found.contrast.pair and found.verdict
+    }
+
+
+def _as_json(found: Judged, terms: Terms) -> dict[str, Any]:
+    contrast, estimate, verdict = found.contrast, found.contrast.estimate, found.verdict
+    row: dict[str, Any] = {
+        "contrast": contrast.name,
+        "weights": dict(contrast.weights),
+        "missing": contrast.missing or None,
+    }
+    if estimate is None or verdict is None:
+        return row
+    return row | {
+        **asdict(estimate),
+        "few_readers": estimate.few_readers,
+        "cases_share": estimate.cases_share,
+        "p_holm": verdict.p,
+        "p_equivalent": verdict.p_equivalent,
+        "verdict": verdict.kind,
+        "better": verdict.better,
+        "need": asdict(verdict.need) if verdict.need else None,
+        "stand_apart": dict(verdict.apart),
+        "holds_for": scope_text(estimate, terms),
+    }
