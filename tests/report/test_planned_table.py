@@ -67,7 +67,7 @@ def test_the_first_sentence_answers_the_questions(sweep: Path) -> None:
     assert "the highest test AUROC, 0.9" in second
     assert f"of {A}, is an observer efficiency of 0.40" in second
     assert third.startswith(f"{D} against {C}: ")
-    assert third.endswith("This holds for new seeds on this training set and new images.")
+    assert "This holds for new seeds and new images, on this training set, for these 2 sets of " in third
 
 
 def test_without_a_plan_the_best_arm_is_named(tmp_path: Path) -> None:
