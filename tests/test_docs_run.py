@@ -35,7 +35,7 @@ WHOLE = [line for line in LINES if _runs(line)]
 
 
 def _write_tables(place: Path) -> None:
-    """Write a table of one label a film, one as CheXpert has it, and one of scores."""
+    """Write a table of one label a film, one as CheXpert has it, one of scores, and a question about it."""
     rng = np.random.default_rng(0)
     names = sorted(path.relative_to(place).as_posix() for path in place.glob("films/*/*.png"))
     parts = ["train", "val", "test"]
@@ -56,6 +56,7 @@ def _write_tables(place: Path) -> None:
     scores = pd.DataFrame(rows, columns=["reader", "treatment", "case", "truth", "rating"])
     for name in ("scores.csv", "FILE.csv"):
         scores.to_csv(place / name, index=False)
+    (place / "questions.yaml").write_text("dose: [A - B]\n")
 
 
 @pytest.fixture(scope="module")

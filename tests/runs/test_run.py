@@ -17,7 +17,7 @@ from xray_tl.config.identity import config_hash, run_name
 from xray_tl.data.splits import Batch
 from xray_tl.errors import InputError, RunError
 from xray_tl.runs.run import record_refusal, release_memory, run
-from xray_tl.store.records import PREDICTIONS, read_record
+from xray_tl.store.records import PREDICTIONS, read_record, write_record
 from xray_tl.store.run_folder import BEST, LAST, load_config
 from xray_tl.study.analysis import analyse
 from xray_tl.training.task import TransferTask
@@ -40,7 +40,10 @@ def test_a_run_leaves_the_folder_of_the_contract(tiny: Tiny, tmp_path: Path) -> 
         "schema",
         "status",
         "error",
+        "began",
         "arm",
+        "arm_file",
+        "planned",
         "seed",
         "data_seed",
         "train_seed",
@@ -314,3 +317,22 @@ def test_a_data_set_too_large_to_keep_gives_the_same_result(
     rendered = run(tiny("data.memory_limit_gb=0", "data.num_workers=0"), tmp_path / "rendered")
     assert "memory_limit_gb" in caplog.text
     assert kept["metrics"] == rendered["metrics"]
+
+
+def test_a_run_keeps_the_questions_it_was_for_and_takes_new_ones_while_it_has_no_result(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    first, second = (tiny("mode=frozen", f"planned={{q:[a - {other}]}}") for other in "bc")
+    kept = run(first, tmp_path)
+    assert kept["planned"]["families"]["q"][0]["contrast"] == "a - b"
+    assert run(second, tmp_path)["planned"] == kept["planned"], "complete: what it was for is past changing"
+    write_record(tmp_path, {**kept, "status": "interrupted"})
+    assert run(second, tmp_path)["planned"]["families"]["q"][0]["contrast"] == "a - c"
+
+
+def test_a_refusal_of_questions_leaves_no_half_record(tiny: Tiny, tmp_path: Path) -> None:
+    cfg = tiny("planned={q:[a]}")
+    with pytest.raises(InputError, match="does not sum to 0") as refused:
+        run(cfg, tmp_path)
+    record_refusal(cfg, tmp_path, refused.value)
+    assert read_record(tmp_path) is None

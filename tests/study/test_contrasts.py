@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.study.sweeps import scores, write_evaluation, write_folds, write_planned, write_scored
+from tests.study.sweeps import (
+    TARGETS,
+    labelled,
+    scores,
+    write_evaluation,
+    write_folds,
+    write_planned,
+    write_scored,
+)
 from xray_tl.config.planned import Declared, parse_families
 from xray_tl.errors import InputError
 from xray_tl.statistics.covariance import SENSITIVITY
@@ -103,3 +111,18 @@ def test_gaps_that_have_no_error_are_refused(tmp_path: Path) -> None:
         _estimate(tmp_path / "sets", gap, {A: 1.0})
     with pytest.raises(InputError, match="the folds train on each other's test images"):
         _estimate(tmp_path / "folds", gap, {A: 1.0})
+
+
+def test_of_several_classes_the_largest_probability_decides_on_a_shift_too(tmp_path: Path) -> None:
+    strengths, right = {"finetune": 3.0, "frozen": 0.5}, {}
+    for mode, strength in strengths.items():
+        targets = {"targets": ["multiclass", *TARGETS]}
+        own, other = labelled(strength, 1), labelled(strength, 2)
+        run = write_scored(tmp_path, 1.0, 0, mode=mode, predictions=own, data=targets, threshold=[0.5] * 3)
+        write_evaluation(run, "shift=blur", other)
+        wide = other.pivot_table(index="case", columns="target", values=["probability", "truth"])
+        hit = wide["probability"].idxmax(axis=1) == wide["truth"].idxmax(axis=1)
+        right[mode] = float(hit.mean())
+    found = _estimate(tmp_path, _declared("blur", "accuracy"), WEIGHTS)
+    assert found.value == pytest.approx(right["finetune"] - right["frozen"])
+    assert found.cases == 60

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import cache
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -220,13 +220,14 @@ def check_names(cfg: DictConfig, files: Callable[[str], Sequence[str]]) -> None:
     Raises:
         InputError: A name is not known, or the questions cannot be parsed.
     """
+    listed = cache(files)
     for family, asked in declared(cfg).items():
         for contrast in asked:
             where = f'planned: {family}: "{contrast.text}"'
             for name, _ in contrast.weights:
-                _check_arm(name, where, cfg, files)
+                _check_arm(name, where, cfg, listed)
             for place in contrast.on:
-                known = sorted(set(files("shift")) - {"none"})
+                known = sorted({*listed("shift")} - {"none"})
                 if place not in (TEST, TRAIN, *known):
                     raise InputError(f"{where}: {place} is no shift: choose from {', '.join(known)}")
 
@@ -253,8 +254,3 @@ def _has(cfg: DictConfig, option: str) -> bool:
     group, _, key = option.rpartition(".")
     node = OmegaConf.select(cfg, group, default=None)
     return OmegaConf.is_dict(node) and key in node
-
-
-def names_of(families: Families) -> set[str]:
-    """Return all names that the contrasts have."""
-    return {name for contrast in chain(*families.values()) for name, _ in contrast.weights}

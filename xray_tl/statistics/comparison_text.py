@@ -59,7 +59,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
             verdict_text(pair, done.analysis.pairs[pair], done.verdicts[pair], terms, done.margin)
             for pair in explored
         ]
-        if any(invites_look(verdict, terms) for verdict in done.verdicts.values()):
+        planned = [found.verdict for family in done.families for found in family.judged if found.verdict]
+        if any(invites_look(verdict, terms) for verdict in (*done.verdicts.values(), *planned)):
             lines.append(second_look_text(terms))
         if following := done.next_cases:
             lines.append(next_cases_text(following, terms))
