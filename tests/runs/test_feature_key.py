@@ -78,6 +78,8 @@ NOT_IN_KEY = {
     "tune": "tune=rates",
     "feature_cache": None,
     "shifts": None,
+    "planned": "+planned.question=[resnet18 - vgg16]",
+    "arm_file": "arm_file=other",
     "model.head_dropout": "model.head_dropout=0.5",
     "model.dropout": "model.dropout=0.5",
     "weights.timeout_s": "weights.timeout_s=9",
