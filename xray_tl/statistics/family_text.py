@@ -14,6 +14,7 @@ from xray_tl.statistics.wording import (
     interval_text,
     p_text,
     reason_text,
+    small_text,
     verdict_text,
 )
 
@@ -123,4 +124,4 @@ def _clause(found: Judged, terms: Terms, brief: bool) -> str:
     span = "" if brief else f" ({terms.interval} {interval_text(low, high, terms.digits)})"
     size = f"{abs(estimate.value):.{terms.digits}f}"
     other = second if verdict.better == first else first
-    return f"{verdict.better} is better than {other}, {of}by {size}{span}{apart}"
+    return f"{verdict.better} is better than {other}, {of}by {size}{span}{small_text(verdict, terms)}{apart}"

@@ -98,13 +98,12 @@ def _verdict_text(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms
     if verdict.kind == "better":
         if verdict.better == second:
             first, second = second, first
-        small = ", by less than the margin of equivalence" if verdict.p_equivalent <= 1 - terms.level else ""
         size = f"{abs(estimate.value):.{terms.digits}f}"
         span = sorted((abs(estimate.lower), abs(estimate.upper)))
         return (
             f"{first} is better than {second}: {terms.metric} by {size} "
-            f"({terms.interval} {interval_text(span[0], span[1], terms.digits)}, {p_text(verdict.p)}){small}"
-            f"{but_apart_text(verdict.apart, terms)}."
+            f"({terms.interval} {interval_text(span[0], span[1], terms.digits)}, {p_text(verdict.p)})"
+            f"{small_text(verdict, terms)}{but_apart_text(verdict.apart, terms)}."
         )
     if verdict.kind == "equivalent":
         return (
@@ -114,6 +113,11 @@ def _verdict_text(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms
     why = f" ({reason})" if (reason := reason_text(estimate, verdict, terms)) else ""
     text = f"Undecided between {first} and {second}{why}: {difference_text(estimate, terms)}."
     return f"{text} {asks_text(estimate, verdict, terms)}".strip()
+
+
+def small_text(verdict: Verdict, terms: Terms) -> str:
+    """Return text on a difference that is real and yet within the margin of equivalence; else empty."""
+    return ", by less than the margin of equivalence" if verdict.p_equivalent <= 1 - terms.level else ""
 
 
 def but_apart_text(apart: Mapping[str, tuple[str, ...]], terms: Terms) -> str:
