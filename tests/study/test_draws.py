@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tests.study.sweeps import scores, write_scored
+from tests.study.sweeps import METRICS, scores, write_scored
 from xray_tl.report.answer import scope
 from xray_tl.report.page import write_report
 from xray_tl.report.tables import pairs_table
@@ -84,6 +84,22 @@ def test_seeds_of_a_set_are_averaged_and_the_verdict_is_for_new_sets(tmp_path: P
     assert scope(done) == "new pretrainings, new seeds and new images, on this training set"
     (row,) = pairs_table(done).to_dict("records")
     assert (row["verdict"], row["holds_for_new"]) == ("better", "pretrainings, seeds, images")
+
+
+def test_the_best_arm_is_that_of_the_best_mean_over_readers(tmp_path: Path) -> None:
+    """One good set with many seeds does not make an arm the best."""
+    for number, (area, seeds) in enumerate([(0.9, 6), (0.6, 1)]):
+        for seed in range(seeds):
+            run = write_set(tmp_path, number, seed=seed)
+            record = json.loads((run / RECORD).read_text()) | {"metrics": {"test": METRICS | {"auroc": area}}}
+            (run / RECORD).write_text(json.dumps(record))
+    for number in range(2):
+        write_set(tmp_path, number, mode="frozen")
+    arms = Study.load(tmp_path).arms
+    assert [(arm.name["mode"], arm.mean("test_auroc")) for arm in arms] == [
+        ("frozen", 0.8),
+        ("finetune", 0.75),
+    ]
 
 
 def test_readers_that_share_seeds_do_not_hold_for_new_ones(tmp_path: Path) -> None:

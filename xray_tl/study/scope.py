@@ -16,8 +16,8 @@ MOST_SETS = 2
 def generalises_to(arms: Sequence[Arm], vary: Varied) -> list[str]:
     """Return the factors, in the singular, of which no two readers of these arms share what they drew.
 
-    A verdict holds for new ones of these, if it has enough readers. Arms with one reader, or none, do not limit
-    which readers are looked at.
+    A verdict holds for new ones of these, if it has enough readers. Arms with one reader, or none, do not
+    limit which readers are looked at.
     """
     several = [set(arm.readers) for arm in arms if len(arm.readers) > 1]
     common = set.intersection(*several) or set.union(*several) if several else set()

@@ -143,8 +143,9 @@ class Arm:
         return float(np.mean(best))
 
     def mean(self, column: str) -> float:
-        """Average a column of the table of runs over its seeds and folds; NaN if no run has a value."""
-        return float(pd.to_numeric(pd.Series([run.row.get(column) for run in self.runs])).mean())
+        """Average a column of the table of runs within each reader, then over readers; NaN without values."""
+        values = pd.Series([run.row.get(column) for run in self.runs], [run.reader for run in self.runs])
+        return float(pd.to_numeric(values).groupby(level=0).mean().mean())
 
 
 @dataclass(frozen=True)
