@@ -36,6 +36,22 @@ def test_a_look_with_more_seeds_is_another_and_the_report_says_so(tmp_path: Path
     assert list(pd.read_csv(tmp_path / LOOKS)["runs"]) == [10, 20]
 
 
+def test_more_seeds_of_each_pretraining_are_another_look(tmp_path: Path) -> None:
+    def add(seed: int) -> None:
+        for number in range(5):
+            weights = {"source": "source", "name": f"seed {number}", "sha256": f"sha{number}"}
+            for mode in ("finetune", "frozen"):
+                changes = {"weights": weights, "weights_seed": number}
+                write_scored(tmp_path, 1.0, 5 * seed + number, mode=mode, **changes)
+
+    add(0)
+    assert _look(tmp_path) == []
+    add(1)
+    (said,) = _look(tmp_path)
+    assert said.startswith("looked at 2 times with different numbers: 5 trainings, 60 images (")
+    assert "; 10 trainings, 60 images (" in said
+
+
 def test_the_same_records_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _add(tmp_path, 0, 1)
     assert _look(tmp_path) == []

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tests.study.sweeps import scores, write_scored
+from tests.study.sweeps import METRICS, scores, write_scored
 from xray_tl.report.answer import scope
 from xray_tl.report.page import write_report
 from xray_tl.report.tables import pairs_table
@@ -84,6 +84,22 @@ def test_seeds_of_a_set_are_averaged_and_the_verdict_is_for_new_sets(tmp_path: P
     assert scope(done) == "new pretrainings, new seeds and new images, on this training set"
     (row,) = pairs_table(done).to_dict("records")
     assert (row["verdict"], row["holds_for_new"]) == ("better", "pretrainings, seeds, images")
+
+
+def test_the_best_arm_is_that_of_the_best_mean_over_readers(tmp_path: Path) -> None:
+    """One good set with many seeds does not make an arm the best."""
+    for number, (area, seeds) in enumerate([(0.9, 6), (0.6, 1)]):
+        for seed in range(seeds):
+            run = write_set(tmp_path, number, seed=seed)
+            record = json.loads((run / RECORD).read_text()) | {"metrics": {"test": METRICS | {"auroc": area}}}
+            (run / RECORD).write_text(json.dumps(record))
+    for number in range(2):
+        write_set(tmp_path, number, mode="frozen")
+    arms = Study.load(tmp_path).arms
+    assert [(arm.name["mode"], arm.mean("test_auroc")) for arm in arms] == [
+        ("frozen", 0.8),
+        ("finetune", 0.75),
+    ]
 
 
 def test_readers_that_share_seeds_do_not_hold_for_new_ones(tmp_path: Path) -> None:
@@ -180,6 +196,59 @@ def test_published_weights_are_said_to_be(tmp_path: Path) -> None:
     assert scope(done) == (
         "new pretrainings, new seeds and new images, on this training set, for published weights as they are"
     )
+
+
+def test_one_set_of_a_backbone_beside_several_of_another_leaves_its_seeds_readers(tmp_path: Path) -> None:
+    for seed in range(5):
+        for model, number in (("resnet50", seed), ("vgg16", 0)):
+            for mode, strength in (("finetune", 4.0), ("frozen", 0.5)):
+                weights = {"source": "source", "name": f"seed {number}", "sha256": f"{model[:3]}{number}"}
+                write_scored(tmp_path, strength, seed, model, mode, weights=weights, weights_seed=number)
+    done = analyse(tmp_path)
+    assert {tuple(arm.readers) for arm in done.arms} == {tuple("01234")}
+    assert scope(done) == (
+        "new pretrainings, new seeds and new images, on this training set, for this set of source weights "
+        "(vgg16: seed 0, sha vgg0) alone"
+    )
+    new = {
+        frozenset((row["first"].split()[0], row["second"].split()[0])): row["holds_for_new"]
+        for row in pairs_table(done).to_dict("records")
+    }
+    assert new == {
+        frozenset(["vgg16"]): "seeds, images",
+        frozenset(["resnet50"]): "pretrainings, seeds, images",
+        frozenset(["resnet50", "vgg16"]): "pretrainings, seeds, images",
+    }
+
+
+def test_an_arm_with_one_reader_takes_nothing_from_what_the_others_hold_for(tmp_path: Path) -> None:
+    for number in range(5):
+        for mode in ("finetune", "frozen"):
+            write_set(tmp_path, number, seed=number, mode=mode)
+    write_set(tmp_path, 0, seed=0, mode="partial")
+    assert scope(analyse(tmp_path)) == (
+        "new pretrainings, new seeds and new images, on this training set (of an arm with one pretraining, "
+        "for that pretraining alone)"
+    )
+
+
+def test_training_sets_of_other_test_images_do_not_vary(tmp_path: Path) -> None:
+    """data.seed=0,1: each test set has one training set, so that its readers are seeds."""
+    for data_seed in range(2):
+        for seed in range(5 - data_seed):
+            for mode in ("finetune", "frozen"):
+                drawn_ = scores(3.0 if mode == "finetune" else 0.5, 50 * data_seed + seed + 7 * len(mode))
+                changes = {
+                    "predictions": drawn_.assign(case=drawn_["case"] + 1000 * data_seed),
+                    "data": {"test_set": f"t{data_seed}", "targets": ["binary", "opacity"]},
+                    "data_seed": data_seed,
+                    "train_seed": data_seed,
+                }
+                write_scored(tmp_path, 1.0, seed, mode=mode, **changes)
+    done = analyse(tmp_path)
+    assert done.terms.reader == "seed"
+    assert {tuple(arm.readers) for arm in done.arms} == {tuple("01234")}
+    assert set(pairs_table(done)["holds_for_new"]) == {"seeds, images"}
 
 
 def test_random_weights_that_vary_are_initialisations(tmp_path: Path) -> None:

@@ -143,6 +143,20 @@ def test_what_has_no_result_says_why_and_counts(tmp_path: Path, asked: str, miss
     assert found.verdict.p == pytest.approx(min(1, 2 * estimate.p)), "two were declared"
 
 
+def test_a_contrast_in_other_words_is_judged_in_its_first_question_alone(tmp_path: Path) -> None:
+    """Else the verdict of the second, a family of one, would stand in the first too."""
+    first = ["resnet18_finetune - resnet18_frozen", "vgg16_finetune - vgg16_frozen"]
+    again = ["resnet18_frozen augment=none - resnet18_finetune augment=none"]
+    other = ["vgg16_frozen - resnet18_frozen"]
+    done = analyse(write_planned(tmp_path, {"first": first, "again": again + other}))
+    (judged, _), (twin, open_) = (family.judged for family in done.comparison.families)
+    assert judged.contrast.estimate is not None
+    assert judged.verdict is not None
+    assert judged.verdict.p == pytest.approx(2 * judged.contrast.estimate.p)
+    assert (twin.verdict, twin.contrast.missing) == (None, "asked already, in first")
+    assert open_.verdict is not None
+
+
 def test_arms_are_told_apart_by_options(tmp_path: Path) -> None:
     asked = "arm data.n_train=200 - arm data.n_train=100"
     plan = planned({"q": [asked, "arm augment=light - arm weights=random augment=none data.n_train=100"]})

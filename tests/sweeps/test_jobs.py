@@ -123,6 +123,22 @@ def test_as_many_sets_of_weights_as_workers_are_made_side_by_side(
     assert do_all(workers) == dict.fromkeys("012345")
 
 
+def test_arms_that_start_from_the_same_weights_ask_for_one_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else one worker would make it on its own cores, and the other wait for it."""
+    monkeypatch.setattr(jobs, "_work", note_end)
+    monkeypatch.setattr(jobs, "_make_weights", stand_in_for_weights)
+    monkeypatch.setattr(jobs, "own_cores", lambda: list(range(6)))
+    workers = Workers(2)
+    for number, model in enumerate([{"head_dropout": 0.5}, {"depth": 3}, {"dropout": 0.0}]):
+        cfg = {"model": {"name": "net", **model}, "weights": {"source": "source"}, "trainer": {}}
+        workers.submit(OmegaConf.create(cfg), tmp_path / f"{number}", {})
+    workers.prepare()
+    assert do_all(workers) == dict.fromkeys("012")
+    assert (tmp_path / "made").read_text() == "net 6 []\n"
+
+
 def test_the_first_job_of_every_arm_and_data_set_comes_first() -> None:
     queued: list[jobs.Job] = []
     for arm in ("resnet50_frozen", "vgg16_frozen"):

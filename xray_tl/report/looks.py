@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from xray_tl.errors import RunError
+from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.wording import Terms, second_look_text
 from xray_tl.store.files import write_text
 from xray_tl.study.analysis import StudyAnalysis
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 
 LOOKS = "looks.csv"
 COLUMNS = ("time", "seeds", "images", "runs", "records")
-"""Time (UTC); largest number of seeds that a pair shares; test images; complete runs; hash of these runs."""
+"""Time (UTC); largest number of seeds that a pair shares, those of one pretraining counted too; test images;
+complete runs; hash of these runs."""
 
 
 def note_look(folder: Path, done: StudyAnalysis) -> list[str]:
@@ -75,14 +77,22 @@ def _look(done: StudyAnalysis) -> dict[str, str]:
     analysis, runs = done.comparison.analysis, done.study.runs
     complete = runs[runs["status"] == "complete"]
     found = complete[["run_dir", "config_hash", "test_auroc"]].sort_values("run_dir")
-    estimates = (analysis.pairs or analysis.arms).values()
+    compared = analysis.pairs or [(label,) for label in analysis.arms]
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seeds": str(max(estimate.readers for estimate in estimates)),
+        "seeds": str(max(_trained(done, labels) for labels in compared)),
         "images": str(done.comparison.readings.cases),
         "runs": str(len(complete)),
         "records": hashlib.sha256(found.to_csv(index=False).encode()).hexdigest()[:16],
     }
+
+
+def _trained(done: StudyAnalysis, labels: tuple[str, ...]) -> int:
+    """Count the trainings on which a comparison of arms rests: those of the arm with the fewest."""
+    arms = [arm for arm in done.arms if arm.label in labels and arm.readers != [NO_READER]]
+    common = set.intersection(*(set(arm.readers) for arm in arms)) if arms else set()
+    drawn = [{run.draw for run in arm.runs if run.reader in common} for arm in arms]
+    return min(map(len, drawn), default=1)
 
 
 def _said(looks: pd.DataFrame, terms: Terms) -> list[str]:
@@ -91,8 +101,9 @@ def _said(looks: pd.DataFrame, terms: Terms) -> list[str]:
     changed = looks[(sizes != sizes.shift()).any(axis=1)]
     if len(changed) < 2:
         return []
+    word = "seed" if terms.reader == "seed" else "training"
     each = "; ".join(
-        f"{row.seeds} {terms.reader}s, {row.images} images ({str(row.time)[:16].replace('T', ' ')} UTC)"
+        f"{row.seeds} {word}s, {row.images} images ({str(row.time)[:16].replace('T', ' ')} UTC)"
         for row in changed.itertuples()
     )
     return [f"looked at {len(changed)} times with different numbers: {each}. {second_look_text(terms)}"]

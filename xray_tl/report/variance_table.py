@@ -57,8 +57,8 @@ def variance_table(done: StudyAnalysis) -> pd.DataFrame:
 def _named(found: Nested, done: StudyAnalysis, arms: Sequence[Arm]) -> dict[str, float]:
     """Return the variances that are known, by the names of their components."""
     vary, reader = done.study.varied, done.terms.reader
-    if not vary.training_sets and all(run.draw.weights is None for arm in arms for run in arm.runs):
-        reader = SEED  # of published weights
+    if not vary.training_sets and not any(run.anew for arm in arms for run in arm.runs):
+        reader = SEED  # of published weights, or of one set
     together = found.confounded and reader != SEED and not all(arm.is_solved for arm in arms)
     of_readers = f"{reader} and seed" if together else reader
     named = {IMAGES: found.images, SEED: found.runs} | {of_readers: found.draws}
@@ -115,7 +115,7 @@ def shown_readers(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
                 str(run.row["weights_sha256"])[:SHA_DIGITS]
                 for arm in done.arms
                 for run in arm.runs
-                if run.reader == reader and run.draw.weights is not None
+                if run.reader == reader and run.anew
             )
         )
         values = [computed.value[place, column] for place in places]

@@ -71,7 +71,8 @@ def wanted(components: Components, cases: int, margin: float = MARGIN, *, reader
 def next_cases(pairs: Mapping[Pair, Estimate], margin: float = MARGIN) -> NextCases | None:
     """Return the numbers of cases that pairs ask of the next study; `None` where nothing tells them.
 
-    Nothing does where cases are fixed, or where each pair has one reader alone, or nothing that varies.
+    A pair does not tell it if its cases are fixed, if it has one reader alone, if nothing varies, or if its k
+    is estimated below 0.
     """
     known = {
         pair: found
@@ -79,14 +80,15 @@ def next_cases(pairs: Mapping[Pair, Estimate], margin: float = MARGIN) -> NextCa
         if found.random_cases and found.se > 0 and (found.random_readers or found.readerless)
     }
     numbers = {
-        pair: wanted(found.components, found.cases, margin, readerless=found.readerless)
+        pair: number
         for pair, found in known.items()
+        if (number := wanted(found.components, found.cases, margin, readerless=found.readerless))
     }
-    if not any(numbers.values()):
+    if not numbers:
         return None
     return NextCases(
         numbers,
         margin,
-        few_readers=any(found.few_readers for found in known.values()),
-        readerless=all(found.readerless for found in known.values()),
+        few_readers=any(known[pair].few_readers for pair in numbers),
+        readerless=all(known[pair].readerless for pair in numbers),
     )

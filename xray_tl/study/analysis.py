@@ -21,7 +21,7 @@ from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import Terms
 from xray_tl.study.arm_readings import readings
 from xray_tl.study.cautions import cautions
-from xray_tl.study.contrasts import MEASURES
+from xray_tl.study.contrasts import MEASURES, check_gap
 from xray_tl.study.gap import Shift, overfitting, shifts_of
 from xray_tl.study.questions import Late, questions
 from xray_tl.study.run_table import ARM
@@ -187,11 +187,10 @@ def _interactions(arms: list[Arm], computed: Cells, problems: list[str]) -> list
 def _overfitting(arms: list[Arm], test: Readings, problems: list[str]) -> dict[str, Estimate]:
     result = {}
     for arm in arms:
-        if arm.folds > 1:
-            problems.append("the folds train on each other's test images, so the gap is not analysed")
-            continue
-        if arm.varies_training_sets:
-            problems.append(f"{arm.label}: its training sets differ by seed, so their gap is not analysed")
+        try:
+            check_gap(arm)
+        except InputError as error:
+            problems.append(str(error))
             continue
         try:
             result[arm.label] = overfitting(readings([arm], "train"), _only(test, arm.label), arm.label)

@@ -1,7 +1,8 @@
-"""Selection of runs that can be analysed together: no copies, all folds of a seed, enough cases."""
+"""Runs that can be analysed together: no copies, all folds of a seed, their readers, enough cases."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 
 from xray_tl.errors import InputError
 from xray_tl.statistics.covariance import auroc
+from xray_tl.statistics.readings import NO_READER
+from xray_tl.study.draws import Varied, of_several_sets, readers, varied
 from xray_tl.study.run_table import ARM
 from xray_tl.study.saved_predictions import split_of
 
@@ -52,6 +55,53 @@ def with_all_folds(complete: list[Keyed], problems: list[str]) -> list[Keyed]:
         else:
             kept.append((key, run))
     return kept
+
+
+def with_readers(
+    complete: list[Keyed], kinds: Mapping[tuple[Any, ...], Hashable]
+) -> tuple[list[Keyed], dict[str, Varied]]:
+    """Return the runs with their readers, and what varies between those on each test set.
+
+    Args:
+        complete: Runs.
+        kinds: Key of an arm -> what its weights depend on beside their seed (`sets_of_weights`).
+    """
+    named: list[Keyed] = []
+    vary: dict[str, Varied] = {}
+    for test_set in dict.fromkeys(str(run.row["test_set"]) for _, run in complete):
+        own = [(key, run) for key, run in complete if str(run.row["test_set"]) == test_set]
+        found, vary[test_set] = _read(own, [kinds[key] for key, _ in own])
+        named += found
+    return named, vary
+
+
+def _read(complete: list[Keyed], kinds: list[Hashable]) -> tuple[list[Keyed], Varied]:
+    """Return runs on the same images with their readers, and what varies.
+
+    Where a reader has several runs, each gets a name.
+    """
+    keys, runs = [key for key, _ in complete], [run for _, run in complete]
+    draws = [run.draw for run in runs]
+    several = of_several_sets(draws, kinds)
+    vary = varied(draws, several, [str(run.row["weights"]) for run in runs])
+    whose = readers(
+        keys,
+        [draw if anew else replace(draw, weights=None) for draw, anew in zip(draws, several, strict=True)],
+        vary,
+    )
+    single = len(set(zip(keys, whose, strict=True))) == len(set(zip(keys, draws, strict=True)))
+    named = [
+        replace(
+            run,
+            reader=reader,
+            name=reader
+            if single or reader == NO_READER
+            else f"{reader}: {draw.seed}/{draw.training_set}/{draw.weights}",
+            anew=anew,
+        )
+        for run, draw, reader, anew in zip(runs, draws, whose, several, strict=True)
+    ]
+    return list(zip(keys, named, strict=True)), vary
 
 
 def check_classes(scores: pd.DataFrame, name: str) -> None:

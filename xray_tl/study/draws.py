@@ -36,7 +36,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Varied:
-    """What varies in a study, beside seeds.
+    """What varies among runs with the same test images, beside seeds.
 
     Attributes:
         weights: Whether sets of weights do, of the same backbone and recipe.
@@ -102,18 +102,27 @@ def training_sets(runs: pd.DataFrame) -> list[int]:
     return [int(seed) for seed in runs["train_seed"].groupby(known).transform("min")]
 
 
-def varied(draws: Sequence[Draw], kinds: Sequence[Hashable], sources: Iterable[str]) -> Varied:
-    """Return what varies among runs.
+def of_several_sets(draws: Sequence[Draw], kinds: Sequence[Hashable]) -> list[bool]:
+    """Return, for each run, whether the runs of its kind start from several sets of weights.
 
     Args:
         draws: Draw of each run.
         kinds: As in `sets_of_weights`.
-        sources: Where each run's weights come from.
     """
     sets: dict[Hashable, set[str | None]] = {}
     for draw, kind in zip(draws, kinds, strict=True):
         sets.setdefault(kind, set()).add(draw.weights)
-    several = [len(sets[kind]) > 1 for kind in kinds]
+    return [len(sets[kind]) > 1 for kind in kinds]
+
+
+def varied(draws: Sequence[Draw], several: Sequence[bool], sources: Iterable[str]) -> Varied:
+    """Return what varies among runs.
+
+    Args:
+        draws: Draw of each run.
+        several: Of each run, whether those of its kind start from several sets of weights.
+        sources: Where each run's weights come from.
+    """
     pretrained = [source != "random" for source, vary in zip(sources, several, strict=True) if vary]
     return Varied(
         any(several), len({draw.training_set for draw in draws}) > 1, any(pretrained) or not pretrained
@@ -125,11 +134,12 @@ def readers(arms: Sequence[Hashable], draws: Sequence[Draw], vary: Varied) -> li
 
     Of sets of weights and training sets that vary, runs that share one have the same reader, and so have
     those that share one with these. Where neither varies, a reader is a seed. An arm without what varies in
-    others, such as one with published weights, has its seeds paired with their readers: by name, or in order.
+    others, such as one with published weights, or of a backbone with one set for all its seeds, has its seeds
+    paired with their readers: by name, or in order.
 
     Args:
         arms: Arm of each run.
-        draws: Draw of each run.
+        draws: Draw of each run; without a set of weights that is the same for all runs of its kind.
         vary: What varies.
     """
     levels = [_levels(draw, vary) for draw in draws]

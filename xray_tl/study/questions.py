@@ -120,16 +120,27 @@ def questions(folder: Path, arms: Sequence[Arm]) -> Questions:
 
 
 def _planned(families: _Families) -> dict[str, tuple[Contrast, ...]]:
-    """Return the families with a planned contrast; those of their contrasts that are not have no estimate."""
+    """Return the families with a planned contrast; those of their contrasts that are not have no estimate.
+
+    Nor have those that are another one in other words, as where options name an arm that a file names too.
+    """
     planned: dict[str, tuple[Contrast, ...]] = {}
+    seen: dict[tuple[str, str, frozenset[tuple[str, float]]], str] = {}
     for asked, listed in families:
-        if asked.in_record and any(found.holds for found in listed):
-            planned[_free(asked.name, planned)] = tuple(
-                replace(found.contrast, estimate=None, missing="declared later, so explored")
-                if found.without
-                else found.contrast
-                for found in listed
-            )
+        if not (asked.in_record and any(found.holds for found in listed)):
+            continue
+        name, contrasts = _free(asked.name, planned), []
+        for contrast, without in ((found.contrast, found.without) for found in listed):
+            first = ""
+            if contrast.weights and not without:
+                sign = contrast.weights[min(contrast.weights)]
+                signed = frozenset((arm, factor * sign) for arm, factor in contrast.weights.items())
+                place = (contrast.metric, contrast.data, signed)
+                first = f"asked already, in {seen[place]}" if place in seen else ""
+                seen.setdefault(place, name)
+            missing = "declared later, so explored" if without else first
+            contrasts.append(replace(contrast, estimate=None, missing=missing) if missing else contrast)
+        planned[name] = tuple(contrasts)
     return planned
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from xray_tl.config.identity import PUBLISHED
-from xray_tl.statistics.readings import NO_READER
 from xray_tl.study.draws import SHA_DIGITS, Varied
 from xray_tl.study.study_folder import Arm, Run
 
@@ -17,10 +16,11 @@ MOST_SETS = 2
 def generalises_to(arms: Sequence[Arm], vary: Varied) -> list[str]:
     """Return the factors, in the singular, of which no two readers of these arms share what they drew.
 
-    A verdict holds for new ones of these, if it has enough readers.
+    A verdict holds for new ones of these, if it has enough readers. Arms with one reader, or none, do not
+    limit which readers are looked at.
     """
-    shared = [set(arm.readers) for arm in arms if arm.readers != [NO_READER]]
-    common = set.intersection(*shared) if shared else set()
+    several = [set(arm.readers) for arm in arms if len(arm.readers) > 1]
+    common = set.intersection(*several) or set.union(*several) if several else set()
     found = []
     for factor, name in (
         ("weights", vary.of_weights),
@@ -31,8 +31,10 @@ def generalises_to(arms: Sequence[Arm], vary: Varied) -> list[str]:
         for arm in arms:
             for run in (run for run in arm.runs if run.reader in common):
                 level = getattr(run.draw, factor)
-                # a seed is one of its arm alone
-                drawn[run.reader].add((arm.label, level) if factor == "seed" and level is not None else level)
+                if factor == "seed":
+                    drawn[run.reader].add(None if level is None else (arm.label, level))  # of its arm alone
+                elif factor == "training_set" or run.anew:
+                    drawn[run.reader].add(level)
         levels = [own - {None} for own in drawn.values()]
         if any(levels) and not any(one & other for one, other in combinations(levels, 2)) and len(levels) > 1:
             found.append(name)
@@ -59,32 +61,20 @@ def _training_sets(arms: Sequence[Arm], new: Sequence[str]) -> Iterator[str]:
 def _weights(arms: Sequence[Arm], new: Sequence[str], vary: Varied) -> Iterator[str]:
     runs = [run for arm in arms for run in arm.runs]
     of_seeds = [run for run in runs if run.draw.weights is not None]
-    constant = (
-        of_seeds
-        if vary.of_weights not in new
-        else [run for run in of_seeds if not _drawn_anew(run, of_seeds)]
-    )
+    constant = [run for run in of_seeds if vary.of_weights not in new or not run.anew]
     sets = list(dict.fromkeys(_set_of(run) for run in constant))
     sources = {str(run.row["weights"]) for run in constant}
     what = f"{sources.pop()} weights" if len(sources) == 1 else "weights"
     if len(sets) == 1:
-        ((_, drawn),) = sets
-        yield f"for this set of {what} ({drawn}) alone"
+        ((model, drawn),) = sets
+        whose = f"{model}: " if vary.of_weights in new else ""
+        yield f"for this set of {what} ({whose}{drawn}) alone"
     elif sets:
         few = len(sets) <= MOST_SETS
         each = "; ".join(f"{model}: {drawn}" for model, drawn in sets) if few else "see provenance"
         yield f"for these {len(sets)} sets of {what} alone ({each})"
     if any(str(run.row["weights"]) in PUBLISHED for run in runs):
         yield "for published weights as they are" if of_seeds else "for these weights as published"
-
-
-def _drawn_anew(run: Run, runs: Sequence[Run]) -> bool:
-    """Tell whether other runs of the same backbone and source start from another set."""
-    return len({other.draw.weights for other in runs if _kind(other) == _kind(run)}) > 1
-
-
-def _kind(run: Run) -> tuple[str, str]:
-    return str(run.row["model"]), str(run.row["weights"])
 
 
 def _set_of(run: Run) -> tuple[str, str]:

@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 
 from xray_tl.errors import InputError
-from xray_tl.statistics.readings import NO_READER
 from xray_tl.store.records import read_record
 from xray_tl.study.arm_names import differing, options_of, short_name
 from xray_tl.study.comparable_runs import (
     check_classes,
     with_all_folds,
     with_enough_cases,
+    with_readers,
     without_copies,
 )
-from xray_tl.study.draws import Draw, Varied, readers, sets_of_weights, training_sets, varied
+from xray_tl.study.draws import Draw, Varied, sets_of_weights, training_sets
 from xray_tl.study.run_table import APART, ARM, PROBLEMS, collect
 from xray_tl.study.saved_predictions import read_patients, read_predictions, with_right
 
@@ -49,6 +49,7 @@ class Run:
         patients: Patient of each case, if known.
         reader: The reader that it belongs to.
         name: Its own name among the runs of its arm; that of its reader where no reader has several runs.
+        anew: Whether runs of its backbone and recipe start from several sets of weights.
     """
 
     row: pd.Series
@@ -58,6 +59,7 @@ class Run:
     patients: Mapping[str, str] = field(default_factory=dict)
     reader: str = ""
     name: str = ""
+    anew: bool = False
 
     @property
     def fold(self) -> int | None:
@@ -141,8 +143,9 @@ class Arm:
         return float(np.mean(best))
 
     def mean(self, column: str) -> float:
-        """Average a column of the table of runs over its seeds and folds; NaN if no run has a value."""
-        return float(pd.to_numeric(pd.Series([run.row.get(column) for run in self.runs])).mean())
+        """Average a column of the table of runs within each reader, then over readers; NaN without values."""
+        values = pd.Series([run.row.get(column) for run in self.runs], [run.reader for run in self.runs])
+        return float(pd.to_numeric(values).groupby(level=0).mean().mean())
 
 
 @dataclass(frozen=True)
@@ -154,14 +157,14 @@ class Study:
         runs: One row per run, complete or not; `label` names the arm of those that can be analysed.
         arms: Arms that can be analysed, best test AUROC first.
         problems: What cannot be analysed, and why.
-        varied: What varies between runs of an arm, beside seeds.
+        varied_on: Test set -> what varies between the runs that were tested on it, beside seeds.
     """
 
     folder: Path
     runs: pd.DataFrame
     arms: tuple[Arm, ...]
     problems: tuple[str, ...]
-    varied: Varied = field(default_factory=Varied)
+    varied_on: Mapping[str, Varied] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> Study:
@@ -200,13 +203,13 @@ class Study:
             draw = Draw(seed, training_set, weights)
             complete.append((key, Run(row, record, scores, draw, patients)))
         usable = with_all_folds(without_copies(complete, problems), problems)
-        read, vary = _with_readers(usable, dict(zip(keys, kinds, strict=True)))
+        read, varied_on = with_readers(usable, dict(zip(keys, kinds, strict=True)))
         arms = _arms(options, read, problems)
         analysed = {str(run.row["run_dir"]): (arm.label, run) for arm in arms for run in arm.runs}
         label = runs["run_dir"].map({place: name for place, (name, _) in analysed.items()})
         area = runs["run_dir"].map({place: run.row["test_auroc"] for place, (_, run) in analysed.items()})
         runs = runs.assign(label=label, test_auroc=area.fillna(runs["test_auroc"]))
-        return cls(folder, runs, arms, tuple(dict.fromkeys(problems)), vary)
+        return cls(folder, runs, arms, tuple(dict.fromkeys(problems)), varied_on)
 
     @cached_property
     def test_sets(self) -> list[str]:
@@ -214,33 +217,14 @@ class Study:
         counts = pd.Series([arm.test_set for arm in self.arms for _ in arm.runs]).value_counts()
         return [str(name) for name in counts.index]
 
+    @property
+    def varied(self) -> Varied:
+        """Return what varies between the runs on the most common test set, beside seeds."""
+        return self.varied_on[self.test_sets[0]] if self.arms else Varied()
+
     def on(self, test_set: str) -> list[Arm]:
         """Return the arms that were tested on a given test set."""
         return [arm for arm in self.arms if arm.test_set == test_set]
-
-
-def _with_readers(
-    complete: list[Keyed], kinds: Mapping[tuple[Any, ...], tuple[Any, ...]]
-) -> tuple[list[Keyed], Varied]:
-    """Return the runs with their readers, and what varies; where a reader has several, each gets a name."""
-    keys, runs = [key for key, _ in complete], [run for _, run in complete]
-    draws, of = [run.draw for run in runs], [kinds[key] for key in keys]
-    vary = varied(draws, of, [str(run.row["weights"]) for run in runs])
-    whose = readers(keys, draws, vary)
-    single = len({(key, name) for key, name in zip(keys, whose, strict=True)}) == len(
-        {(key, run.draw) for key, run in complete}
-    )
-    named = [
-        replace(
-            run,
-            reader=reader,
-            name=reader
-            if single or reader == NO_READER
-            else f"{reader}: {draw.seed}/{draw.training_set}/{draw.weights}",
-        )
-        for run, draw, reader in zip(runs, draws, whose, strict=True)
-    ]
-    return list(zip(keys, named, strict=True)), vary
 
 
 def _arms(

@@ -36,6 +36,18 @@ log = logging.getLogger(__name__)
 Report = Callable[[str, str | None], None]
 Job = tuple[DictConfig, Path, dict[str, Any]]
 """A job that is queued: its configuration, its folder, and how it logs."""
+WEIGHTS_FROM = (
+    "model.registry",
+    "model.name",
+    "model.memory_format",
+    "weights.source",
+    "weights.budget",
+    "weights.seed",
+    "data.image_size",
+    "trainer.accelerator",
+    "trainer.precision",
+)
+"""Options that a set of source weights depends on; not on dropout or depth, in which arms differ."""
 
 
 def do_job(cfg: DictConfig, folder: Path) -> str | None:
@@ -211,13 +223,11 @@ def _work(cfg: DictConfig, folder: Path, logging_config: dict[str, Any]) -> str 
 
 
 def _weights_of(cfg: DictConfig) -> str:
-    """Return text that jobs have in common if they start from the same set of weights."""
-    groups = [cfg[group] for group in ("model", "weights", "trainer")]
+    """Return text that jobs have in common if they start from the same set of source weights."""
     try:
-        parts = [OmegaConf.to_yaml(group, resolve=True) for group in groups]
+        return str([OmegaConf.select(cfg, key) for key in WEIGHTS_FROM])
     except OmegaConfBaseException:  # refused when the run starts, and recorded there
-        parts = [OmegaConf.to_yaml(group) for group in groups]
-    return "".join([*parts, f"{OmegaConf.select(cfg, 'data.image_size')}"])
+        return OmegaConf.to_yaml(cfg.weights)
 
 
 def _make_weights(
