@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from xray_tl.report.tables import judged_row
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.families import Contrast, Family, Judged
 from xray_tl.statistics.family_text import terms_of
@@ -28,21 +29,7 @@ def planned_table(done: StudyAnalysis) -> pd.DataFrame:
             "missing": contrast.missing,
         }
         if estimate is not None and verdict is not None:
-            row |= {
-                "seeds": estimate.readers,
-                "difference": estimate.value,
-                "lower": estimate.lower,
-                "upper": estimate.upper,
-                "few_seeds": estimate.few_readers,
-                "se": estimate.se,
-                "p": estimate.p,
-                "p_holm": verdict.p,
-                "p_equivalent": verdict.p_equivalent,
-                "verdict": verdict.kind,
-                "better": verdict.better,
-                "seeds_needed": verdict.need.readers if verdict.need else None,
-                "images_needed": verdict.need.cases if verdict.need else None,
-            }
+            row |= judged_row(estimate, verdict)
         rows.append(row)
     return pd.DataFrame(rows)
 

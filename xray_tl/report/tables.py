@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from xray_tl.report.training_tables import training_of
 from xray_tl.statistics.bounds import detectability
+from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.readings import NO_READER
-from xray_tl.statistics.verdict import Pair
+from xray_tl.statistics.verdict import Pair, Verdict
 from xray_tl.statistics.wording import interval_text, marked, p_text, share
 from xray_tl.study.analysis import StudyAnalysis
 from xray_tl.study.saved_predictions import split_of
@@ -46,33 +49,38 @@ def pairs_table(done: StudyAnalysis) -> pd.DataFrame:
     rows, questions = [], done.comparison.questions
     for pair, estimate in done.comparison.analysis.pairs.items():
         verdict = done.comparison.verdicts[pair]
-        need = verdict.need
         rows.append(
             {
                 "first": pair[0],
                 "second": pair[1],
                 "question": questions.get(pair, ""),
-                "seeds": estimate.readers,
-                "difference": estimate.value,
-                "lower": estimate.lower,
-                "upper": estimate.upper,
-                "few_seeds": estimate.few_readers,
-                "se": estimate.se,
-                "images_share": estimate.cases_share,
-                "p": estimate.p,
-                "p_holm": verdict.p,
-                "p_equivalent": verdict.p_equivalent,
-                "verdict": verdict.kind,
-                "better": verdict.better,
-                "stand_apart": "; ".join(
-                    f"{arm}: {', '.join(found)}" for arm, found in verdict.apart.items()
-                ),
+                **judged_row(estimate, verdict),
                 "holds_for_new": _holds_for_new(done, pair),
-                "seeds_needed": need.readers if need else None,
-                "images_needed": need.cases if need else None,
             }
         )
     return pd.DataFrame(rows)
+
+
+def judged_row(estimate: Estimate, verdict: Verdict) -> dict[str, Any]:
+    """Return the unrounded numbers of a difference and its verdict."""
+    need = verdict.need
+    return {
+        "seeds": estimate.readers,
+        "difference": estimate.value,
+        "lower": estimate.lower,
+        "upper": estimate.upper,
+        "few_seeds": estimate.few_readers,
+        "se": estimate.se,
+        "images_share": estimate.cases_share,
+        "p": estimate.p,
+        "p_holm": verdict.p,
+        "p_equivalent": verdict.p_equivalent,
+        "verdict": verdict.kind,
+        "better": verdict.better,
+        "stand_apart": "; ".join(f"{arm}: {', '.join(found)}" for arm, found in verdict.apart.items()),
+        "seeds_needed": need.readers if need else None,
+        "images_needed": need.cases if need else None,
+    }
 
 
 def next_images_table(done: StudyAnalysis) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from xray_tl.statistics.mrmc import Analysis, Cells, Sampling, cells, two_treatm
 from xray_tl.statistics.readings import GROUP, PATIENT, STRATA, Readings
 from xray_tl.statistics.sameness import why_the_same
 from xray_tl.statistics.verdict import MARGIN, Pair, Verdict, verdicts
+from xray_tl.statistics.verdict import as_json as judged_json
 from xray_tl.statistics.wording import Terms, scope_text
 from xray_tl.store.csv_table import read_csv_table
 from xray_tl.store.records import finite
@@ -109,17 +110,9 @@ class Comparison:
             {
                 "first": pair[0],
                 "second": pair[1],
-                **asdict(estimate),
-                "few_readers": estimate.few_readers,
-                "cases_share": estimate.cases_share,
-                "p_holm": self.verdicts[pair].p,
-                "p_equivalent": self.verdicts[pair].p_equivalent,
+                **judged_json(estimate, self.verdicts[pair]),
                 "question": questions.get(pair),
-                "verdict": self.verdicts[pair].kind,
-                "better": self.verdicts[pair].better,
-                "need": asdict(need) if (need := self.verdicts[pair].need) else None,
                 "next_cases": following.of_pairs.get(pair) if following else None,
-                "stand_apart": dict(self.verdicts[pair].apart),
                 "holds_for": scopes[pair],
                 "bootstrap": self.resampled.get(pair),
                 "obuchowski_rockette": self.components[pair],

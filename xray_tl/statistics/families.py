@@ -7,7 +7,7 @@ is a result of each or not: what is left out never makes the others look better.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xray_tl.errors import InputError
@@ -15,6 +15,7 @@ from xray_tl.statistics.apart import ENOUGH
 from xray_tl.statistics.estimates import LEVEL, Estimate
 from xray_tl.statistics.mrmc import Cells, Sampling
 from xray_tl.statistics.verdict import Pair, Verdict, holm, judge
+from xray_tl.statistics.verdict import as_json as judged_json
 from xray_tl.statistics.wording import Terms, scope_text
 
 
@@ -193,15 +194,4 @@ def _as_json(found: Judged, terms: Terms) -> dict[str, Any]:
     }
     if estimate is None or verdict is None:
         return row
-    return row | {
-        **asdict(estimate),
-        "few_readers": estimate.few_readers,
-        "cases_share": estimate.cases_share,
-        "p_holm": verdict.p,
-        "p_equivalent": verdict.p_equivalent,
-        "verdict": verdict.kind,
-        "better": verdict.better,
-        "need": asdict(verdict.need) if verdict.need else None,
-        "stand_apart": dict(verdict.apart),
-        "holds_for": scope_text(estimate, terms),
-    }
+    return row | judged_json(estimate, verdict) | {"holds_for": scope_text(estimate, terms)}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -86,6 +86,21 @@ def verdicts(
     return {
         pair: judge(pair, estimate, p, margin, alpha, higher_is_better=higher_is_better, family=len(pairs))
         for (pair, estimate), p in zip(pairs.items(), adjusted, strict=True)
+    }
+
+
+def as_json(estimate: Estimate, verdict: Verdict) -> dict[str, Any]:
+    """Return all numbers of a difference and its verdict as JSON values."""
+    return {
+        **asdict(estimate),
+        "few_readers": estimate.few_readers,
+        "cases_share": estimate.cases_share,
+        "p_holm": verdict.p,
+        "p_equivalent": verdict.p_equivalent,
+        "verdict": verdict.kind,
+        "better": verdict.better,
+        "need": asdict(verdict.need) if verdict.need else None,
+        "stand_apart": dict(verdict.apart),
     }
 
 
