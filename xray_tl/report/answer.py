@@ -131,13 +131,21 @@ def sampled(done: StudyAnalysis) -> str:
 
 
 def scope(done: StudyAnalysis) -> str:
-    """Return what the differences hold for: what was drawn anew for every reader, cases, and what was not."""
-    pairs = done.comparison.analysis.pairs or done.comparison.analysis.arms
+    """Return what the differences hold for: what was drawn anew for every reader, cases, and what was not.
+
+    Where questions were planned, it is said of their arms.
+    """
+    judged = [found for family in done.comparison.families for found in family.judged if found.verdict]
+    named = {label for found in judged for label in found.contrast.weights}
+    arms = [arm for arm in done.arms if not named or arm.label in named]
+    analysis = done.comparison.analysis
+    every = [pair for pair in analysis.pairs if not named or named.issuperset(pair)]
+    pairs = [analysis.pairs[pair] for pair in every] or [analysis.arms[arm.label] for arm in arms]
     study, vary = done.comparison.readings, done.study.varied
     terms = replace(done.terms, case="patient") if study.patients < study.cases else done.terms
-    widest = max(pairs.values(), key=lambda estimate: (estimate.random_readers, not estimate.readerless))
-    known = all(estimate.random_readers or estimate.readerless for estimate in pairs.values())
-    text = scope_text(widest, terms, generalises_to(done.arms, vary), fixed_for(done.arms, vary))
+    widest = max(pairs, key=lambda estimate: (estimate.random_readers, not estimate.readerless))
+    known = all(estimate.random_readers or estimate.readerless for estimate in pairs)
+    text = scope_text(widest, terms, generalises_to(arms, vary), fixed_for(arms, vary))
     if not widest.random_readers or known:
         return text
     return f"{text} (of an arm with one {terms.reader}, for that {terms.reader} alone)"

@@ -117,7 +117,7 @@ def _verdict_text(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms
 
 def small_text(verdict: Verdict, terms: Terms) -> str:
     """Return text on a difference that is real and yet within the margin of equivalence; else empty."""
-    return ", by less than the margin of equivalence" if verdict.p_equivalent <= 1 - terms.level else ""
+    return ", less than the margin of equivalence" if verdict.p_equivalent <= 1 - terms.level else ""
 
 
 def but_apart_text(apart: Mapping[str, tuple[str, ...]], terms: Terms) -> str:
