@@ -22,7 +22,7 @@ GOLDEN = [
     (("weights=file", "weights.path=w.pth"), "f562bb6a85e91ad6", "cbd19238d8f02973"),
     (("mode=frozen", "mode.head=trained"), "5cf7acbe0148c6e4", "b55129293a611232"),
     (("mode=lora",), "dc25a45730e1f3a0", "d69be0e4949530dc"),
-    (("tune=rates",), "bdfaa0267effa690", "9610ce8737a27198"),
+    (("tune=rates",), "293daa23f6659381", "fe0656efa6983068"),
     (("difficulty=hard", "shift=no_grid"), "fc15d32661165b72", "2ab77587375cea1f"),
 ]
 
