@@ -56,7 +56,9 @@ def test_tables_hold_what_was_planned_and_what_was_explored(sweep: Path) -> None
     assert len(shown) == 5
     assert all(len(row) == len(head) for row in shown)
     assert shown[0][-1] == f"{A} is better"
-    assert shown[2][3:] == [*[""] * 6, "no run of resnet50_partial"]
+    assert head.index("images' share") == 7
+    assert shown[0][7].endswith("%")
+    assert shown[2][3:] == [*[""] * 7, "no run of resnet50_partial"]
 
 
 def test_the_first_sentence_answers_the_questions(sweep: Path) -> None:

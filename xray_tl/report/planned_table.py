@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from xray_tl.report.tables import judged_row
+from xray_tl.report.tables import judged_cells, judged_head, judged_row
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.families import Contrast, Family, Judged
 from xray_tl.statistics.family_text import terms_of
-from xray_tl.statistics.wording import Terms, difference_text, interval_text, marked, p_text
+from xray_tl.statistics.wording import Terms, difference_text
 from xray_tl.study.analysis import StudyAnalysis
 
 VERDICTS = {"differs": "not 0", "equivalent": "equivalent", "undecided": "undecided"}
@@ -36,8 +36,7 @@ def planned_table(done: StudyAnalysis) -> pd.DataFrame:
 
 def shown_planned(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of planned contrasts as the page shows it."""
-    head = ["contrast", "question", "metric", "difference", "95 % CI", "p", "p (Holm)"]
-    head += [f"{done.terms.reader}s needed", "images needed", "verdict"]
+    head = ["contrast", "question", "metric", *judged_head(done.terms), "verdict"]
     return head, [_row(done.terms, family, found) for family, found in _all(done)]
 
 
@@ -45,23 +44,11 @@ def _row(terms: Terms, family: Family, found: Judged) -> list[str]:
     contrast, verdict, estimate = found.contrast, found.verdict, found.contrast.estimate
     first = [contrast.name, family.name.replace("_", " "), terms_of(contrast, terms).metric]
     if estimate is None or verdict is None:
-        return [*first, *[""] * 6, contrast.missing]
+        return [*first, *[""] * len(judged_head(terms)), contrast.missing]
     said = f"{verdict.better} is better" if verdict.kind == "better" else VERDICTS[verdict.kind]
     if verdict.kind != "undecided" and verdict.apart:
         said += f", but {terms.reader}s stand apart"
-    needed = ["", ""]
-    if verdict.need is not None:
-        needed = [
-            "-" if count is None else str(count) for count in (verdict.need.readers, verdict.need.cases)
-        ]
-    return [
-        *first,
-        f"{estimate.value:+.3f}",
-        marked(interval_text(estimate.lower, estimate.upper), estimate),
-        *(p_text(p).removeprefix("p = ").removeprefix("p ") for p in (estimate.p, verdict.p)),
-        *needed,
-        said,
-    ]
+    return [*first, *judged_cells(estimate, verdict), said]
 
 
 def intervals(done: StudyAnalysis) -> dict[str, tuple[Estimate, bool]]:

@@ -12,7 +12,7 @@ from xray_tl.statistics.bounds import detectability
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import Pair, Verdict
-from xray_tl.statistics.wording import interval_text, marked, p_text, share
+from xray_tl.statistics.wording import Terms, interval_text, marked, p_text, share
 from xray_tl.study.analysis import StudyAnalysis
 from xray_tl.study.saved_predictions import split_of
 from xray_tl.study.scope import generalises_to
@@ -155,37 +155,48 @@ def shown_arms(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
+def judged_head(terms: Terms) -> list[str]:
+    """Return the header of the cells of `judged_cells`."""
+    return [
+        "difference",
+        "95 % CI",
+        "p",
+        "p (Holm)",
+        "images' share",
+        f"{terms.reader}s needed",
+        "images needed",
+    ]
+
+
+def judged_cells(estimate: Estimate, verdict: Verdict) -> list[str]:
+    """Return the cells that a difference and its verdict have in every table of the page."""
+    needed = ["", ""]
+    if verdict.kind == "undecided" and verdict.need is not None:
+        counts = (verdict.need.readers, verdict.need.cases)
+        needed = ["-" if count is None else str(count) for count in counts]
+    return [
+        f"{estimate.value:+.3f}",
+        marked(interval_text(estimate.lower, estimate.upper), estimate),
+        *(p_text(p).removeprefix("p = ").removeprefix("p ") for p in (estimate.p, verdict.p)),
+        share(estimate),
+        *needed,
+    ]
+
+
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of differences as the page shows it: of pairs that are explored."""
-    needed = [f"{done.terms.reader}s needed", "images needed"]
-    judged = ["difference", "95 % CI", "p", "p (Holm)", "images' share"]
-    head = ["first", "second", *judged, *needed, "verdict", "holds for new"]
-    rows, analysed = [], done.comparison.analysis
-    for row in pairs_table(done).to_dict("records"):
-        if row["question"]:
+    head = ["first", "second", *judged_head(done.terms), "verdict", "holds for new"]
+    rows, comparison = [], done.comparison
+    for pair, estimate in comparison.analysis.pairs.items():
+        if pair in comparison.questions:
             continue
-        estimate = analysed.pairs[row["first"], row["second"]]
-        verdict = str(row["verdict"])
-        if verdict == "better":
-            verdict = f"{'first' if row['better'] == row['first'] else 'second'} is better"
-        if verdict != "undecided" and row["stand_apart"]:
-            verdict += f", but {done.terms.reader}s stand apart"
-        needed = [
-            "" if verdict != "undecided" else _needed(row[key]) for key in ("seeds_needed", "images_needed")
-        ]
-        rows.append(
-            [
-                str(row["first"]),
-                str(row["second"]),
-                f"{row['difference']:+.3f}",
-                marked(interval_text(estimate.lower, estimate.upper), estimate),
-                *(p_text(row[key]).removeprefix("p = ").removeprefix("p ") for key in ("p", "p_holm")),
-                share(estimate),
-                *(needed if verdict == "undecided" else ["", ""]),
-                verdict,
-                str(row["holds_for_new"]),
-            ]
-        )
+        verdict = comparison.verdicts[pair]
+        said = str(verdict.kind)
+        if verdict.kind == "better":
+            said = f"{'first' if verdict.better == pair[0] else 'second'} is better"
+        if verdict.kind != "undecided" and verdict.apart:
+            said += f", but {done.terms.reader}s stand apart"
+        rows.append([*pair, *judged_cells(estimate, verdict), said, _holds_for_new(done, pair)])
     return head, rows
 
 
@@ -266,10 +277,6 @@ def mean_floors(arm: Arm) -> dict[str, tuple[float, float]]:
         )
         for name in dict.fromkeys(name for floors in found for name in floors)
     }
-
-
-def _needed(count: float | None) -> str:
-    return "-" if count is None or np.isnan(count) else f"{count:.0f}"
 
 
 def _count(parameters: float) -> str:
