@@ -32,8 +32,8 @@ def main(cfg: DictConfig) -> None:
         check_values(cfg)
         from xray_tl.statistics.comparison import compare, metric_named, read_scores
         from xray_tl.statistics.comparison_text import format_comparison
-        from xray_tl.statistics.planned_file import planned_contrasts
         from xray_tl.statistics.wording import Terms
+        from xray_tl.study.planned_file import planned_contrasts
 
         asked = typed_node(cfg, CompareConfig)
         metric = metric_named(asked.metric)

@@ -72,6 +72,13 @@ def test_the_first_sentence_answers_the_questions(sweep: Path) -> None:
     assert "This holds for new seeds and new images, on this training set, for these 2 sets of " in third
 
 
+def test_the_scope_is_that_of_the_arms_in_questions(tmp_path: Path) -> None:
+    write_planned(tmp_path, {"how_much": ["resnet18_finetune - resnet18_frozen"]})
+    *_, third = sentences(analyse(tmp_path))
+    _, scope = third.split("This holds for ")
+    assert scope.endswith("for this set of random weights (seed 0, sha sha-re) alone.")
+
+
 def test_without_a_plan_the_best_arm_is_named(tmp_path: Path) -> None:
     first, second, _ = sentences(analyse(write_study(tmp_path)))
     assert first.startswith(f"{A} has the highest test AUROC")

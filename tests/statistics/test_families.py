@@ -112,7 +112,8 @@ def test_a_contrast_that_cannot_be_estimated_says_why() -> None:
     assert first.verdict is None
     assert first.contrast.missing == f"no reader used all of {A}, {B}"
     assert second.verdict is not None
-    assert second.verdict.p == pytest.approx(min(1, 2 * second.contrast.estimate.p))  # type: ignore[union-attr]
+    assert second.contrast.estimate is not None
+    assert second.verdict.p == pytest.approx(min(1, 2 * second.contrast.estimate.p))
 
 
 def test_readers_that_stand_apart_are_said_of_a_contrast_too() -> None:
@@ -136,6 +137,13 @@ def test_each_question_has_a_sentence_and_open_ones_are_counted() -> None:
     assert answers(many, Terms()) == ["All of 5 questions undecided: q0, q1, q2 and 2 more."]
     empty = compare(STUDY, AUROC, families={"not_run": [NOT_RUN], "q": [AB]})
     assert answers(empty.families, Terms())[1] == "1 of 2 questions without a result: not run."
+
+
+def test_an_answer_says_where_a_real_difference_is_within_the_margin() -> None:
+    for margin, small in ((0.02, False), (0.5, True)):
+        (said,) = answers(compare(STUDY, AUROC, margin=margin, families={"q": [AB]}).families, Terms())
+        assert said.startswith(f"Q: {B} is better than {A}, by 0.")
+        assert said.endswith(", less than the margin of equivalence.") is small
 
 
 def test_text_and_json_keep_planned_and_explored_apart() -> None:

@@ -1,11 +1,14 @@
-"""The result of a report in three sentences, and the scope in which it holds; no torch."""
+"""The result of a report in three sentences, the scope in which it holds, and verdicts in words; no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from xray_tl.report import tables
-from xray_tl.statistics.family_text import answers, called
+from xray_tl.statistics.families import sought
+from xray_tl.statistics.family_text import answers, called, verdict_words
+from xray_tl.statistics.verdict import Pair
 from xray_tl.statistics.wording import (
     Terms,
     asks_text,
@@ -14,6 +17,7 @@ from xray_tl.statistics.wording import (
     invites_look,
     scope_text,
     second_look_text,
+    verdict_text,
     with_few,
 )
 from xray_tl.study.analysis import StudyAnalysis
@@ -149,3 +153,18 @@ def scope(done: StudyAnalysis) -> str:
     if not widest.random_readers or known:
         return text
     return f"{text} (of an arm with one {terms.reader}, for that {terms.reader} alone)"
+
+
+def pair_text(done: StudyAnalysis, pair: Pair) -> str:
+    """Return a few sentences on a pair of arms, and whether it is explored beside planned questions."""
+    comparison = done.comparison
+    estimate, verdict = comparison.analysis.pairs[pair], comparison.verdicts[pair]
+    text = verdict_text(pair, estimate, verdict, done.terms, comparison.margin)
+    explored = comparison.families and pair not in comparison.questions
+    return f"{text} Explored, not planned." if explored else text
+
+
+def planned_text(done: StudyAnalysis, contrast: Mapping[str, float], data: str = "") -> str:
+    """Return the verdict on a contrast if it was planned; without a plan an interval is all that is said."""
+    found = sought(done.comparison.families, contrast, data)
+    return f"; planned: {verdict_words(found, done.terms, done.comparison.margin)}" if found else ""

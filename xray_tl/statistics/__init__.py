@@ -5,6 +5,6 @@
 `bounds` gives the best possible result, `floors` the result without learned features. Run folders are not
 read here.
 
-Imports: config, store.
+Imports: store.
 Never imports: torch.
 """

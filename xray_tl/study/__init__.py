@@ -3,7 +3,7 @@
 `study_folder` loads a sweep, `analysis` computes everything that a report shows, `questions` tells what was
 planned before the runs, `run_table` and `saved_predictions` read records and scores, `depths` finds the arms
 that differ in `model.depth` alone, `draws` which runs are one reader, `scope` what a verdict holds for,
-`variance` where variance lies.
+`variance` where variance lies, `planned_file` reads questions on a table of scores.
 
 Imports: config, statistics, store.
 Never imports: torch.
