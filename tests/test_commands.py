@@ -133,12 +133,12 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     ]
     complete = [path for path in runs if "frozen" in path.parent.name]
     written = [path.stat().st_mtime_ns for path in complete]
-    parallel = ("hydra/launcher=parallel", "hydra.callbacks.summary.jobs=2")
+    parallel = ("hydra/launcher=parallel", "hydra.launcher.jobs=2")
     again = run_command(
         "train", *sweep, "mode.trainable_stages=9", *parallel, env=subprocess_env, cwd=tmp_path
     )
     assert again.returncode == 1
-    assert "4 of 4 jobs done, 2 of them failed" in again.stderr
+    assert "3 of 3 runs done, 2 of them failed" in again.stderr
     assert again.stderr.count("failed: resnet18-partial-random-s") == 2
     assert again.stderr.count("is complete: nothing to do") == 1
     assert [path.stat().st_mtime_ns for path in complete] == written
@@ -149,7 +149,7 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     )
 
 
-@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=parallel", "hydra.callbacks.summary.jobs=2")])
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=parallel", "hydra.launcher.jobs=2")])
 def test_a_solved_arm_is_done_once_for_all_seeds(
     launcher: tuple[str, ...], subprocess_env: Env, tmp_path: Path
 ) -> None:
@@ -157,7 +157,7 @@ def test_a_solved_arm_is_done_once_for_all_seeds(
     done = run_command("train", *sweep, env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 of 1 runs complete" in done.stdout
-    assert "sweep: 3 of 3 jobs done" in done.stderr
+    assert "sweep: 1 of 1 runs done" in done.stderr
     assert "is the same run as" not in done.stderr
     (record,) = (tmp_path / "sweep").glob("*/record.json")
     assert record.parent.name.startswith("resnet18-frozen-random-solved-")

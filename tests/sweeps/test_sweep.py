@@ -13,7 +13,7 @@ from tests.study.test_run_table import write_run
 from xray_tl.errors import InUseError
 from xray_tl.store.run_folder import shifted
 from xray_tl.sweeps import sweep
-from xray_tl.sweeps.jobs import do_job
+from xray_tl.sweeps.job import do_job
 from xray_tl.sweeps.progress import Progress
 from xray_tl.sweeps.sweep import SweepSummary, summarised
 
@@ -27,7 +27,7 @@ class Composed:
 
 def _summary(folder: Path, *names: str, shifts: tuple[str, ...] = ()) -> SweepSummary:
     summary = SweepSummary()
-    summary.folder, summary.progress = folder, Progress(None)
+    summary.folder, summary.progress = folder, Progress(names)
     summary.composed = Composed({name: list(shifts) for name in names})  # type: ignore[assignment]  # a stand-in
     return summary
 
@@ -118,7 +118,7 @@ def test_only_the_process_that_began_a_sweep_counts(caplog: pytest.LogCaptureFix
             summary.on_job_end(config, _returned(None))
         assert not caplog.messages
         began.on_job_end(config, _returned(None))
-    assert caplog.messages == ["sweep: 1 of ? jobs done"]
+    assert caplog.messages == ["sweep: 1 of 1 runs done"]
 
 
 @pytest.mark.parametrize(

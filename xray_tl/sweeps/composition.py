@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from xray_tl.config.identity import UNNAMED, is_solved, run_name
+from xray_tl.sweeps.job import Job
 
 log = logging.getLogger(__name__)
 
@@ -71,3 +75,35 @@ class ComposedOnce:
                 mine,
                 other,
             )
+
+
+def compose_jobs(
+    loader: ConfigLoader, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
+) -> list[Job]:
+    """Compose the jobs that a launcher is given, as Hydra's own launchers do before they start them.
+
+    Args:
+        loader: Config loader of the sweep.
+        config: Configuration of the sweep.
+        job_overrides: Options of each job.
+        first: Number of the first of them.
+    """
+    jobs = []
+    for number, overrides in enumerate(job_overrides, first):
+        cfg = loader.load_sweep_config(config, list(overrides))
+        with open_dict(cfg), read_write(cfg.hydra.runtime):
+            cfg.hydra.job.id = cfg.hydra.job.num = number
+            folder = Path(cfg.hydra.sweep.dir, cfg.hydra.sweep.subdir).absolute()
+            cfg.hydra.runtime.output_dir = str(folder)
+            cfg.arm_file = cfg.hydra.runtime.choices.get("arm")
+        logging_config: Any = OmegaConf.to_container(cfg.hydra.job_logging, resolve=True)
+        jobs.append(Job(without_hydra(cfg), folder, logging_config))
+    return jobs
+
+
+def without_hydra(cfg: DictConfig) -> DictConfig:
+    """Return a copy of a configuration without Hydra's own part, as a run is given it."""
+    bare = copy.deepcopy(cfg)
+    with read_write(bare), open_dict(bare):
+        del bare["hydra"]
+    return bare

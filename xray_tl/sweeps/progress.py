@@ -1,16 +1,13 @@
-"""Progress of a sweep: number of jobs, jobs in parallel, jobs done, and time left; no torch."""
+"""Progress of a sweep: jobs in parallel, jobs done, and time left; no torch at import."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob
-from omegaconf import DictConfig
 
 from xray_tl.data.films.processes import own_cores
 from xray_tl.errors import InputError
@@ -27,28 +24,41 @@ SKIPPED_S = 1.0
 """First jobs that end within this time were complete already; the estimate of time left ignores them."""
 
 
-def jobs_at_once(asked: int | str) -> int:
-    """Return how many jobs run in parallel: as asked, or `auto` by memory; at most one per core.
+def jobs_at_once(asked: int | str, devices: Sequence[str] = ()) -> int:
+    """Return how many jobs run in parallel: as asked, or `auto`; at most one per core.
 
-    On an accelerator `auto` is one: how much of its memory several jobs would need is not known.
+    `auto` is one a CUDA device; on the CPU as many as cores and memory allow.
 
     Raises:
         InputError: It is neither `auto` nor a number from 1.
     """
     here = len(own_cores())
     if asked == "auto":
-        return 1 if _accelerated() else max(1, min(here, int(_memory_gb() // MEMORY_PER_JOB_GB)))
+        wanted = len(devices) or (1 if _has_mps() else int(_memory_gb() // MEMORY_PER_JOB_GB))
+        return max(1, min(here, wanted))
     if not isinstance(asked, int) or asked < 1:
-        raise InputError(f"hydra.callbacks.summary.jobs={asked} is not valid: choose auto or a number from 1")
+        raise InputError(f"hydra.launcher.jobs={asked} is not valid: choose auto or a number from 1")
     if asked > here:
-        log.warning("hydra.callbacks.summary.jobs=%d is more than there are cores: %d at once", asked, here)
+        log.warning("hydra.launcher.jobs=%d is more than there are cores: %d at once", asked, here)
+    elif devices and asked > len(devices):
+        log.warning("hydra.launcher.jobs=%d is more than there are GPUs: some jobs share one", asked)
     return min(asked, here)
 
 
-def _accelerated() -> bool:
+def cuda_devices() -> list[str]:
+    """Return the names of the CUDA devices that this process may use, as in `CUDA_VISIBLE_DEVICES`."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
     import torch
 
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _has_mps() -> bool:
+    import torch
+
+    return torch.backends.mps.is_available()
 
 
 def _memory_gb() -> float:
@@ -63,50 +73,37 @@ def _memory_gb() -> float:
     return min(sizes) / 1e9
 
 
-def count_jobs(config: DictConfig) -> int | None:
-    """Return the number of jobs of a sweep; `None` if it is not known in advance."""
-    sweeper = config.hydra.sweeper
-    if not str(sweeper.get("_target_")).endswith("BasicSweeper"):
-        return None
-    lines = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-    values = {}
-    for override in OverridesParser.create().parse_overrides([*lines, *config.hydra.overrides.task]):
-        if isinstance(override.value(), Glob):  # only Hydra knows how many values it has
-            return None
-        sweep = override.is_discrete_sweep()
-        values[override.get_key_element()] = len(list(override.sweep_string_iterator())) if sweep else 1
-    total = 1
-    for count in values.values():
-        total *= count
-    return total
-
-
 class Progress:
-    """Reports after each job how many are done and how much time is left.
+    """Reports after each job how many runs are done and how much time is left.
 
     Args:
-        total: Number of jobs, if it is known.
+        names: Names of all runs of the sweep; it grows while jobs are composed.
         at_once: How many of them run in parallel.
     """
 
-    def __init__(self, total: int | None, at_once: int = 1) -> None:
-        self.total, self.at_once = total, at_once
-        self.done, self.failed = 0, 0
+    def __init__(self, names: Collection[str], at_once: int = 1) -> None:
+        self.names, self.at_once = names, at_once
+        self._failed: dict[str, bool] = {}
         self._worked = 0
+        self.restart()
+
+    def restart(self, at_once: int = 1) -> None:
+        """Begin to count time: jobs start now."""
+        self.at_once = at_once
         self._start = self._last = time.monotonic()
 
-    def job_ended(self, *, failed: bool) -> str:
+    def job_ended(self, name: str, *, failed: bool) -> str:
         """Count a job; return the line to show."""
         now = time.monotonic()
-        self.done += 1
-        self.failed += failed
+        self._failed[name] = failed
         self._worked += bool(self._worked) or now - self._last >= SKIPPED_S
         self._last = now
-        parts = [f"{self.done} of {self.total or '?'} jobs done"]
-        if self.failed:
-            parts.append(f"{self.failed} of them failed")
-        if self.total and self.total > self.done:
-            left = self.total - self.done
+        done, failures = len(self._failed), sum(self._failed.values())
+        total = max(len(self.names), done)
+        parts = [f"{done} of {total} runs done"]
+        if failures:
+            parts.append(f"{failures} of them failed")
+        if left := total - done:
             if self.at_once > 1:
                 parts.append(f"{min(left, self.at_once)} running")
             if self._worked:
