@@ -31,7 +31,7 @@ from xray_tl.errors import InputError, RunError
 from xray_tl.models.registry import check_sizes
 from xray_tl.models.weights import LEARNED
 from xray_tl.store.cache import acquire, cache_folder
-from xray_tl.store.files import atomic_path, out_of_space, remove_partials, write_text
+from xray_tl.store.files import LEFT_S, atomic_path, out_of_space, remove_partials, write_text
 from xray_tl.store.temporary import has_spare_folder, spare_folder
 from xray_tl.training.device import choose_device, choose_precision
 from xray_tl.training.pretraining import LAST, pretrain
@@ -149,13 +149,13 @@ class _Making:
         lock = acquire(folder / ".lock", folder / WEIGHTS)
         try:
             if not _is_whole(folder):
-                remove_partials(folder)
                 if self._learned is None:
                     self._announce(folder)
                     self._trains = True
                     self._learned = self._train(folder)
                     self._trains = False
                 _keep(folder, self._identity, *self._learned)
+                remove_partials(folder, LEFT_S)
             (folder / LAST).unlink(missing_ok=True)
         finally:
             lock.release()

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from xray_tl.errors import InputError, RunError
-from xray_tl.store.files import atomic_path, partials
+from xray_tl.store.files import LEFT_S, atomic_path, partials
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,6 @@ Arrays = dict[str, NDArray[Any]]
 
 _KEY = "[0-9a-f]" * 64
 """Pattern of an entry's name."""
-
-_LEFT_S = 3600.0
-"""Age, seconds, from which a half-written file counts as left behind by a killed process."""
 
 _checked: dict[Path, tuple[int, int, int]] = {}
 """Entries whose hash this process has checked, with the state of their file; hashing can take seconds."""
@@ -242,7 +239,7 @@ def _trim(newest: Path) -> None:
     folders = [cache_folder() / kind for kind in KINDS]
     for left in (left for folder in folders for left in partials(folder) if left.parent == folder):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _LEFT_S:
+            if time.time() - left.stat().st_mtime > LEFT_S:
                 left.unlink()
     entries = []
     for path in (path for folder in folders for path in folder.glob(f"{_KEY}.safetensors")):
