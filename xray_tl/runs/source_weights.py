@@ -146,8 +146,7 @@ class _Making:
 
     def _make_in(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = acquire(folder / ".lock", folder / WEIGHTS)
-        try:
+        with acquire(folder / WEIGHTS):
             if not _is_whole(folder):
                 if self._learned is None:
                     self._announce(folder)
@@ -157,8 +156,6 @@ class _Making:
                 _keep(folder, self._identity, *self._learned)
                 remove_partials(folder, LEFT_S)
             (folder / LAST).unlink(missing_ok=True)
-        finally:
-            lock.release()
         return folder / WEIGHTS
 
 

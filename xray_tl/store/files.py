@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from xray_tl.errors import InputError, RunError
+from xray_tl.errors import InputError, InUseError, RunError
 
 LEFT_S = 600.0
 """Age, seconds, from which a half-written file in a shared folder counts as left by a killed process."""
@@ -23,24 +23,48 @@ _LEFT = (f"*{_MARK}*", ".tmp*")  # safetensors names its partial files in the se
 _ERRNO_TEXT = tuple(f"os error {code}" for code in (errno.ENOSPC, errno.EDQUOT))
 
 
+_lost: set[Path] = set()
+"""Folders that another process has taken over from this one."""
+
+
+def fence(folder: Path) -> None:
+    """Refuse to write below a folder from now on: another process has taken it over."""
+    _lost.add(folder.resolve())
+
+
+def unfence(folder: Path) -> None:
+    """Write below a folder again: this process has taken it back."""
+    _lost.discard(folder.resolve())
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; move the file to `path` if the block succeeds, else remove it.
 
     Raises:
         RunError: No space is left on the device.
+        InUseError: Another process has taken over the folder.
     """
+    _check_fence(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(_partial_name(path.name))
     try:
         yield partial
         partial.chmod(0o666 & ~_umask())  # safetensors makes files that only their owner can read
+        _check_fence(path)
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if out_of_space(error):
             raise RunError(f"no space left on the device while writing {path}") from error
         raise
+
+
+def _check_fence(path: Path) -> None:
+    if _lost and not _lost.isdisjoint(path.resolve().parents):
+        raise InUseError(
+            f"{path} is not written: this process gave no sign of life, and another one took the folder over"
+        )
 
 
 def write_text(path: Path, text: str) -> None:
