@@ -30,6 +30,7 @@ from xray_tl.config.data_sets import (
     SyntheticDataConfig,
 )
 from xray_tl.config.groups import SCHEMAS, conf_dir, register_schemas
+from xray_tl.config.launchers import SlurmConfig
 from xray_tl.config.recipe import AugmentConfig, LoggerConfig, OptimConfig, TrainerConfig, TuneConfig
 from xray_tl.config.settings import Settings, data_schema, typed, typed_node
 
@@ -56,6 +57,7 @@ __all__ = [
     "RadiographDataConfig",
     "ReportConfig",
     "Settings",
+    "SlurmConfig",
     "SyntheticDataConfig",
     "TrainerConfig",
     "TuneConfig",

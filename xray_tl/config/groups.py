@@ -21,6 +21,7 @@ from xray_tl.config.commands import (
     ReportConfig,
 )
 from xray_tl.config.data_sets import RadiographDataConfig, SyntheticDataConfig
+from xray_tl.config.launchers import SlurmConfig
 from xray_tl.config.recipe import AugmentConfig, LoggerConfig, OptimConfig, TrainerConfig, TuneConfig
 
 SCHEMAS: dict[str, type] = {
@@ -35,6 +36,7 @@ SCHEMAS: dict[str, type] = {
     "logger": LoggerConfig,
     "augment": AugmentConfig,
     "tune": TuneConfig,
+    "slurm": SlurmConfig,
     "audit": AuditConfig,
     "evaluate": EvaluateConfig,
     "bench": BenchConfig,

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig
+from xray_tl.config import ModelConfig, Settings, TrainerConfig, WeightsConfig
 from xray_tl.data.synthetic.radiograph import GENERATOR
 from xray_tl.data.synthetic.source_task import SOURCE
 from xray_tl.errors import InputError, RunError
@@ -92,16 +92,8 @@ def source_weights(
     """
     device = choose_device(trainer.accelerator)
     chosen = recipe(model, weights.budget, image_size)
-    identity = {
-        "versions": [GENERATOR, SOURCE, PRETRAINING.get(model.registry, 1)],
-        "backbone": [model.registry, model.name, model.memory_format],
-        "recipe": asdict(chosen),
-        "seed": weights.seed,
-        "device": device.type,
-        "precision": choose_precision(trainer.precision, device),
-    }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    folder = cache_folder() / "source" / f"{file_prefix(model)}-{weights.budget}-{key[:12]}"
+    identity = _identity(model, weights, chosen, device.type, choose_precision(trainer.precision, device))
+    folder = _folder(model, weights, identity)
     if _is_whole(folder):
         return folder / WEIGHTS
     if has_spare_folder() and _is_whole(_spare(folder)):
@@ -111,6 +103,41 @@ def source_weights(
     announce = partial(_announce, model, weights.budget, chosen)
     train = partial(pretrain, replace(model, stem="repeat", depth=None), weights, trainer, chosen, device)
     return _Making(identity, announce, train).make(folder, instead)
+
+
+def are_made(settings: Settings, device: str) -> bool:
+    """Tell whether the cache holds a run's source weights, made on a type of device that may not be here.
+
+    Args:
+        settings: The run's configuration.
+        device: `cpu` or `cuda`.
+
+    Raises:
+        InputError: The budget is unknown.
+    """
+    model, weights = settings.model, settings.weights
+    chosen = recipe(model, weights.budget, settings.data.image_size)
+    found = [_identity(model, weights, chosen, device, precision) for precision in ("32-true", "bf16-mixed")]
+    return any(_is_whole(_folder(model, weights, identity)) for identity in found)
+
+
+def _identity(
+    model: ModelConfig, weights: WeightsConfig, chosen: Recipe, device: str, precision: str
+) -> dict[str, Any]:
+    """Return everything that source weights depend on, as JSON values."""
+    return {
+        "versions": [GENERATOR, SOURCE, PRETRAINING.get(model.registry, 1)],
+        "backbone": [model.registry, model.name, model.memory_format],
+        "recipe": asdict(chosen),
+        "seed": weights.seed,
+        "device": device,
+        "precision": precision,
+    }
+
+
+def _folder(model: ModelConfig, weights: WeightsConfig, identity: dict[str, Any]) -> Path:
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / "source" / f"{file_prefix(model)}-{weights.budget}-{key[:12]}"
 
 
 def file_prefix(model: ModelConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def do_job(cfg: DictConfig, folder: Path) -> str | None:
 
 def do_elsewhere(job: Job) -> str | None:
     """Run one job in a process that a launcher started, on at most the threads that it was given."""
-    _set_up(job.logging_config, f"{job.folder.name}: ")
+    set_up(job, f"{job.folder.name}: ")
     from xray_tl.training.device import limit_threads
 
     limit_threads(cores())
@@ -76,7 +77,7 @@ def make_weights(job: Job, present: list[int] | None = None) -> str | None:
         job: The job.
         present: Cores to use, of all processes; `None`: those of this process.
     """
-    _set_up(job.logging_config, "")
+    set_up(job, "")
     from xray_tl.runs.run import prepare
     from xray_tl.training.device import limit_threads
 
@@ -92,15 +93,17 @@ def make_weights(job: Job, present: list[int] | None = None) -> str | None:
     return None
 
 
-def _set_up(logging_config: dict[str, Any], prefix: str) -> None:
+def set_up(job: Job, prefix: str) -> None:
     """Register config schemas and resolvers; log with a prefix to the terminal that jobs share."""
     from xray_tl.config import register_schemas
     from xray_tl.config.identity import register_resolvers
 
     register_schemas()
     register_resolvers()
-    plain = logging_config["formatters"]["simple"]
+    with suppress(OSError):  # it cannot be written to: the run says so
+        job.folder.mkdir(parents=True, exist_ok=True)  # for its log
+    plain = job.logging_config["formatters"]["simple"]
     named = {**plain, "format": plain["format"].replace("%(message)s", f"{prefix}%(message)s")}
-    logging_config["formatters"]["named"] = named
-    logging_config["handlers"]["console"]["formatter"] = "named"
-    logging.config.dictConfig(logging_config)
+    job.logging_config["formatters"]["named"] = named
+    job.logging_config["handlers"]["console"]["formatter"] = "named"
+    logging.config.dictConfig(job.logging_config)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from xray_tl.config.identity import arm_hash, config_hash
-from xray_tl.errors import FolderError
+from xray_tl.errors import FolderError, InputError
 from xray_tl.store.run_folder import claim
 from xray_tl.sweeps.job import Job
 
@@ -53,15 +53,36 @@ def in_turn(jobs: Sequence[Job]) -> list[Job]:
     return [*firsts.values(), *rest]
 
 
-def sets_of_weights(jobs: Sequence[Job]) -> list[Job]:
-    """Return one job for every set of source weights that jobs with something to do may have to train."""
+def sets_of_weights(jobs: Sequence[Job], asks: Callable[[Job], bool] | None = None) -> list[Job]:
+    """Return one job for every set of source weights that jobs may have to train.
+
+    Args:
+        jobs: The jobs.
+        asks: Tells whether a job asks for its set; by default all do that have something to do.
+    """
     sets: dict[str, Job] = {}
     for job in jobs:
         source = OmegaConf.select(job.cfg, "weights.source")
         own = weights_of(job.cfg)
-        if own not in sets and source in ("auto", "source") and has_work(job):
+        if own not in sets and source in ("auto", "source") and (asks or has_work)(job):
             sets[own] = job
     return list(sets.values())
+
+
+def lacks_weights(job: Job, device: str) -> bool:
+    """Tell whether the cache lacks the source weights of a job for a device; imports torch.
+
+    Args:
+        job: The job.
+        device: Type of the device that it will compute on, `cpu` or `cuda`.
+    """
+    from xray_tl.config import typed
+    from xray_tl.runs.source_weights import are_made
+
+    try:
+        return not are_made(typed(job.cfg), device)
+    except InputError:  # the job will report it
+        return False
 
 
 def weights_of(cfg: DictConfig) -> str:

@@ -107,11 +107,26 @@ def job_ended(name: str, failure: str | None) -> None:
         begun.job_ended(name, failure)
 
 
+def failed(name: str, failure: str) -> None:
+    """Note why a job of this process's sweep failed that another process did and could not record."""
+    if begun is not None:
+        begun.failed[name] = failure
+
+
 def refuse(error: InputError) -> NoReturn:
     """End a sweep whose options are wrong before any of its jobs has begun: one line, no summary."""
+    leave(f"error: {error}")
+
+
+def leave(code: int | str) -> NoReturn:
+    """End this process without a summary: its sweep has not begun, or goes on without it.
+
+    Args:
+        code: The exit code, or a line for stderr, which stands for exit code 1.
+    """
     global begun
     begun = None
-    sys.exit(f"error: {error}")
+    sys.exit(code)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from xray_tl.config import TrainerConfig
 from xray_tl.training.board import RunLogger
@@ -48,7 +49,7 @@ def build_trainer(
         precision: Lightning's name of the precision, `32-true` or `bf16-mixed`.
         folder: The run's folder.
         logger: TensorBoard logger, if any.
-        callbacks: Callbacks of the run.
+        callbacks: Callbacks of the run; one that keeps the handler of SIGTERM is added.
     """
     deterministic = config.deterministic
     alone = LightningEnvironment()
@@ -62,7 +63,7 @@ def build_trainer(
         deterministic=deterministic if device.type == "cpu" else ("warn" if deterministic else False),
         default_root_dir=folder / REQUEUED,  # predict would load an `hpc_ckpt` (Lightning #14911)
         logger=logger if logger is not None else False,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, _KeptHandler()],
         plugins=[AtomicCheckpointIO(), alone],
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -70,6 +71,24 @@ def build_trainer(
         num_sanity_val_steps=0,
         log_every_n_steps=5,  # each logged step waits for the device
     )
+
+
+class _KeptHandler(Callback):
+    """Keeps the handler of SIGTERM that was there.
+
+    Lightning adds one that ends training. In a Slurm job that is to be queued again the signal means nothing:
+    Slurm does not queue a job again that has ended by itself.
+    """
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set the handler again; Lightning has just set its own."""
+        if callable(self._handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)
+
+    on_predict_start = on_train_start
 
 
 @contextmanager

@@ -1,0 +1,90 @@
+"""Slurm's answers: which jobs are queued, how one ended, how long an array may be; no torch."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+
+from xray_tl.errors import InputError
+
+log = logging.getLogger(__name__)
+
+MAX_ARRAY = 1001
+"""Slurm's own default of `MaxArraySize`, for a controller that does not say."""
+TIMEOUT_S = 60.0
+"""Seconds after which a command of Slurm counts as unanswered."""
+
+ENDED = {
+    "CANCELLED": "was cancelled (scancel)",
+    "TIMEOUT": "reached its time limit (hydra.launcher.timeout_min)",
+    "OUT_OF_MEMORY": "was killed for want of memory (hydra.launcher.mem_gb)",
+    "NODE_FAIL": "was lost with its node",
+    "PREEMPTED": "had to make room for other jobs, and was not queued again",
+    "DEADLINE": "reached its deadline",
+}
+"""State of a job that did not end by itself -> what to say of it."""
+
+
+def check_here() -> None:
+    """Check that jobs can be submitted from this machine.
+
+    Raises:
+        InputError: There is no `sbatch` or no `srun`.
+    """
+    missing = [name for name in ("sbatch", "srun") if shutil.which(name) is None]
+    if missing:
+        raise InputError(
+            f"hydra/launcher=slurm: there is no {missing[0]} on the PATH; give the command on a machine from "
+            "which jobs are submitted, or choose hydra/launcher=parallel"
+        )
+
+
+def longest_array() -> int:
+    """Return how many jobs an array may have at this site."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config") or "", re.M)
+    return max(1, int(found[1]) if found else MAX_ARRAY)
+
+
+def queued() -> set[str] | None:
+    """Return the ids, such as `41` or `41_3`, of this user's jobs that wait or run; `None`: no answer.
+
+    An id is not asked for by itself: one that Slurm has forgotten would be an error like any other.
+    """
+    answer = _ask("squeue", "-h", "-r", "--me", "-o", "%i")
+    return None if answer is None else set(answer.split())
+
+
+def how_it_ended(job_id: str) -> str | None:
+    """Return what Slurm says of a job that is not queued any more; `None` if it knows it no more.
+
+    Asks the controller, which remembers a job for some minutes: not every site keeps accounts.
+    """
+    answer = _ask("scontrol", "show", "job", "-o", job_id) or ""
+    state = re.search(r"\bJobState=(\w+)", answer)
+    if state is None:
+        return None
+    exit_code = re.search(r"\bExitCode=(\d+):(\d+)", answer)
+    ended = ENDED.get(state[1])
+    if ended is None and state[1] != "COMPLETED" and exit_code is not None:
+        code, number = map(int, exit_code.groups())
+        by = number or (code - 128 if code > 128 else 0)
+        ended = f"was killed (signal {by})" if by else f"ended with exit code {code}"
+    return ended
+
+
+def cancel_waiting(job_ids: Iterable[str]) -> None:
+    """Take jobs that have not started from the queue."""
+    _ask("scancel", "--state=PENDING", *job_ids)
+
+
+def _ask(*command: str) -> str | None:
+    """Return what a command of Slurm prints; `None` if it fails or does not answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.debug("%s: %s", command[0], error)
+        return None
+    return done.stdout if done.returncode == 0 else None
