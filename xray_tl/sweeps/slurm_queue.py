@@ -17,6 +17,8 @@ MAX_ARRAY = 1001
 TIMEOUT_S = 60.0
 """Seconds after which a command of Slurm counts as unanswered."""
 
+IN_TURN = {"None", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit", "Cleaning"}
+"""Reasons for which jobs wait that pass by themselves."""
 ENDED = {
     "CANCELLED": "was cancelled (scancel)",
     "TIMEOUT": "reached its time limit (hydra.launcher.timeout_min)",
@@ -48,13 +50,19 @@ def longest_array() -> int:
     return max(1, int(found[1]) if found else MAX_ARRAY)
 
 
-def queued() -> set[str] | None:
-    """Return the ids, such as `41` or `41_3`, of this user's jobs that wait or run; `None`: no answer.
+def queued() -> dict[str, str] | None:
+    """Return the ids, such as `41` or `41_3`, of this user's jobs that wait or run, with Slurm's reasons.
 
-    An id is not asked for by itself: one that Slurm has forgotten would be an error like any other.
+    Ids are not asked for one by one: one that Slurm has forgotten would be an error like any other.
+
+    Returns:
+        Id of a job -> why it waits; `None`: no answer.
     """
-    answer = _ask("squeue", "-h", "-r", "--me", "-o", "%i")
-    return None if answer is None else set(answer.split())
+    answer = _ask("squeue", "-h", "-r", "--me", "-o", "%i %r")
+    if answer is None:
+        return None
+    lines = (line.partition(" ") for line in answer.splitlines())
+    return {job_id: reason.strip() for job_id, _, reason in lines}
 
 
 def how_it_ended(job_id: str) -> str | None:

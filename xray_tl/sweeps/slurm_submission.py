@@ -32,7 +32,7 @@ LOGS = Path(".submitit") / "%j"
 """Folder of a job's own files in the sweep's folder; `%j` is its id."""
 
 
-NAMED = ("partition", "account", "qos", "constraint", "gres", "gpus_per_node", "cpus_per_task", "mem_gb")
+NAMED = ("partition", "account", "qos", "constraint", "gres", "gpus_per_node", "cpus_per_task", "mem")
 """What is said of a job that Slurm refuses."""
 
 
@@ -122,13 +122,13 @@ class Submission:
         """Return one line on a job that Slurm refused: its own last line, what was asked, what goes on."""
         last = (said.strip().splitlines() or ["no reason given"])[-1].removeprefix("sbatch: error: ")
         given = " ".join(f"{name}={asked[name]}" for name in NAMED if name in asked)
-        text = f"Slurm refused the jobs: {last} (hydra.launcher: {given}"
+        text = f"Slurm refused the jobs: {last} (asked for {given}; hydra.launcher.partition=..."
         if "gpus_per_node" in asked:
-            text += "; where there are no GPUs, gpus_per_node=0"
+            text += ", hydra.launcher.gpus_per_node=0 where there are none"
         text += ")"
         if self.ids:
             text += (
-                f"; {len(self.ids)} runs are queued (jobs {', '.join(main_ids(self.ids.values()))}) and go on, "
+                f"; jobs {', '.join(main_ids(self.ids.values()))} ({len(self.ids)} runs) go on, "
                 "the same command submits the others"
             )
         return text
@@ -175,15 +175,16 @@ def _asked(options: SlurmConfig, *, on_gpu: bool) -> dict[str, Any]:
         "gres": options.gres if on_gpu else None,
         "gpus_per_node": options.gpus_per_node or None if on_gpu and not options.gres else None,
         "cpus_per_task": cores,
-        "mem_gb": options.mem_gb,
-        "timeout_min": options.timeout_min,
+        "mem": f"{1024 * options.mem_gb:.0f}M" if options.mem_gb else None,
+        "time": options.timeout_min,
         "signal_delay_s": options.signal_delay_s,
         "array_parallelism": options.array_parallelism,
         "setup": [*own, *options.setup],  # the user's have the last word
         "srun_args": [f"--cpus-per-task={cores}"],  # from Slurm 22.05 on srun takes one core otherwise
         "additional_parameters": {"requeue": True, **options.additional_parameters},
     }
-    return {name: value for name, value in asked.items() if value is not None}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return given | {"wckey": None}  # of submitit, which a site that keeps such keys would refuse
 
 
 def _after(ids: Iterable[str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from xray_tl.sweeps.slurm_submission import Submission, error_log, main_ids
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 20.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 10.0
 """Seconds between two looks at the queue: the first pause, and the longest to which it grows."""
 SAY_S = 60.0
 """Least number of seconds between two lines on how far the sweep is."""
@@ -149,12 +149,18 @@ class SlurmSweep:
     def _wait(self, todo: Sequence[Job]) -> None:
         """Wait until no job is queued or every run is complete; log how far they are."""
         pause, said, said_at, answered = FIRST_PAUSE_S, "", -SAY_S, True
+        known: set[str] = set()
         while True:
             queue = slurm_queue.queued()
             if queue is None and answered:
                 log.warning("squeue does not answer: waiting until it does")
             answered = queue is not None
-            waiting = {name for name, job_id in self._ids.items() if queue is None or job_id in queue}
+            held = {job_id: queue[job_id] for job_id in self._ids.values() if job_id in (queue or {})}
+            for reason in sorted(set(held.values()) - slurm_queue.IN_TURN - known):
+                job_id = next(each for each, why in held.items() if why == reason)
+                log.warning("job %s does not start: Slurm says %s (hydra.launcher)", job_id, reason)
+                known.add(reason)
+            waiting = {name for name, job_id in self._ids.items() if queue is None or job_id in held}
             line, unfinished = self._line(todo, waiting)
             ended = not waiting or not unfinished
             if line != said and (ended or time.monotonic() - said_at >= SAY_S):
