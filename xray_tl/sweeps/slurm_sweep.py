@@ -155,7 +155,7 @@ class SlurmSweep:
             if queue is None and answered:
                 log.warning("squeue does not answer: waiting until it does")
             answered = queue is not None
-            held = {job_id: queue[job_id] for job_id in self._ids.values() if job_id in (queue or {})}
+            held = {job_id: why for job_id, why in (queue or {}).items() if job_id in self._ids.values()}
             for reason in sorted(set(held.values()) - slurm_queue.IN_TURN - known):
                 job_id = next(each for each, why in held.items() if why == reason)
                 log.warning("job %s does not start: Slurm says %s (hydra.launcher)", job_id, reason)
