@@ -121,12 +121,8 @@ class SlurmSweep:
             self._report_id = submission.submit_report(new[0].logging_config)
         except InputError as error:
             log.warning("no job makes the report: %s", error)
-        log.info(
-            "%d runs in %d jobs of Slurm: %s",
-            len(new),
-            len(set(self._ids.values())),
-            ", ".join(main_ids(self._ids.values())),
-        )
+        ids = {self._ids[job.folder.name] for job in new}
+        log.info("%d runs are submitted in %d jobs: %s", len(new), len(ids), ", ".join(main_ids(ids)))
 
     def _queued_before(self, todo: Sequence[Job]) -> dict[str, str]:
         """Return the runs that an earlier command submitted and that are still queued, with their jobs."""
@@ -141,9 +137,7 @@ class SlurmSweep:
         here = {name: job_id for name, job_id in earlier.items() if job_id in queue}
         if here:
             jobs = ", ".join(main_ids(here.values()))
-            log.info(
-                "%d runs are in Slurm's queue already (%s): they are not submitted again", len(here), jobs
-            )
+            log.info("%d runs are queued already (jobs %s): they are not submitted again", len(here), jobs)
         return here
 
     def _wait(self, todo: Sequence[Job]) -> None:
