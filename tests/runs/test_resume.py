@@ -196,6 +196,22 @@ def test_what_a_scheduler_sends_interrupts_a_run_at_any_moment(
         assert not list(folder.rglob("hpc_ckpt*"))
 
 
+@pytest.mark.parametrize("step", ["training_step", "predict_step"])
+def test_a_handler_of_sigterm_that_was_there_is_kept(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, step: str
+) -> None:
+    """In a job that Slurm preempts the signal means nothing: a run that ended would not be queued again."""
+    received: list[int] = []
+    previous = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, previous))
+    cfg = tiny(*TRAINED_HEAD)
+    run(cfg, tmp_path / "whole")
+    _send_at(monkeypatch, TransferTask, step, signal.SIGTERM, first=2)
+    assert run(cfg, tmp_path / "told")["status"] == "complete"
+    assert set(received) == {signal.SIGTERM}
+    assert _result(tmp_path / "told") == _result(tmp_path / "whole")
+
+
 def _send_at(
     monkeypatch: pytest.MonkeyPatch, owner: type, name: str, number: signal.Signals, first: int = 1
 ) -> None:

@@ -26,7 +26,7 @@ from xray_tl.runs import source_weights
 from xray_tl.runs.kept_weights import find_weights
 from xray_tl.runs.retest import evaluate
 from xray_tl.runs.run import run
-from xray_tl.runs.source_weights import LAST, RECIPE, WEIGHTS, Learned
+from xray_tl.runs.source_weights import LAST, RECIPE, WEIGHTS, Learned, are_made
 from xray_tl.store.files import atomic_path
 from xray_tl.store.records import read_record
 from xray_tl.training import pretraining, source_recipes
@@ -369,3 +369,18 @@ def test_the_source_task_s_findings_are_no_targets(tiny: Callable[..., DictConfi
     with pytest.raises(InputError, match=r"weights=source: the source task trains on data\.finding=mass"):
         run(cfg, tmp_path / "run")
     assert not list(tmp_path.rglob("record.json"))
+
+
+def test_weights_are_looked_for_on_behalf_of_another_machine(
+    cache: Path, trained: list[Path], tiny: Callable[..., DictConfig]
+) -> None:
+    """A command that submits jobs need not have the GPU that they will have, nor know its precision."""
+    settings = typed(tiny("weights=source"))
+    assert not are_made(settings, "cpu")
+    source_weights.source_weights(
+        settings.model, settings.weights, settings.trainer, settings.data.image_size
+    )
+    assert are_made(settings, "cpu")
+    assert not are_made(settings, "cuda")
+    assert not are_made(typed(tiny("weights=source", "weights.seed=1")), "cpu")
+    assert len(trained) == 1
