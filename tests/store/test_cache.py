@@ -242,7 +242,7 @@ def test_the_limit_takes_what_was_not_used_for_longest(cache: Path, monkeypatch:
         remember("films", {"number": number}, lambda: big)
         used = entry_of(cache, number).with_suffix(".used")
         used.touch()
-        os.utime(used, (number, number))
+        os.utime(used, (time.time() - 100 + number,) * 2)
     remember("films", {"number": 0}, Maker())  # used again: now the younger one
     remember("features", {"number": 2}, lambda: big)
     assert entry_of(cache, 0).is_file()
