@@ -11,7 +11,7 @@ from tests.commands import run_command
 from xray_tl.errors import InputError
 from xray_tl.store.locks import take
 from xray_tl.store.records import RECORD, write_record
-from xray_tl.store.run_folder import CONFIG, LOCK
+from xray_tl.store.run_folder import CONFIG, LOCK, shifted
 from xray_tl.store.sweep_file import Job, write_sweep
 from xray_tl.sweeps.standings import counted, standings, table
 
@@ -73,6 +73,12 @@ def test_a_table_names_every_run_and_why_it_is_not_complete(sweep: Path) -> None
     ]
     assert lines[6].startswith(f"failed       {since}  net-fails-s0  RunError: loss is nan xxx")
     assert lines[6].endswith("xxx ...")
+
+
+def test_a_run_is_done_when_it_is_tested_on_its_shifts_too(sweep: Path) -> None:
+    write_sweep(sweep, {"net-done-s0": Job(("done",), ("low_dose", "no_grid"))})
+    put_record(shifted(sweep / "net-done-s0", "no_grid"), "complete")
+    assert table(standings(sweep)).count("it was not tested on low_dose") == 1
 
 
 def test_a_sweep_of_an_earlier_version_has_the_runs_that_it_has(tmp_path: Path) -> None:
