@@ -28,7 +28,7 @@ def test_a_sweep_is_submitted_and_a_second_command_finds_it(tmp_path: Path, env:
     assert "frozen" in (tmp_path / "sweep" / "sweep.json").read_text()
     assert [each.get("array") for each in slurm.asked()] == ["0-2%3", None]
     assert "gpus-per-node" not in slurm.asked()[0], "trainer=cpu"
-    slurm.say("queue", "1_0 None\n1_1 None\n1_2 None\n2 Dependency\n")
+    slurm.say("queue", "1_0|RUNNING|None\n1_1|RUNNING|None\n1_2|PENDING|Priority\n")
     again = run_command("train", *SWEEP, "hydra.launcher.wait=false", env=env, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "3 runs are queued already (jobs 1): they are not submitted again" in again.stderr

@@ -242,7 +242,7 @@ def test_the_limit_takes_what_was_not_used_for_longest(cache: Path, monkeypatch:
         remember("films", {"number": number}, lambda: big)
         used = entry_of(cache, number).with_suffix(".used")
         used.touch()
-        os.utime(used, (number, number))
+        os.utime(used, (time.time() - 100 + number,) * 2)
     remember("films", {"number": 0}, Maker())  # used again: now the younger one
     remember("features", {"number": 2}, lambda: big)
     assert entry_of(cache, 0).is_file()
@@ -403,3 +403,53 @@ def test_a_cache_that_may_not_be_read_costs_a_warning(
     assert make.calls == 1 + 6
     (warning,) = caplog.messages
     assert "cannot be read, the run goes on without it" in warning
+
+
+def test_on_a_shared_disk_arrays_are_copied_and_what_is_in_use_stays(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node may remove an entry, and a mapped one would end this process with SIGBUS."""
+    monkeypatch.setattr(cache_module, "is_local", lambda folder: False)
+    monkeypatch.setenv("XRAY_TL_CACHE_GB", "3e-7")  # one entry and a half
+    for number in range(3):
+        for _ in range(2):
+            arrays = remember("films", {"number": number}, Maker())
+            assert not any(isinstance(array, np.memmap) for array in arrays.values())
+            arrays["x"][:] = 9
+    entries = [entry_of(cache, number) for number in range(3)]
+    assert all(path.is_file() for path in entries)
+    assert remember("films", {"number": 0}, Maker())["x"][0, 0] == 1, "a change stays in memory"
+    yesterday = time.time() - 90_000
+    for path in entries[:2]:
+        os.utime(path, (yesterday, yesterday))
+        os.utime(path.with_suffix(".used"), (yesterday, yesterday))
+    remember("films", {"number": 0}, Maker())
+    remember("films", {"number": 3}, Maker())
+    assert [path.is_file() for path in entries] == [True, False, True], "the one that nobody used today"
+
+
+def test_an_entry_is_locked_between_machines_where_they_share_the_disk(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    whole = cache_module.take
+
+    def noted(*args: object, **options: bool) -> cache_module.Lock:
+        asked.append(options["between_machines"])
+        return whole(*args, **options)
+
+    monkeypatch.setattr(cache_module, "take", noted)
+    for number, local in enumerate((True, False)):
+        monkeypatch.setattr(cache_module, "is_local", lambda folder, local=local: local)
+        remember("films", {"number": number}, Maker())
+        remember("films", {"number": number}, Maker())
+    assert asked == [False, True], "once each: what is there is read without a lock"
+
+
+def test_a_corrupt_entry_is_named_once(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    remember("films", IDENTITY, Maker())
+    entry(cache).write_bytes(b"x" * 100)
+    make = Maker()
+    remember("films", IDENTITY, make)
+    assert make.calls == 1
+    assert len(caplog.messages) == 1

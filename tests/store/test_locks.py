@@ -203,3 +203,22 @@ def test_a_lock_that_was_given_back_leaves_no_file_of_the_machine(tmp_path: Path
     entry.parent.mkdir()
     take(entry, "", wait=True, between_machines=False).release()
     assert not list(entry.parent.iterdir())
+
+
+def test_what_a_live_process_on_another_machine_makes_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = take(tmp_path / ".entry", "", wait=True)
+    signs = 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal signs
+        signs += 1
+        time.sleep(2 * locks.HEARTBEAT_S)
+        if signs == 3:
+            first.release()
+
+    monkeypatch.setattr(locks, "machine", lambda: "other")
+    monkeypatch.setattr(locks, "time", SimpleNamespace(sleep=sleep, time=time.time))
+    take(tmp_path / ".entry", "", wait=True).release()
+    assert signs == 3

@@ -17,7 +17,10 @@ fi
 cp "$1" "$HERE/batch.$number"
 echo "Submitted batch job $number"
 """,
-    "squeue": '[ ! -f "$HERE/down" ] && cat "$HERE/queue"',
+    "squeue": """
+if [ -f "$HERE/down" ]; then cat "$HERE/down" >&2; exit 1; fi
+cat "$HERE/queue"
+""",
     "scontrol": """
 echo "$@" >> "$HERE/scontrol.given"
 case "$1 $2" in

@@ -25,11 +25,17 @@ def test_where_no_jobs_can_be_submitted_one_line_says_so(
 
 
 def test_queued_jobs_and_why_they_wait(slurm: FakeSlurm) -> None:
-    assert slurm_queue.queued() == {}
-    slurm.say("queue", "41_0 None\n41_1 launch failed requeued held\n42 Dependency\n")
-    assert slurm_queue.queued() == {"41_0": "None", "41_1": "launch failed requeued held", "42": "Dependency"}
-    slurm.say("down", "")
-    assert slurm_queue.queued() is None
+    ids = ["41_0", "41_1", "42"]
+    assert slurm_queue.queued(ids) == {}
+    slurm.say("queue", "41_0|RUNNING|None\n41_1|PENDING|launch failed requeued held\n41_2|RUNNING|None\n")
+    assert slurm_queue.queued(ids) == {
+        "41_0": ("RUNNING", ""),
+        "41_1": ("PENDING", "launch failed requeued held"),
+    }
+    slurm.say("down", "slurm_load_jobs error: Unable to contact slurm controller")
+    assert slurm_queue.queued(ids) is None
+    slurm.say("down", "slurm_load_jobs error: Invalid job id specified")
+    assert slurm_queue.queued(ids) == {}, "Slurm has forgotten all"
 
 
 def test_the_longest_array_is_that_of_the_site(slurm: FakeSlurm) -> None:
@@ -39,6 +45,10 @@ def test_the_longest_array_is_that_of_the_site(slurm: FakeSlurm) -> None:
     assert slurm_queue.longest_array() == 1, "arrays are switched off"
     (slurm.folder / "scontrol").unlink()
     assert slurm_queue.longest_array() == slurm_queue.MAX_ARRAY
+
+
+def test_the_ids_of_arrays() -> None:
+    assert slurm_queue.main_ids(["9_0", "10_1", "9_3", "8"]) == ["8", "9", "10"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from xray_tl.errors import InputError
 from xray_tl.store.sweep_file import read_sweep
 from xray_tl.sweeps.batches import Batch
 from xray_tl.sweeps.job import Job
-from xray_tl.sweeps.slurm_submission import Submission, main_ids
+from xray_tl.sweeps.slurm_submission import Submission
 
 OPTIONS = SlurmConfig(partition="main", cpus_per_task=2, timeout_min=30, mem_gb=1.5, gpus_per_node=2)
 
@@ -187,7 +187,3 @@ def test_a_job_is_pickled_with_its_own_runs_alone_and_loads_in_a_fresh_process(
     loaded = subprocess.run(command, env=subprocess_env, capture_output=True, text=True, check=True)
     name, model, torch = json.loads(loaded.stdout)
     assert (name, model, torch) == (pickles[0].parent.name.partition("_")[2], "resnet18", False)
-
-
-def test_the_ids_of_arrays() -> None:
-    assert main_ids(["9_0", "10_1", "9_3", "8"]) == ["8", "9", "10"]

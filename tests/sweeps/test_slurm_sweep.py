@@ -1,7 +1,7 @@
 """A sweep on Slurm, seen from the command that submits it."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +18,14 @@ from xray_tl.errors import InputError
 from xray_tl.store.run_folder import CONFIG
 from xray_tl.sweeps import shared_work, slurm_queue, slurm_sweep
 from xray_tl.sweeps.job import Job
+from xray_tl.sweeps.slurm_queue import Queued
 from xray_tl.sweeps.slurm_submission import error_log
 from xray_tl.sweeps.slurm_sweep import SlurmSweep
 
 OPTIONS = SlurmConfig(cpus_per_task=1, timeout_min=30)
 
 Moment = Callable[[], dict[str, str] | None]
+"""What is queued: id of a job -> why it waits."""
 
 
 @pytest.fixture
@@ -45,7 +47,14 @@ def _jobs(folder: Path, *names: str, options: Sequence[str] = ()) -> list[Job]:
 def _queue(monkeypatch: pytest.MonkeyPatch, *moments: Moment) -> None:
     """Let something happen at each look at the queue, and say what is queued then; the last stays."""
     left = list(moments)
-    monkeypatch.setattr(slurm_queue, "queued", lambda: (left.pop(0) if len(left) > 1 else left[0])())
+
+    def queued(job_ids: Collection[str]) -> dict[str, Queued] | None:
+        found = (left.pop(0) if len(left) > 1 else left[0])()
+        if found is None:
+            return None
+        return {job_id: Queued("", reason) for job_id, reason in found.items() if job_id in job_ids}
+
+    monkeypatch.setattr(slurm_queue, "queued", queued)
 
 
 def _sweep(folder: Path, jobs: list[Job], options: SlurmConfig = OPTIONS) -> SlurmSweep:
@@ -67,7 +76,7 @@ def test_it_waits_and_tells_how_far_it_is(
     slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    queue = {"1_0": "None", "1_1": "Priority", "1_2": "PartitionTimeLimit", "2": "Dependency"}
+    queue = {"1_0": "", "1_1": "Priority", "1_2": "PartitionTimeLimit", "2": "Dependency"}
     held = FileLock(tmp_path / "sweep" / "b" / ".lock")
 
     def first() -> dict[str, str]:
@@ -82,7 +91,7 @@ def test_it_waits_and_tells_how_far_it_is(
 
     def third() -> dict[str, str]:
         _complete(tmp_path, "d")
-        return {"2": "Dependency", "7": "None"}
+        return {"2": "Dependency", "7": ""}
 
     _complete(tmp_path, "a")
     _queue(monkeypatch, first, second, third)
@@ -173,7 +182,7 @@ def test_a_second_command_does_not_submit_what_is_queued(
         _complete(tmp_path, "a", "b", "c")
         return {}
 
-    _queue(monkeypatch, lambda: {"1_0": "None", "2": "Dependency"}, lambda: {"1_0": "None"}, done)
+    _queue(monkeypatch, lambda: {"1_0": "", "2": "Dependency"}, lambda: {"1_0": ""}, done)
     assert _sweep(tmp_path, _jobs(tmp_path, "a", "b", "c")).do() == {}
     assert "1 runs are queued already (jobs 1): they are not submitted again" in caplog.text
     assert "2 runs are submitted in 2 jobs: 3" in caplog.text

@@ -6,7 +6,8 @@ import logging
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from xray_tl.errors import InputError
 
@@ -17,7 +18,7 @@ MAX_ARRAY = 1001
 TIMEOUT_S = 60.0
 """Seconds after which a command of Slurm counts as unanswered."""
 
-IN_TURN = {"None", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit", "Cleaning"}
+IN_TURN = {"", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit", "Cleaning"}
 """Reasons for which jobs wait that pass by themselves."""
 ENDED = {
     "CANCELLED": "was cancelled (scancel)",
@@ -46,23 +47,39 @@ def check_here() -> None:
 
 def longest_array() -> int:
     """Return how many jobs an array may have at this site."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config") or "", re.M)
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _text("scontrol", "show", "config"), re.M)
     return max(1, int(found[1]) if found else MAX_ARRAY)
 
 
-def queued() -> dict[str, str] | None:
-    """Return the ids, such as `41` or `41_3`, of this user's jobs that wait or run, with Slurm's reasons.
+class Queued(NamedTuple):
+    """A job that waits or runs.
 
-    Ids are not asked for one by one: one that Slurm has forgotten would be an error like any other.
-
-    Returns:
-        Id of a job -> why it waits; `None`: no answer.
+    Attributes:
+        state: Slurm's state, such as `PENDING`.
+        reason: Why it waits, such as `Priority`; empty if it does not.
     """
-    answer = _ask("squeue", "-h", "-r", "--me", "-o", "%i %r")
-    if answer is None:
-        return None
-    lines = (line.partition(" ") for line in answer.splitlines())
-    return {job_id: reason.strip() for job_id, _, reason in lines}
+
+    state: str
+    reason: str
+
+
+def queued(job_ids: Collection[str]) -> dict[str, Queued] | None:
+    """Return those of some jobs, such as `41` and `42_3`, that wait or run; `None`: Slurm does not answer."""
+    arrays = ",".join(main_ids(job_ids))
+    done = _ask("squeue", "--noheader", "--array", "--format=%i|%T|%r", f"--jobs={arrays}")
+    if done is None or (done.returncode != 0 and "Invalid job id" not in done.stderr):
+        return None  # with that answer, none of them is there any more
+    lines = (line.strip().split("|", 2) for line in done.stdout.splitlines())
+    return {
+        job_id: Queued(state, "" if reason == "None" else reason)
+        for job_id, state, reason in lines
+        if job_id in job_ids
+    }
+
+
+def main_ids(job_ids: Iterable[str]) -> list[str]:
+    """Return the ids of jobs without their numbers in an array, each once: `41` for `41_0` and `41_1`."""
+    return sorted({job_id.partition("_")[0] for job_id in job_ids}, key=lambda each: (len(each), each))
 
 
 def how_it_ended(job_id: str) -> str | None:
@@ -70,7 +87,7 @@ def how_it_ended(job_id: str) -> str | None:
 
     Asks the controller, which remembers a job for some minutes: not every site keeps accounts.
     """
-    answer = _ask("scontrol", "show", "job", "-o", job_id) or ""
+    answer = _text("scontrol", "show", "job", "-o", job_id)
     state = re.search(r"\bJobState=(\w+)", answer)
     if state is None:
         return None
@@ -88,11 +105,16 @@ def cancel_waiting(job_ids: Iterable[str]) -> None:
     _ask("scancel", "--state=PENDING", *job_ids)
 
 
-def _ask(*command: str) -> str | None:
-    """Return what a command of Slurm prints; `None` if it fails or does not answer."""
+def _text(*command: str) -> str:
+    """Return what a command of Slurm prints; nothing if it fails or does not answer."""
+    done = _ask(*command)
+    return done.stdout if done is not None and done.returncode == 0 else ""
+
+
+def _ask(*command: str) -> subprocess.CompletedProcess[str] | None:
+    """Return a command of Slurm that has ended; `None` if it is not there or does not answer."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         log.debug("%s: %s", command[0], error)
         return None
-    return done.stdout if done.returncode == 0 else None

@@ -24,7 +24,7 @@ from xray_tl.store.records import git_revision
 from xray_tl.store.sweep_file import write_sweep
 from xray_tl.sweeps.batches import Batch, arrays
 from xray_tl.sweeps.slurm_jobs import MARK, Report, Terms, Work, read_mark
-from xray_tl.sweeps.slurm_queue import longest_array
+from xray_tl.sweeps.slurm_queue import longest_array, main_ids
 
 log = logging.getLogger(__name__)
 
@@ -137,11 +137,6 @@ class Submission:
 def error_log(folder: Path, job_id: str) -> Path:
     """Return the file of a job's stderr in a sweep's folder."""
     return folder / str(LOGS).replace("%j", job_id) / f"{job_id}_0_log.err"
-
-
-def main_ids(ids: Iterable[str]) -> list[str]:
-    """Return the ids of jobs without their numbers in an array, each once: `41` for `41_0` and `41_1`."""
-    return sorted({job_id.partition("_")[0] for job_id in ids}, key=int)
 
 
 def _for_report(options: SlurmConfig) -> SlurmConfig:

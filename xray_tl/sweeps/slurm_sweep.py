@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,7 +19,9 @@ from xray_tl.sweeps import slurm_queue, sweep
 from xray_tl.sweeps.batches import batches
 from xray_tl.sweeps.job import Job, do_job
 from xray_tl.sweeps.shared_work import distinct, lacks_weights, sets_of_weights
-from xray_tl.sweeps.slurm_submission import Submission, error_log, main_ids
+from xray_tl.sweeps.slurm_queue import Queued, main_ids
+from xray_tl.sweeps.slurm_submission import Submission, error_log
+from xray_tl.sweeps.standings import counted
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class SlurmSweep:
         self._ids: dict[str, str] = {}
         self._report_id: str | None = None
         self._before: dict[str, Standing] = {}
+        self._held: set[str] = set()
 
     def do(self) -> dict[str, str]:
         """Submit the runs that are left to do, and wait for them; return the failures, by name of folder.
@@ -72,7 +74,7 @@ class SlurmSweep:
             self._submit(todo, complete)
             if not self._options.wait:
                 self._leave_them()
-            self._wait(todo)
+            self._wait()
         except KeyboardInterrupt:
             self._interrupted()
         if self._report_id is not None:
@@ -131,7 +133,7 @@ class SlurmSweep:
         earlier = {job.folder.name: earlier[job.folder.name] for job in todo if job.folder.name in earlier}
         if not earlier:
             return {}
-        queue = slurm_queue.queued()
+        queue = slurm_queue.queued(earlier.values())
         if queue is None:
             raise InputError("squeue does not answer: it has to say which runs are queued already")
         here = {name: job_id for name, job_id in earlier.items() if job_id in queue}
@@ -140,47 +142,39 @@ class SlurmSweep:
             log.info("%d runs are queued already (jobs %s): they are not submitted again", len(here), jobs)
         return here
 
-    def _wait(self, todo: Sequence[Job]) -> None:
+    def _wait(self) -> None:
         """Wait until no job is queued or every run is complete; log how far they are."""
         pause, said, said_at, answered = FIRST_PAUSE_S, "", -SAY_S, True
-        known: set[str] = set()
         while True:
-            queue = slurm_queue.queued()
+            queue = slurm_queue.queued(self._ids.values())
             if queue is None and answered:
                 log.warning("squeue does not answer: waiting until it does")
             answered = queue is not None
-            held = {job_id: why for job_id, why in (queue or {}).items() if job_id in self._ids.values()}
-            for reason in sorted(set(held.values()) - slurm_queue.IN_TURN - known):
-                job_id = next(each for each, why in held.items() if why == reason)
-                log.warning("job %s does not start: Slurm says %s (hydra.launcher)", job_id, reason)
-                known.add(reason)
-            waiting = {name for name, job_id in self._ids.items() if queue is None or job_id in held}
-            line, unfinished = self._line(todo, waiting)
-            ended = not waiting or not unfinished
+            self._warn_of_held(queue or {})
+            now = [self._now(job, queue) for job in self._runs]
+            ended = queue == {} or all(run.state is RunState.COMPLETE for run in now)
+            line = counted(now)
             if line != said and (ended or time.monotonic() - said_at >= SAY_S):
                 said, said_at = line, time.monotonic()
-                log.info(line)
+                log.info("sweep: %s", line)
             if ended:
                 return
             time.sleep(pause)
             pause = min(1.5 * pause, LONGEST_PAUSE_S)
 
-    def _line(self, todo: Sequence[Job], waiting: set[str]) -> tuple[str, int]:
-        """Return a line that counts all runs by their state, and how many of them are not complete."""
-        counts = Counter({"done": len(self._runs) - len(todo)})
-        for job in todo:
-            name, now = job.folder.name, _standing(job)
-            if now.state is RunState.COMPLETE:
-                counts["done"] += 1
-            elif now.state is RunState.RUNNING:
-                counts["running"] += 1
-            elif name not in waiting or (now.state is RunState.FAILED and now != self._before[name]):
-                counts["failed"] += 1
-            else:
-                counts["waiting"] += 1
-        others = [f"{counts[word]} {word}" for word in ("failed", "running", "waiting") if counts[word]]
-        total = len(self._runs)
-        return "sweep: " + ", ".join([f"{counts['done']} of {total} done", *others]), total - counts["done"]
+    def _now(self, job: Job, queue: Mapping[str, Queued] | None) -> Standing:
+        """Return how a run stands; one whose job is queued waits, whatever an earlier process left."""
+        name, now = job.folder.name, _standing(job)
+        left = now.state in (RunState.INTERRUPTED, RunState.KILLED) or now == self._before.get(name)
+        waits = now.state is not RunState.COMPLETE and (queue is None or self._ids.get(name) in queue)
+        return Standing(RunState.WAITING) if left and waits else now
+
+    def _warn_of_held(self, queue: Mapping[str, Queued]) -> None:
+        """Warn, once a reason, of jobs that Slurm holds back for reasons that do not pass by themselves."""
+        for job_id, (_, reason) in queue.items():
+            if reason not in slurm_queue.IN_TURN | self._held:
+                log.warning("job %s does not start: Slurm says %s (hydra.launcher)", job_id, reason)
+                self._held.add(reason)
 
     def _failures(self, todo: Sequence[Job]) -> dict[str, str]:
         """Return why runs are not complete although their jobs have ended."""
