@@ -76,8 +76,11 @@ def test_the_first_run_of_an_arm_tunes_its_rates_for_the_others() -> None:
 
 
 def test_a_solved_head_has_no_rates_to_wait_for() -> None:
-    jobs = [_job(f"{seed}", *TINY, "mode=frozen", "tune=rates", f"data.train_seed={seed}") for seed in (0, 1)]
-    assert _drawn(batches(jobs, [], [], 8)) == [("0", []), ("1", [])], "other images are other features"
+    solved = (*TINY, "mode=frozen", "tune=rates")
+    jobs = [_job(f"{word}", *solved, f"mode.standardise={word}") for word in ("true", "false")]
+    assert _drawn(batches(jobs, [], [], 8)) == [("true false", [])], "two arms on the same features"
+    others = [_job(f"{seed}", *solved, f"data.train_seed={seed}") for seed in (0, 1)]
+    assert _drawn(batches(others, [], [], 8)) == [("0", []), ("1", [])], "other images have other features"
 
 
 def test_the_first_run_on_films_decodes_them_for_the_others() -> None:

@@ -58,7 +58,7 @@ def _queue(monkeypatch: pytest.MonkeyPatch, *moments: Moment) -> None:
 
 
 def _sweep(folder: Path, jobs: list[Job], options: SlurmConfig = OPTIONS) -> SlurmSweep:
-    return SlurmSweep(options, folder / "sweep", jobs)
+    return SlurmSweep(options, folder / "sweep", jobs, {})
 
 
 def _complete(folder: Path, *names: str) -> None:

@@ -7,6 +7,7 @@ of SIGTERM, which ignores the signal, stays: Slurm ends a job that it preempts, 
 from __future__ import annotations
 
 import logging
+import logging.config
 import os
 import signal
 from dataclasses import dataclass, field

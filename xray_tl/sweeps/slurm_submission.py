@@ -156,7 +156,7 @@ def _for_report(options: SlurmConfig) -> SlurmConfig:
 
 def _asked(options: SlurmConfig, *, on_gpu: bool) -> dict[str, Any]:
     """Return what a job asks for, by submitit's names."""
-    cores = options.cpus_per_task
+    cores, additional = options.cpus_per_task, {"requeue": True, **options.additional_parameters}
     own = [
         f"export OMP_NUM_THREADS={cores} MKL_NUM_THREADS={cores}",  # read at imports
         f"export XRAY_TL_CACHE={shlex.quote(str(cache_folder().absolute()))}",
@@ -176,7 +176,7 @@ def _asked(options: SlurmConfig, *, on_gpu: bool) -> dict[str, Any]:
         "array_parallelism": options.array_parallelism,
         "setup": [*own, *options.setup],  # the user's have the last word
         "srun_args": [f"--cpus-per-task={cores}"],  # from Slurm 22.05 on srun takes one core otherwise
-        "additional_parameters": {"requeue": True, **options.additional_parameters},
+        "additional_parameters": {name: value for name, value in additional.items() if value is not None},
     }
     given = {name: value for name, value in asked.items() if value is not None}
     return given | {"wckey": None}  # of submitit, which a site that keeps such keys would refuse

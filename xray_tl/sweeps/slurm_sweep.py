@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from xray_tl.config import SlurmConfig
 from xray_tl.config.cli import INTERRUPTED
@@ -40,12 +40,15 @@ class SlurmSweep:
         options: What the jobs ask for.
         folder: The sweep's folder, absolute.
         jobs: The runs.
+        logging_config: How the job logs that makes the report.
 
     Raises:
         InputError: Jobs cannot be submitted from this machine, or an option has no valid value.
     """
 
-    def __init__(self, options: SlurmConfig, folder: Path, jobs: Sequence[Job]) -> None:
+    def __init__(
+        self, options: SlurmConfig, folder: Path, jobs: Sequence[Job], logging_config: dict[str, Any]
+    ) -> None:
         slurm_queue.check_here()
         for name in ("cpus_per_task", "timeout_min", "runs_per_job", "array_parallelism"):
             if getattr(options, name) < 1:
@@ -53,6 +56,7 @@ class SlurmSweep:
                     f"hydra.launcher.{name}={getattr(options, name)} is not valid: choose a number from 1"
                 )
         self._options, self._folder, self._runs = options, folder, distinct(jobs)
+        self._logging = logging_config
         self._ids: dict[str, str] = {}
         self._report_id: str | None = None
         self._before: dict[str, Standing] = {}
@@ -120,7 +124,7 @@ class SlurmSweep:
             submission = Submission(self._options, self._folder, on_gpu, self._ids)
             submission.submit(batches(new, complete, weights, self._options.runs_per_job))
         try:
-            self._report_id = submission.submit_report(new[0].logging_config)
+            self._report_id = submission.submit_report(self._logging)
         except InputError as error:
             log.warning("no job makes the report: %s", error)
         ids = {self._ids[job.folder.name] for job in new}
