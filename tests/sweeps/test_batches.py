@@ -75,6 +75,21 @@ def test_the_first_run_of_an_arm_tunes_its_rates_for_the_others() -> None:
     assert _drawn(tuned) == [("a1", []), ("f1 f2", []), ("v0", []), ("v1", [2])], "by a run that is complete"
 
 
+def test_arms_on_the_same_features_tune_side_by_side() -> None:
+    trained = (*TINY, "mode=frozen", "mode.head=trained", "tune=rates")
+    jobs = [
+        _job(f"{word}{seed}", *trained, f"mode.standardise={word}", f"seed={seed}")
+        for word in ("true", "false")
+        for seed in (0, 1)
+    ]
+    assert _drawn(batches(jobs, [], [], 8)) == [
+        ("true0", []),
+        ("false0", []),
+        ("true1", [0]),
+        ("false1", [1]),
+    ]
+
+
 def test_a_solved_head_has_no_rates_to_wait_for() -> None:
     solved = (*TINY, "mode=frozen", "tune=rates")
     jobs = [_job(f"{word}", *solved, f"mode.standardise={word}") for word in ("true", "false")]
