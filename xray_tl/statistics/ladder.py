@@ -84,11 +84,6 @@ class Course:
         return min((look.p_equivalent for look in self.looks), default=1.0)
 
     @property
-    def telling(self) -> Look:
-        """Return the look that gave the sequential p value of no difference."""
-        return min(self.looks, key=lambda look: look.p)
-
-    @property
     def at_top(self) -> bool:
         """Tell whether it has reached the last rung."""
         return len(self.looks) == len(self.rungs)
