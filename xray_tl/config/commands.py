@@ -19,6 +19,8 @@ class Config:
         shifts: Names of distribution shifts on which the finished run is also tested, as by `evaluate`.
         planned: Questions declared before the first run: name -> list of contrasts of arms, each written as
             `arm - other` or `{contrast: arm - other, metric: sensitivity, on: low_dose}`.
+        rungs: Numbers of seeds at which the sweep is judged, if it stops when it is decided; `None`: it is
+            judged once, with all of its seeds.
         arm_file: Name of the file of `arm` that was chosen; `train` notes it, whatever is given.
     """
 
@@ -33,6 +35,7 @@ class Config:
     tune: Any = MISSING
     shifts: list[str] = field(default_factory=list)
     planned: Any = None
+    rungs: list[int] | None = None
     arm_file: str | None = None
     seed: int = 0
     feature_cache: str = "auto"

@@ -141,6 +141,7 @@ COSMETIC = (
     "feature_cache",
     "shifts",
     "planned",
+    "rungs",
     "arm_file",
     "weights.measure",
     "weights.timeout_s",

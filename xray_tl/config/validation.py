@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from xray_tl.config.planned import declared
+from xray_tl.config.rungs import rungs_of
 from xray_tl.errors import InputError, refusal
 
 
@@ -114,6 +115,7 @@ def validate(cfg: DictConfig) -> None:
     """
     check_values(cfg)
     declared(cfg)
+    rungs_of(cfg)
     for option in MODE_NEEDS.get(cfg.mode.name, ()):
         if cfg.mode[option] is None:
             raise InputError(f"mode={cfg.mode.name} needs a value: mode.{option}=...")
