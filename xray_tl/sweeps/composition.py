@@ -93,12 +93,17 @@ def compose_jobs(
         cfg = loader.load_sweep_config(config, list(overrides))
         with open_dict(cfg), read_write(cfg.hydra.runtime):
             cfg.hydra.job.id = cfg.hydra.job.num = number
-            folder = Path(cfg.hydra.sweep.dir, cfg.hydra.sweep.subdir).absolute()
+            folder = run_folder(cfg)
             cfg.hydra.runtime.output_dir = str(folder)
             cfg.arm_file = cfg.hydra.runtime.choices.get("arm")
         logging_config: Any = OmegaConf.to_container(cfg.hydra.job_logging, resolve=True)
         jobs.append(Job(without_hydra(cfg), folder, logging_config))
     return jobs
+
+
+def run_folder(cfg: DictConfig) -> Path:
+    """Return the absolute folder of a sweep's job."""
+    return Path(cfg.hydra.sweep.dir, cfg.hydra.sweep.subdir).absolute()
 
 
 def without_hydra(cfg: DictConfig) -> DictConfig:
