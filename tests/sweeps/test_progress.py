@@ -74,18 +74,36 @@ def test_devices_are_those_that_are_visible(
     assert cuda_devices() == expected
 
 
-def test_memory_is_what_a_container_may_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    limits = tmp_path / "memory.max", tmp_path / "memory.limit_in_bytes"
-    monkeypatch.setattr(progress, "MEMORY_LIMITS", limits)
+@pytest.mark.parametrize(
+    ("groups", "limits", "expected"),
+    [
+        ("0::/slurm/job_7/step_0\n", {"slurm/job_7/memory.max": "3000000000", "memory.max": "max"}, 3.0),
+        ("0::/slurm/job_7\n", {"slurm/job_7/memory.max": "max", "slurm/memory.max": "2000000000"}, 2.0),
+        ("0::/slurm/job_7\n", {"slurm/job_8/memory.max": "1000000000"}, None),
+        ("0::/\n", {"memory.max": "200000000\n"}, 0.2),
+        ("9:cpu:/a\n4:memory:/a/b\n0::/\n", {"memory/a/b/memory.limit_in_bytes": "300000000"}, 0.3),
+        ("4:cpu,memory:/b:c\n", {"memory/b:c/memory.limit_in_bytes": "400000000"}, 0.4),
+        ("4:memory:/docker/seen/from/outside\n", {"memory/memory.limit_in_bytes": "500000000"}, 0.5),
+        ("4:memory:/\n", {"memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+        (None, {"memory.max": "100000000"}, None),
+    ],
+)
+def test_memory_is_what_the_process_s_own_control_group_may_use(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: str | None,
+    limits: dict[str, str],
+    expected: float | None,
+) -> None:
+    monkeypatch.setattr(progress, "OWN_GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(progress, "GROUPS", tmp_path / "sys")
     machine = progress._memory_gb()
-    for path, text, expected in (
-        (limits[0], "max\n", machine),
-        (limits[1], "9223372036854771712\n", machine),
-        (limits[1], "300000000\n", 0.3),
-        (limits[0], "200000000\n", 0.2),
-    ):
-        path.write_text(text)
-        assert progress._memory_gb() == expected
+    if groups is not None:
+        (tmp_path / "cgroup").write_text(groups)
+    for name, text in limits.items():
+        (tmp_path / "sys" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys" / name).write_text(text)
+    assert progress._memory_gb() == (machine if expected is None else expected)
 
 
 @pytest.mark.parametrize("asked", [0, -1, "many", 1.5])

@@ -17,8 +17,10 @@ log = logging.getLogger(__name__)
 MEMORY_PER_JOB_GB = 4.0
 """Memory for fine-tuning VGG16 at 224 px, the largest need of the registered backbones, in GB."""
 
-MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Files with a container's memory limit in bytes: control groups of version 2 and 1."""
+OWN_GROUPS = Path("/proc/self/cgroup")
+"""File with the control groups of this process: number, controllers (none: version 2), path."""
+GROUPS = Path("/sys/fs/cgroup")
+"""Folder of all control groups."""
 
 SKIPPED_S = 1.0
 """First jobs that end within this time were complete already; the estimate of time left ignores them."""
@@ -62,15 +64,30 @@ def _has_mps() -> bool:
 
 
 def _memory_gb() -> float:
-    """Return the memory in GB that this machine has, or that its container may use."""
+    """Return the memory in GB that this machine has, or that this process's job or container may use."""
     try:
-        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not on this system
         return MEMORY_PER_JOB_GB
-    for path in MEMORY_LIMITS:
-        with suppress(OSError, ValueError):  # not there, or `max`
-            sizes.append(int(path.read_text()))
-    return min(sizes) / 1e9
+    return min([size, *_memory_limits()]) / 1e9
+
+
+def _memory_limits() -> list[int]:
+    """Return the memory limits, bytes, of this process's control group and of every group that it is in."""
+    limits = []
+    lines = OWN_GROUPS.read_text(encoding="utf-8").splitlines() if OWN_GROUPS.is_file() else []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        place = GROUPS / "memory.max"
+        if "memory" in controllers.split(","):
+            place = GROUPS / "memory" / "memory.limit_in_bytes"
+        elif controllers:
+            continue
+        group = Path(path.lstrip("/"))
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError):  # not mounted, or `max`
+                limits.append(int((place.parent / folder / place.name).read_text()))
+    return limits
 
 
 class Progress:
