@@ -62,6 +62,7 @@ class Climb:
         self._rungs = rungs_of(config) or RUNGS
         self._budget = budget_of(config)
         self._arms, self._first = self._read(params, arguments)
+        self._known: dict[tuple[str, ...], Wanted] = {}
         self._tried: set[Path] = set()
         self._no_decision = ""
         self._check()
@@ -156,8 +157,12 @@ class Climb:
 
     def _run(self, arm: Overrides, seed: int) -> Wanted:
         overrides = [*arm, f"seed={seed}"]
-        cfg = self._loader.load_sweep_config(self._config, overrides)
-        return Wanted(overrides, arm_hash(cfg), run_folder(cfg), list(cfg.shifts))
+        known = self._known.get(tuple(overrides))
+        if known is None:
+            cfg = self._loader.load_sweep_config(self._config, overrides)
+            known = Wanted(overrides, arm_hash(cfg), run_folder(cfg), list(cfg.shifts))
+            self._known[tuple(overrides)] = known
+        return known
 
     def _decision(self) -> RungDecision | None:
         """Judge what is there; `None` if it cannot be judged yet."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from xray_tl.data.films.processes import own_cores
 from xray_tl.errors import InputError
+from xray_tl.store.run_folder import unfinished
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +95,13 @@ class Progress:
     """Reports after each job how many runs are done and how much time is left.
 
     Args:
-        names: Names of all runs of the sweep; it grows while jobs are composed.
-        at_once: How many of them run in parallel.
+        folder: The sweep's folder; runs that are complete there already are done.
+        shifts: Name of a run -> shifts on which it is tested too; it grows while jobs are composed.
+        at_once: How many runs go on in parallel.
     """
 
-    def __init__(self, names: Collection[str], at_once: int = 1) -> None:
-        self.names, self.at_once = names, at_once
+    def __init__(self, folder: Path, shifts: Mapping[str, Sequence[str]], at_once: int = 1) -> None:
+        self.folder, self.shifts, self.at_once = folder, shifts, at_once
         self._failed: dict[str, bool] = {}
         self._worked = 0
         self.restart()
@@ -115,8 +117,10 @@ class Progress:
         self._failed[name] = failed
         self._worked += bool(self._worked) or now - self._last >= SKIPPED_S
         self._last = now
-        done, failures = len(self._failed), sum(self._failed.values())
-        total = max(len(self.names), done)
+        others = {own: names for own, names in self.shifts.items() if own not in self._failed}
+        before = sum(unfinished(self.folder / own, names) is None for own, names in others.items())
+        done, failures = len(self._failed) + before, sum(self._failed.values())
+        total = max(len(self.shifts), done)
         parts = [f"{done} of {total} runs done"]
         if failures:
             parts.append(f"{failures} of them failed")
