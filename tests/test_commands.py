@@ -15,7 +15,19 @@ WITH_DATA = ("train", "evaluate", "preview", "ceiling")
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "evaluate", "preview", "ceiling", "compare", "report", "pretrain", "bench", "audit", "predict"],
+    [
+        "train",
+        "evaluate",
+        "preview",
+        "ceiling",
+        "compare",
+        "report",
+        "pretrain",
+        "bench",
+        "audit",
+        "predict",
+        "status",
+    ],
 )
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job")])
 def test_help_and_configuration_answer_at_once(
@@ -31,6 +43,7 @@ def test_help_and_configuration_answer_at_once(
         "report": "margin: 0.02",
         "audit": "output: audit",
         "predict": "input: ???",
+        "status": "dir: ???",
     }
     part = parts.get(command, "name: resnet50")
     assert ("finding: opacity" if command in WITH_DATA else part) in done.stdout

@@ -114,6 +114,17 @@ class ReportConfig:
 
 
 @dataclass
+class StatusConfig:
+    """Options of `status`: say how the runs of a sweep stand.
+
+    Attributes:
+        dir: The sweep's folder.
+    """
+
+    dir: str = MISSING
+
+
+@dataclass
 class PretrainConfig:
     """Options of `pretrain`: train a backbone on the source task and keep its weights.
 
