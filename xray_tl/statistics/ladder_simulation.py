@@ -176,7 +176,8 @@ def _table(rungs: tuple[int, ...], alpha: float, sides: Sides) -> Array:
 
 
 def _interpolated(share: Array, level: Array) -> Array:
-    return np.asarray(np.interp(np.log(share + SHARES[1]), np.log(SHARES + SHARES[1]), level))
+    at = np.interp(np.log(share + SHARES[1]), np.log(SHARES + SHARES[1]), np.log(level))
+    return np.asarray(np.exp(at))
 
 
 def _first(holds: NDArray[np.bool_]) -> Places:
