@@ -15,7 +15,10 @@ WITH_DATA = ("train", "evaluate", "preview", "ceiling")
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "evaluate", "preview", "ceiling", "compare", "report", "pretrain", "bench", "audit", "predict"],
+    [
+        *("train", "evaluate", "preview", "ceiling", "compare", "report"),
+        *("pretrain", "bench", "audit", "predict", "plan"),
+    ],
 )
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job")])
 def test_help_and_configuration_answer_at_once(

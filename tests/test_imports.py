@@ -16,7 +16,18 @@ import xray_tl
 PACKAGE = Path(xray_tl.__file__).parent
 LEAVES = {"errors", "seeding"}
 """Modules that any other may import."""
-COMMANDS = {"audit", "bench", "ceiling", "compare", "evaluate", "predict", "pretrain", "preview", "train"}
+COMMANDS = {
+    "audit",
+    "bench",
+    "ceiling",
+    "compare",
+    "evaluate",
+    "plan",
+    "predict",
+    "pretrain",
+    "preview",
+    "train",
+}
 """What a user can type; nothing imports them. `report` is a tenth, in its package."""
 ROOMS = sorted(
     ".".join(path.parent.relative_to(PACKAGE).parts)

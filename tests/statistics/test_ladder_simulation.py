@@ -42,7 +42,7 @@ def test_studies_at_once_are_judged_as_each_alone() -> None:
 def test_a_distance_is_where_its_tail_begins() -> None:
     tail = np.array([0.3, 0.025, 1e-4])
     found = distance(tail, np.array(1e-4), np.array(4e-5), 7)
-    assert found == pytest.approx([Spread(1e-4, 4e-5, 7).reach(float(p)) for p in tail], rel=1e-9)
+    assert found == pytest.approx([Spread(1e-4, 4e-5, 7).reach(float(p)) for p in tail], rel=1e-6)
 
 
 def test_looking_at_each_rung_keeps_five_per_cent_where_the_plain_p_value_does_not() -> None:

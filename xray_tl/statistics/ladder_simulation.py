@@ -21,8 +21,8 @@ Array = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 SHARES = np.concatenate(([0.0], np.geomspace(1e-4, LARGEST, 120)))
-HALVINGS = 40
-"""Steps of a bisection: the distance is found to 1e-12 of where it was looked for."""
+HALVINGS = 26
+"""Steps of a bisection: the distance is found to 2e-8 of where it is looked for."""
 
 
 @dataclass(frozen=True)
