@@ -125,6 +125,23 @@ class StatusConfig:
 
 
 @dataclass
+class PlanConfig(Config):
+    """Options of `plan`, which says what a study takes before it starts; beside those of the study's runs.
+
+    Attributes:
+        dir: Folder of an earlier sweep of its arms.
+        effect: True difference of AUROC that is to be told from 0.
+        margin: Largest difference of AUROC that still counts as equivalent.
+        output: Folder to write to.
+    """
+
+    dir: str | None = None
+    effect: float = 0.02
+    margin: float = 0.02
+    output: str = "plan"
+
+
+@dataclass
 class PretrainConfig:
     """Options of `pretrain`: train a backbone on the source task and keep its weights.
 

@@ -92,6 +92,7 @@ CHECKS: dict[str, Range | Choice] = {
     "readers": Choice(("random", "fixed")),
     "cases": Choice(("random", "fixed")),
     "margin": Range(0),
+    "effect": POSITIVE,
     "level": Range(0, 1, "low high"),
     "format": Choice(("text", "json")),
 }
