@@ -209,13 +209,15 @@ def test_a_sweep_that_cannot_climb_is_refused_in_one_line(
     assert not (conf / "out").exists()
 
 
-def test_rungs_are_not_changed_after_a_look(tmp_path: Path) -> None:
+def test_a_changed_ladder_and_a_command_that_does_not_wait_are_refused(tmp_path: Path) -> None:
     record = {"schema": 3, "status": "complete", "seed": 0, "rungs": list(RUNGS)}
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "record.json").write_text(json.dumps(record))
     params = {"arm": "a,b"}
     changed = Sweep(tmp_path, rungs=[5, 8]), "not changed after a look"
     begun_later = Sweep(tmp_path, seed=1), "has runs of seed 0"
-    for sweep, said in (changed, begun_later):
+    hydra = {"sweep": {"dir": str(tmp_path)}, "launcher": {"wait": False}}
+    left_alone = Sweep(tmp_path, hydra=hydra), r"hydra\.launcher\.wait=true"
+    for sweep, said in (changed, begun_later, left_alone):
         with pytest.raises(InputError, match=said):
             Climb(None, sweep.config, params, [])  # type: ignore[arg-type]  # not reached

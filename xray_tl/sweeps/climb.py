@@ -15,7 +15,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.config.budget import budget_of
 from xray_tl.config.identity import arm_hash
@@ -125,6 +125,11 @@ class Climb:
             raise InputError(
                 "until=decided decides the declared questions, and there are none: choose a study, or "
                 "declare contrasts (planned)"
+            )
+        if OmegaConf.select(self._config, "hydra.launcher.wait") is False:
+            raise InputError(
+                "until=decided waits for each rung before it chooses the next: hydra.launcher.wait=true; where "
+                "a login node ends long commands, submit this one as a job"
             )
         for record in self._records():
             rungs = tuple(record.get("rungs") or self._rungs)
