@@ -128,8 +128,8 @@ class Climb:
             )
         if OmegaConf.select(self._config, "hydra.launcher.wait") is False:
             raise InputError(
-                "until=decided waits for each rung before it chooses the next: hydra.launcher.wait=true; where "
-                "a login node ends long commands, submit this one as a job"
+                "until=decided waits for each rung before it chooses the next: hydra.launcher.wait=true; "
+                "where a login node ends long commands, submit this one as a job"
             )
         for record in self._records():
             rungs = tuple(record.get("rungs") or self._rungs)
