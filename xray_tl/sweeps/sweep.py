@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from xray_tl.config.cli import INTERRUPTED
 from xray_tl.config.planned import check_names
 from xray_tl.errors import InputError, RunError
-from xray_tl.store.run_folder import unfinished
+from xray_tl.store.run_folder import RunState, Standing, standing
 from xray_tl.store.sweep_file import write_sweep
 from xray_tl.sweeps.composition import ComposedOnce
 from xray_tl.sweeps.progress import Progress
@@ -93,21 +93,30 @@ class SweepSummary(Callback):
             sys.exit(1)
 
     def end(self) -> bool:
-        """Summarise the sweep, log the jobs without a complete run, and return whether there are none."""
+        """Summarise the sweep, log the jobs without a complete run, and return whether there are none.
+
+        A run that another process works on is no failure, but the sweep is not complete without it.
+        """
         global begun
         begun = None
         self.note_jobs()  # a launcher of others may have started jobs elsewhere only
         whole = _summarise_or_say_why(self.folder)
-        failures = {**self._incomplete(), **self.failed}
-        for name, failure in failures.items():
+        left = self._incomplete()
+        elsewhere = [name for name, now in left.items() if now.state is RunState.RUNNING]
+        failures = {name: str(now.reason) for name, now in left.items() if name not in elsewhere}
+        for name, failure in {**failures, **self.failed}.items():
             log.error("failed: %s: %s", name, failure)
-        return whole and not failures
+        if elsewhere:
+            log.warning(
+                "running elsewhere: %s; the same command later makes the report of all", ", ".join(elsewhere)
+            )
+        return whole and not (left or self.failed)
 
-    def _incomplete(self) -> dict[str, str]:
-        """Return the reason, by job, why its folder has no complete run, for each job without one."""
+    def _incomplete(self) -> dict[str, Standing]:
+        """Return how each job stands whose folder has no complete run."""
         shifts = self.composed.shifts if self.composed is not None else {}
-        found = {name: unfinished(self.folder / name, names) for name, names in shifts.items()}
-        return {name: why for name, why in found.items() if why is not None}
+        found = {name: standing(self.folder / name, names) for name, names in shifts.items()}
+        return {name: now for name, now in found.items() if now.state is not RunState.COMPLETE}
 
 
 def jobs_begin(at_once: int) -> None:
