@@ -16,17 +16,8 @@ WITH_DATA = ("train", "evaluate", "preview", "ceiling")
 @pytest.mark.parametrize(
     "command",
     [
-        "train",
-        "evaluate",
-        "preview",
-        "ceiling",
-        "compare",
-        "report",
-        "pretrain",
-        "bench",
-        "audit",
-        "predict",
-        "status",
+        *("train", "evaluate", "preview", "ceiling", "compare", "report"),
+        *("pretrain", "bench", "audit", "predict", "plan", "status"),
     ],
 )
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job")])

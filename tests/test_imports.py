@@ -22,6 +22,7 @@ COMMANDS = {
     "ceiling",
     "compare",
     "evaluate",
+    "plan",
     "predict",
     "pretrain",
     "preview",

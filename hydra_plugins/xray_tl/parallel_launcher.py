@@ -28,8 +28,8 @@ class ParallelLauncher(Launcher):
         """Do the jobs; a job that fails returns why."""
         from xray_tl.errors import InputError
         from xray_tl.sweeps import sweep
+        from xray_tl.sweeps.capacity import cuda_devices, jobs_at_once
         from xray_tl.sweeps.composition import compose_jobs
-        from xray_tl.sweeps.progress import cuda_devices, jobs_at_once
         from xray_tl.sweeps.side_by_side import Workers
 
         setup_globals()

@@ -43,6 +43,7 @@ class SlurmLauncher(Launcher):
                 raise InputError("hydra/launcher=slurm needs submitit: pip install 'xray-tl[slurm]'")
             options = typed_node(OmegaConf.create(self._options), SlurmConfig)
             jobs = compose_jobs(self._context.config_loader, self._config, job_overrides, initial_job_idx)
+            sweep.jobs_begin(len(jobs))
             folder = Path(self._config.hydra.sweep.dir).absolute()
             logging_config: Any = OmegaConf.to_container(self._config.hydra.hydra_logging, resolve=True)
             failures = SlurmSweep(options, folder, jobs, logging_config).do()

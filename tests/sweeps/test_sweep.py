@@ -12,6 +12,7 @@ from tests.study.test_run_table import write_run
 from xray_tl.errors import InUseError
 from xray_tl.store.locks import take
 from xray_tl.store.run_folder import shifted
+from xray_tl.store.sweep_file import Job, read_sweep
 from xray_tl.sweeps import sweep
 from xray_tl.sweeps.job import do_job
 from xray_tl.sweeps.progress import Progress
@@ -24,10 +25,14 @@ class Composed:
     def __init__(self, shifts: dict[str, list[str]]) -> None:
         self.shifts = shifts
 
+    def jobs(self) -> dict[str, Job]:
+        """Return what is noted of each job."""
+        return {name: Job(shifts=tuple(names)) for name, names in self.shifts.items()}
+
 
 def _summary(folder: Path, *names: str, shifts: tuple[str, ...] = ()) -> SweepSummary:
     summary = SweepSummary()
-    summary.folder, summary.progress = folder, Progress(names)
+    summary.folder, summary.progress = folder, Progress(folder, dict.fromkeys(names, ()))
     summary.composed = Composed({name: list(shifts) for name in names})  # type: ignore[assignment]  # a stand-in
     return summary
 
@@ -53,6 +58,9 @@ def test_the_exit_code_follows_from_the_folders_of_this_sweep_s_jobs(
     """Wherever they were done: no job was seen to end here."""
     write_run(tmp_path, "good")
     assert _summary(tmp_path, "good").end()
+    noted = read_sweep(tmp_path)
+    assert noted
+    assert noted.jobs == {"good": Job()}
     write_run(tmp_path, "of another sweep", status="failed", error="RunError: loss is nan")
     assert _summary(tmp_path, "good").end()
     write_run(tmp_path, "broken", status="failed", error="RunError: loss is nan")
@@ -72,8 +80,9 @@ def test_the_exit_code_follows_from_the_folders_of_this_sweep_s_jobs(
         "broken: RunError: loss is nan",
         "stopped: interrupted",
         "killed: no record: it never began",
-        "held: in use by another process",
     ]
+    elsewhere = "running elsewhere: held; the same command later makes the report of all"
+    assert caplog.messages[-1] == elsewhere
     assert not (tmp_path / "killed").exists()
 
 

@@ -19,6 +19,10 @@ class Config:
         shifts: Names of distribution shifts on which the finished run is also tested, as by `evaluate`.
         planned: Questions declared before the first run: name -> list of contrasts of arms, each written as
             `arm - other` or `{contrast: arm - other, metric: sensitivity, on: low_dose}`.
+        rungs: Numbers of seeds at which the sweep is judged, if it stops when it is decided; `None`: it is
+            judged once, with all of its seeds.
+        budget: The most that such a sweep may cost: a number of runs, such as `200`, or hours of computing,
+            such as `4h`; `None`: no limit.
         arm_file: Name of the file of `arm` that was chosen; `train` notes it, whatever is given.
     """
 
@@ -33,6 +37,8 @@ class Config:
     tune: Any = MISSING
     shifts: list[str] = field(default_factory=list)
     planned: Any = None
+    rungs: list[int] | None = None
+    budget: str | None = None
     arm_file: str | None = None
     seed: int = 0
     feature_cache: str = "auto"
@@ -116,6 +122,23 @@ class StatusConfig:
     """
 
     dir: str = MISSING
+
+
+@dataclass
+class PlanConfig(Config):
+    """Options of `plan`, which says what a study takes before it starts; beside those of the study's runs.
+
+    Attributes:
+        dir: Folder of an earlier sweep of its arms.
+        effect: True difference of AUROC that is to be told from 0.
+        margin: Largest difference of AUROC that still counts as equivalent.
+        output: Folder to write to.
+    """
+
+    dir: str | None = None
+    effect: float = 0.02
+    margin: float = 0.02
+    output: str = "plan"
 
 
 @dataclass

@@ -141,6 +141,8 @@ COSMETIC = (
     "feature_cache",
     "shifts",
     "planned",
+    "rungs",
+    "budget",
     "arm_file",
     "weights.measure",
     "weights.timeout_s",

@@ -91,10 +91,13 @@ def _of_type(hint: Any) -> Schema:  # noqa: ANN401  (a type, of whatever form)
 
 
 def _attributes(schema: type) -> dict[str, str]:
-    """Return the description of each attribute from a dataclass's docstring."""
-    _, _, listed = (inspect.getdoc(schema) or "").partition("Attributes:\n")
-    found = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", listed, re.M)
-    return {name: " ".join(text.split()) for name, text in found}
+    """Return the description of each attribute from a dataclass's docstring, and those of its bases."""
+    described: dict[str, str] = {}
+    for kind in reversed(schema.__mro__[:-1]):
+        _, _, listed = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+        found = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", listed, re.M)
+        described |= {name: " ".join(text.split()) for name, text in found}
+    return described
 
 
 def text() -> str:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from xray_tl.config.planned import declared
+from xray_tl.config.rungs import rungs_of
 from xray_tl.errors import InputError, refusal
 
 
@@ -61,7 +62,6 @@ CHECKS: dict[str, Range | Choice] = {
     "mode.layer_decay": Range(0, 1, "low"),
     "weights.budget": BUDGET,
     "weights.timeout_s": POSITIVE,
-    "budget": BUDGET,
     "feature_cache": Choice(("auto", "off")),
     "batch_size": Range(1),
     "data.batch_size": Range(3),  # no batch then holds a single image, as batches differ by one
@@ -92,6 +92,7 @@ CHECKS: dict[str, Range | Choice] = {
     "readers": Choice(("random", "fixed")),
     "cases": Choice(("random", "fixed")),
     "margin": Range(0),
+    "effect": POSITIVE,
     "level": Range(0, 1, "low high"),
     "format": Choice(("text", "json")),
 }
@@ -114,6 +115,7 @@ def validate(cfg: DictConfig) -> None:
     """
     check_values(cfg)
     declared(cfg)
+    rungs_of(cfg)
     for option in MODE_NEEDS.get(cfg.mode.name, ()):
         if cfg.mode[option] is None:
             raise InputError(f"mode={cfg.mode.name} needs a value: mode.{option}=...")

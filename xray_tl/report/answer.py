@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from xray_tl.report import tables
-from xray_tl.statistics.families import sought
+from xray_tl.statistics.families import Judged, sought
 from xray_tl.statistics.family_text import answers, called, verdict_words
+from xray_tl.statistics.ladder_text import rungs_text, standing_text
+from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import Pair
 from xray_tl.statistics.wording import (
     Terms,
@@ -34,6 +36,8 @@ def sentences(done: StudyAnalysis) -> list[str]:
     """
     families = done.comparison.families
     first = " ".join(answers(families, done.terms)) if families else _best(done)
+    if done.ladder is not None:
+        first = f"{first} {looks(done)}"
     second = _against_ceiling(done)
     return [first, second, " ".join([*_open_question(done), f"This holds for {scope(done)}."])]
 
@@ -63,8 +67,10 @@ def _best(done: StudyAnalysis) -> str:
 def _open_question(done: StudyAnalysis) -> list[str]:
     """Return what would decide the first undecided question, or pair of the best arm, if there is one."""
     families = done.comparison.families
+    asked = [found for family in families for found in family.judged if found.verdict]
+    if done.ladder is not None:
+        return [_standing_of(found, done.terms) for found in asked if found.is_open][:1]
     if families:
-        asked = [found for family in families for found in family.judged if found.verdict]
         named = [
             (called(found.contrast, done.terms), found.contrast.estimate, found.verdict) for found in asked
         ]
@@ -80,6 +86,21 @@ def _open_question(done: StudyAnalysis) -> list[str]:
             said = [f"{lead}{asks[0].lower()}{asks[1:]}"] if asks else []
             return [*said, second_look_text(done.terms)] if invites_look(verdict, done.terms) else said
     return []
+
+
+def _standing_of(found: Judged, terms: Terms) -> str:
+    """Return what an undecided contrast of a sweep with rungs waits for."""
+    assert found.standing is not None
+    return f"{called(found.contrast, terms)}: {standing_text(found.standing, terms)}"
+
+
+def looks(done: StudyAnalysis) -> str:
+    """Return a sentence on the planned looks and the present one; without a plan, on a second look."""
+    if done.ladder is None:
+        return second_look_text(done.terms)
+    found = [arm for arm in done.arms if arm.readers != [NO_READER]]
+    shown = max((len(arm.readers) for arm in found), default=0)
+    return rungs_text(done.ladder.rungs, done.ladder.reached(done.comparison.families), shown, done.terms)
 
 
 def _standing(beaten: list[str], same: list[str], open_: list[str], lost: list[str], terms: Terms) -> str:
@@ -159,7 +180,8 @@ def pair_text(done: StudyAnalysis, pair: Pair) -> str:
     """Return a few sentences on a pair of arms, and whether it is explored beside planned questions."""
     comparison = done.comparison
     estimate, verdict = comparison.analysis.pairs[pair], comparison.verdicts[pair]
-    text = verdict_text(pair, estimate, verdict, done.terms, comparison.margin)
+    terms = replace(done.terms, repeated=done.ladder is not None and not estimate.readerless)
+    text = verdict_text(pair, estimate, verdict, terms, comparison.margin)
     explored = comparison.families and pair not in comparison.questions
     return f"{text} Explored, not planned." if explored else text
 

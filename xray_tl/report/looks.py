@@ -57,7 +57,7 @@ def note_look(folder: Path, done: StudyAnalysis) -> list[str]:
             write_text(path, looks.to_csv(index=False))
         except (OSError, RunError) as error:
             log.warning("%s cannot be written: %s", path, error)
-    return _said(looks, done.terms)
+    return [] if done.ladder is not None else _said(looks, done.terms)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -31,7 +31,7 @@ from xray_tl.report.style import inline_svg, write_figure
 from xray_tl.report.tasks import compared, selected, tasks
 from xray_tl.statistics.readings import NO_READER
 from xray_tl.statistics.verdict import MARGIN
-from xray_tl.statistics.wording import few_text, interval_text, marked, next_cases_text, second_look_text
+from xray_tl.statistics.wording import few_text, interval_text, marked, next_cases_text
 from xray_tl.store.files import write_text
 from xray_tl.study.analysis import Interaction, StudyAnalysis, analyse
 from xray_tl.study.depths import by_depth
@@ -160,7 +160,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str], variance: Table) -> str
         runs_of="seeds and folds" if done.arms[0].folds > 1 else "seeds",
         trimmed=len(pairs.rows) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
-        second_look=second_look_text(done.terms),
+        second_look=answer.looks(done),
         next_images=next_cases_text(following, done.terms)
         if (following := done.comparison.next_cases)
         else "",

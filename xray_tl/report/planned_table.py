@@ -11,6 +11,8 @@ from xray_tl.report.tables import judged_cells, judged_head, judged_row
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.families import Contrast, Family, Judged
 from xray_tl.statistics.family_text import terms_of
+from xray_tl.statistics.ladder_text import short_text
+from xray_tl.statistics.ladder_verdict import Standing
 from xray_tl.statistics.wording import Terms, difference_text
 from xray_tl.study.analysis import StudyAnalysis
 
@@ -30,8 +32,22 @@ def planned_table(done: StudyAnalysis) -> pd.DataFrame:
         }
         if estimate is not None and verdict is not None:
             row |= judged_row(estimate, verdict)
+            row |= _climbed(found.standing) if found.standing else {}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _climbed(standing: Standing) -> dict[str, Any]:
+    """Return the unrounded numbers of a contrast's looks."""
+    return {
+        "rungs": " ".join(map(str, standing.course.rungs)),
+        "looks": len(standing.course.looks),
+        "p_sequential": standing.course.p,
+        "decided_at": standing.decided_at,
+        "contradicted": standing.contradicted,
+        "goes_on": standing.goes_on,
+        "images_that_decide": standing.cases,
+    }
 
 
 def shown_planned(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
@@ -48,6 +64,8 @@ def _row(terms: Terms, family: Family, found: Judged) -> list[str]:
     said = f"{verdict.better} is better" if verdict.kind == "better" else VERDICTS[verdict.kind]
     if verdict.kind != "undecided" and verdict.apart:
         said += f", but {terms.reader}s stand apart"
+    if found.standing and (where := short_text(found.standing)):
+        said += f" ({where})"
     return [*first, *judged_cells(estimate, verdict), said]
 
 

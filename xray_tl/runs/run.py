@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from xray_tl.config import SyntheticDataConfig, typed
 from xray_tl.config.identity import arm, arm_hash, config_hash
 from xray_tl.config.planned import plan_of
+from xray_tl.config.rungs import rungs_of
 from xray_tl.config.validation import validate
 from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.errors import FolderError, InputError, RunError
@@ -157,6 +158,7 @@ def describe(cfg: DictConfig) -> Record:
         "arm": arm(cfg),
         "arm_file": OmegaConf.select(cfg, "arm_file", default=None),
         "planned": plan_of(cfg),
+        "rungs": rungs_of(cfg),
         "seed": cfg.seed,
         "data_seed": cfg.data.seed,
         "train_seed": cfg.data.seed if train_seed is None else train_seed,

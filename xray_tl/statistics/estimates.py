@@ -140,6 +140,11 @@ class Estimate:
             random_cases=self.random_cases,
         )
 
+    def reversed(self) -> Estimate:
+        """Return the estimate of the contrast with the other sign."""
+        hillis = replace(self.hillis, lower=-self.hillis.upper, upper=-self.hillis.lower)
+        return replace(self, value=-self.value, lower=-self.upper, upper=-self.lower, hillis=hillis)
+
     def within(self, low: float, high: float) -> Estimate:
         """Return the estimate with its intervals clipped to [low, high], the range of the metric."""
         hillis = replace(self.hillis, lower=max(self.hillis.lower, low), upper=min(self.hillis.upper, high))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xray_tl.errors import InputError
 from xray_tl.statistics.apart import ENOUGH
@@ -17,6 +17,9 @@ from xray_tl.statistics.mrmc import Cells, Sampling
 from xray_tl.statistics.verdict import Pair, Verdict, holm, judge
 from xray_tl.statistics.verdict import as_json as judged_json
 from xray_tl.statistics.wording import Terms, scope_text
+
+if TYPE_CHECKING:
+    from xray_tl.statistics.ladder_verdict import Standing
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,22 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Judged:
-    """A planned contrast and its verdict; `None` if it has no estimate."""
+    """A planned contrast and its verdict; `None` if it has no estimate.
+
+    Attributes:
+        contrast: The contrast.
+        verdict: The verdict on it.
+        standing: Where it stands on the rungs of a sweep that has some (`ladder_verdict`).
+    """
 
     contrast: Contrast
     verdict: Verdict | None
+    standing: Standing | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it has a result, and is undecided."""
+        return self.verdict is not None and self.verdict.kind == "undecided"
 
 
 @dataclass(frozen=True)
@@ -194,4 +209,5 @@ def _as_json(found: Judged, terms: Terms) -> dict[str, Any]:
     }
     if estimate is None or verdict is None:
         return row
-    return row | judged_json(estimate, verdict) | {"holds_for": scope_text(estimate, terms)}
+    row |= judged_json(estimate, verdict) | {"holds_for": scope_text(estimate, terms)}
+    return row | ({"ladder": found.standing.as_json()} if found.standing else {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xray_tl.statistics.families import Contrast, Family, Judged
+from xray_tl.statistics.ladder_text import standing_text
 from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import (
     Terms,
@@ -47,12 +48,21 @@ def judged_text(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
     contrast, verdict = found.contrast, found.verdict
     if contrast.estimate is None or verdict is None:
         return f"{contrast.name}: planned, without a result: {contrast.missing}."
-    own, estimate = terms_of(contrast, terms), contrast.estimate
+    own, estimate = _named(found, terms), contrast.estimate
     if contrast.pair is not None:
         first, second = contrast.pair
-        return verdict_text((first, second), estimate, verdict, own, margin)
-    text = f"{contrast.name}: {difference_text(estimate, own)}, {verdict_words(found, terms, margin)}."
-    return f"{text} {asks_text(estimate, verdict, terms)}".strip()
+        text = verdict_text((first, second), estimate, verdict, own, margin)
+    else:
+        text = f"{contrast.name}: {difference_text(estimate, own)}, {verdict_words(found, terms, margin)}."
+        text = f"{text} {asks_text(estimate, verdict, terms)}".strip()
+    return f"{text} {standing_text(found.standing, own)}".strip() if found.standing else text
+
+
+def _named(found: Judged, terms: Terms) -> Terms:
+    """Return the terms of a judged contrast: its interval may be a repeated one."""
+    own = terms_of(found.contrast, terms)
+    looks = found.standing.course.looks if found.standing else ()
+    return replace(own, repeated=any(not look.estimate.readerless for look in looks))
 
 
 def verdict_words(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
@@ -106,7 +116,7 @@ def _answer(family: Family, terms: Terms, *, brief: bool = False) -> str:
 
 def _clause(found: Judged, terms: Terms, brief: bool) -> str:
     contrast, verdict = found.contrast, found.verdict
-    estimate, own = contrast.estimate, terms_of(contrast, terms)
+    estimate, own = contrast.estimate, _named(found, terms)
     assert estimate is not None
     assert verdict is not None
     apart = but_apart_text(verdict.apart, terms).replace(";", ",")
@@ -121,7 +131,7 @@ def _clause(found: Judged, terms: Terms, brief: bool) -> str:
         return f"{' and '.join(contrast.pair)} are equivalent{f' in {of.strip()}' if of else ''}{apart}"
     first, second = contrast.pair
     low, high = sorted((abs(estimate.lower), abs(estimate.upper)))
-    span = "" if brief else f" ({terms.interval} {interval_text(low, high, terms.digits)})"
+    span = "" if brief else f" ({own.interval} {interval_text(low, high, terms.digits)})"
     size = f"{abs(estimate.value):.{terms.digits}f}"
     other = second if verdict.better == first else first
     return f"{verdict.better} is better than {other}, {of}by {size}{span}{small_text(verdict, terms)}{apart}"

@@ -21,7 +21,7 @@ test of the nested analysis of variance, else that of unweighted means.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
@@ -66,6 +66,12 @@ class Cells:
     def read(self) -> NDArray[np.bool_]:
         """Return which of them used which treatment [T, R]."""
         return ~np.isnan(self.value)
+
+    def of(self, readers: Collection[str]) -> Cells:
+        """Return the values of some of the readers; treatments that need none keep theirs."""
+        used = np.array([name in readers for name in self.readers])
+        alone = np.array([name in self.readings.readerless for name in self.readings.treatments])
+        return replace(self, value=np.where(used | alone[:, None], self.value, np.nan))
 
     def contrast(
         self,

@@ -25,6 +25,7 @@ class Terms:
         metric: Name of the metric.
         digits: Decimals of the metric.
         level: Level of the intervals.
+        repeated: Whether the intervals hold at every look of several.
     """
 
     reader: str = "reader"
@@ -32,11 +33,12 @@ class Terms:
     metric: str = "AUROC"
     digits: int = 3
     level: float = LEVEL
+    repeated: bool = False
 
     @property
     def interval(self) -> str:
         """Return the name of the intervals, such as `95 % CI`."""
-        return f"{100 * self.level:g} % CI"
+        return f"{'repeated ' if self.repeated else ''}{100 * self.level:g} % CI"
 
 
 def p_text(p: float) -> str:

@@ -21,6 +21,7 @@ from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import Terms
 from xray_tl.study.arm_readings import readings
 from xray_tl.study.cautions import cautions
+from xray_tl.study.climbed import Ladder, ladder_of, with_rungs
 from xray_tl.study.contrasts import MEASURES, check_gap
 from xray_tl.study.gap import Shift, overfitting, shifts_of
 from xray_tl.study.questions import Late, questions
@@ -69,6 +70,7 @@ class StudyAnalysis:
         learning: Learning curves: arms that differ only in `data.n_train`, (images, estimate), fewest first.
         gains: AUROC of the last arm of each learning curve minus that of its first.
         late: Declared contrasts that were not planned before their runs, with estimates and without verdicts.
+        ladder: The rungs at which differences are judged; `None`: they are judged once, with all seeds.
         problems: What is missing, and why.
     """
 
@@ -83,6 +85,7 @@ class StudyAnalysis:
     learning: Mapping[str, tuple[tuple[int, Estimate], ...]]
     gains: Mapping[str, Estimate]
     late: tuple[Late, ...]
+    ladder: Ladder | None
     problems: tuple[str, ...]
 
     @property
@@ -115,7 +118,14 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
     test = readings(arms)
     asked = questions(folder, arms)
     comparison = compare(test, AUROC, margin=margin, families=asked.planned)
-    problems += [*asked.remarks, *cautions(arms, comparison, study.varied)]
+    ladder, remarks = ladder_of(study, arms)
+    if ladder is not None:
+        comparison = with_rungs(folder, arms, comparison, asked.planned, ladder)
+    problems += [
+        *asked.remarks,
+        *remarks,
+        *cautions(arms, comparison, study.varied, in_rungs=ladder is not None),
+    ]
     return StudyAnalysis(
         study,
         tuple(arms),
@@ -127,6 +137,7 @@ def analyse(folder: Path, margin: float = MARGIN) -> StudyAnalysis:
         _by_target(arms),
         *_learning(arms, comparison, problems),
         tuple(late.estimated(comparison.computed) for late in asked.late),
+        ladder,
         tuple(dict.fromkeys(problems)),
     )
 

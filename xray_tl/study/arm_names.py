@@ -13,7 +13,7 @@ from yaml import YAMLError
 
 from xray_tl.config.identity import SEEDS
 
-UNNAMED = (*SEEDS, "shifts", "planned", "arm_file", "feature_cache", "logger", "hydra")
+UNNAMED = (*SEEDS, "shifts", "planned", "rungs", "arm_file", "feature_cache", "logger", "hydra")
 """Options that never distinguish arms."""
 
 

@@ -16,8 +16,11 @@ from xray_tl.study.draws import Varied
 from xray_tl.study.study_folder import Arm
 
 
-def cautions(arms: list[Arm], comparison: Comparison, vary: Varied) -> list[str]:
-    """Return warnings: missing readers, or some that stand apart, pairs without a common one, and others."""
+def cautions(arms: list[Arm], comparison: Comparison, vary: Varied, *, in_rungs: bool = False) -> list[str]:
+    """Return warnings: missing readers, or some that stand apart, pairs without a common one, and others.
+
+    Where seeds come in rungs, arms that are decided have fewer than others, which is no lack.
+    """
     terms = Terms(vary.reader, "image")
     one, many = terms.reader, f"{terms.reader}s"
     said = _crossed(arms, vary)
@@ -34,7 +37,7 @@ def cautions(arms: list[Arm], comparison: Comparison, vary: Varied) -> list[str]
     said += _versions(arms)
     for arm in arms:
         absent = [reader for reader in every if reader not in arm.readers]
-        if absent and len(arm.readers) > 1:
+        if absent and len(arm.readers) > 1 and not in_rungs:
             said.append(f"{arm.label} has {len(arm.readers)} of {len(every)} {many}: no {', '.join(absent)}")
         if comparison.analysis.arms[arm.label].se == 0:
             said.append(f"{arm.label}: neither {many} nor images vary its AUROC, so its interval is none")

@@ -55,7 +55,7 @@ class Workers:
         atexit.register(self._stop)  # before the interpreter waits for its children
         threads = " or ".join(map(str, sorted({len(place.cores) for place in own})))
         on = f", on GPU {', '.join(place.device or '' for place in own)}" if devices else ""
-        log.info("%d jobs side by side, %s threads each%s", len(own), threads, on)
+        log.info("%d jobs side by side, threads of each: %s%s", len(own), threads, on)
 
     def do(self, jobs: Sequence[Job], report: Report) -> dict[str, str]:
         """Do jobs, what they share first; report the name and the failure, if any, of each that ends.

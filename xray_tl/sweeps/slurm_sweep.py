@@ -32,6 +32,9 @@ SAY_S = 60.0
 SETTLE_S = 10.0
 """Seconds for which what another machine has written may not be seen here."""
 
+_NO_FAILURE = (RunState.COMPLETE, RunState.RUNNING)
+"""States of runs that are not named as failures; one that another process works on is named apart."""
+
 
 class SlurmSweep:
     """Runs of a sweep that are jobs of Slurm.
@@ -70,7 +73,8 @@ class SlurmSweep:
             SystemExit: The command ends here, and the jobs go on.
         """
         complete, failures = self._complete()
-        todo = [job for job in self._runs if job not in complete and job.folder.name not in failures]
+        settled = {job.folder.name for job in complete} | failures.keys()
+        todo = [job for job in self._runs if job.folder.name not in settled]
         if not todo:
             return failures
         self._before = {job.folder.name: _standing(job) for job in todo}
@@ -185,7 +189,7 @@ class SlurmSweep:
         start = time.monotonic()
         while True:
             left = {job.folder.name: _standing(job) for job in todo}
-            left = {name: now for name, now in left.items() if now.state is not RunState.COMPLETE}
+            left = {name: now for name, now in left.items() if now.state not in _NO_FAILURE}
             unclear = [name for name, now in left.items() if not self._is_recorded(name, now)]
             if not unclear or time.monotonic() - start > SETTLE_S:
                 return {name: self._why(name, now) for name, now in left.items()}
@@ -200,8 +204,6 @@ class SlurmSweep:
             return str(now.reason)
         job_id = self._ids[name]
         ended, written = slurm_queue.how_it_ended(job_id), error_log(self._folder, job_id)
-        if now.state is RunState.RUNNING:
-            return str(now.reason)
         if not written.is_file() and ended != slurm_queue.ENDED["CANCELLED"]:
             return f"job {job_id} left nothing in {self._folder}: is it on a disk that the nodes see?"
         if now.state is RunState.INTERRUPTED:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,7 +21,8 @@ from omegaconf import DictConfig
 from xray_tl.config.cli import INTERRUPTED
 from xray_tl.config.planned import check_names
 from xray_tl.errors import InputError, RunError
-from xray_tl.store.run_folder import unfinished
+from xray_tl.store.run_folder import RunState, Standing, standing
+from xray_tl.store.sweep_file import write_sweep
 from xray_tl.sweeps.composition import ComposedOnce
 from xray_tl.sweeps.progress import Progress
 
@@ -42,6 +43,7 @@ class SweepSummary(Callback):
         self.progress: Progress | None = None
         self.composed: ComposedOnce | None = None
         self.failed: dict[str, str] = {}
+        self._noted = 0
 
     def __reduce__(self) -> tuple[type[SweepSummary], tuple[()]]:
         """Pickle as a callback without a sweep: in a job's own process it counts and logs nothing."""
@@ -57,7 +59,11 @@ class SweepSummary(Callback):
             refuse(error)
         begun = self
         self.composed = ComposedOnce(loader)
-        self.progress = Progress(self.composed.shifts)
+        self.progress = Progress(self.folder, self.composed.shifts)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
+        """Note which jobs there are; all of them are composed when the first one starts."""
+        self.note_jobs()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Note a job that failed: it returned a message or raised an exception."""
@@ -73,31 +79,50 @@ class SweepSummary(Callback):
             self.failed[name] = failure
         log.info(self.progress.job_ended(name, failed=failure is not None))
 
+    def note_jobs(self) -> None:
+        """Write into the sweep's folder which runs there are to be, for `status`."""
+        if self.composed is None or len(self.composed.shifts) == self._noted:
+            return
+        self._noted = len(self.composed.shifts)
+        with suppress(OSError):  # its runs will say so
+            write_sweep(self.folder, self.composed.jobs(), command=sys.argv[1:])
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Summarise the sweep; name the jobs that failed and leave with exit code 1 if there are any."""
         if not self.end():
             sys.exit(1)
 
     def end(self) -> bool:
-        """Summarise the sweep, log the jobs without a complete run, and return whether there are none."""
+        """Summarise the sweep, log the jobs without a complete run, and return whether there are none.
+
+        A run that another process works on is no failure, but the sweep is not complete without it.
+        """
         global begun
         begun = None
+        self.note_jobs()  # a launcher of others may have started jobs elsewhere only
         whole = _summarise_or_say_why(self.folder)
-        failures = {**self._incomplete(), **self.failed}
-        for name, failure in failures.items():
+        left = self._incomplete()
+        elsewhere = [name for name, now in left.items() if now.state is RunState.RUNNING]
+        failures = {name: str(now.reason) for name, now in left.items() if name not in elsewhere}
+        for name, failure in {**failures, **self.failed}.items():
             log.error("failed: %s: %s", name, failure)
-        return whole and not failures
+        if elsewhere:
+            log.warning(
+                "running elsewhere: %s; the same command later makes the report of all", ", ".join(elsewhere)
+            )
+        return whole and not (left or self.failed)
 
-    def _incomplete(self) -> dict[str, str]:
-        """Return the reason, by job, why its folder has no complete run, for each job without one."""
+    def _incomplete(self) -> dict[str, Standing]:
+        """Return how each job stands whose folder has no complete run."""
         shifts = self.composed.shifts if self.composed is not None else {}
-        found = {name: unfinished(self.folder / name, names) for name, names in shifts.items()}
-        return {name: why for name, why in found.items() if why is not None}
+        found = {name: standing(self.folder / name, names) for name, names in shifts.items()}
+        return {name: now for name, now in found.items() if now.state is not RunState.COMPLETE}
 
 
 def jobs_begin(at_once: int) -> None:
     """Note that the jobs of this process's sweep start now, so many at once."""
     if begun is not None and begun.progress is not None:
+        begun.note_jobs()
         begun.progress.restart(at_once)
 
 

@@ -1,0 +1,131 @@
+"""Verdicts at rungs: Holm's count, which side was decided, and what a later look may say against it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xray_tl.statistics.estimates import Estimate, estimate
+from xray_tl.statistics.families import Contrast, Judged
+from xray_tl.statistics.family_text import judged_text
+from xray_tl.statistics.ladder import Course, climb
+from xray_tl.statistics.ladder_text import rungs_text, short_text
+from xray_tl.statistics.ladder_verdict import judge_climbed
+from xray_tl.statistics.wording import Terms
+
+RUNGS = (5, 8, 12, 20)
+TERMS = Terms("seed", "image")
+SHAPE = np.linspace(-1, 1, 20)[np.argsort(np.random.default_rng(0).random(20))]
+
+
+def _estimates(*means: float, spread: float = 0.004, k: float = 1e-6) -> list[Estimate]:
+    """Return an estimate at each of the first rungs, with these means."""
+    found = []
+    for mean, readers in zip(means, RUNGS, strict=False):
+        value = SHAPE[:readers] - SHAPE[:readers].mean()
+        covariance = np.full((readers, readers), k) + np.eye(readers) * 1e-7
+        found.append(estimate(mean + spread * value, covariance, 1000))
+    return found
+
+
+def _judged(*courses: Course, names: str = "abcdefgh", higher: bool = True) -> list[Judged]:
+    contrasts = [
+        Contrast(
+            f"{name} - z",
+            {name: 1.0, "z": -1.0},
+            estimate=course.looks[-1].estimate if course.looks else _estimates(0.0)[0],
+            higher_is_better=higher,
+        )
+        for name, course in zip(names, courses, strict=False)
+    ]
+    return list(judge_climbed("asked", contrasts, courses, 0.02, 0.05, {}).judged)
+
+
+def _course(*means: float, **kind: float) -> Course:
+    return climb(_estimates(*means, **kind), RUNGS)
+
+
+def test_the_side_that_was_told_first_stands_and_a_later_interval_against_it_is_said() -> None:
+    (found,) = _judged(_course(0.05, 0.05, -0.05, -0.05))
+    assert found.verdict is not None
+    assert found.standing is not None
+    assert found.verdict.better == "a", "though later looks tell the other side"
+    assert found.standing.contradicted
+    assert "The verdict stands, but the interval of 20 seeds speaks against it" in judged_text(found, TERMS)
+    assert short_text(found.standing).endswith("a later interval speaks against it")
+    (steady,) = _judged(_course(0.05, 0.05, 0.04, 0.04))
+    assert steady.standing is not None
+    assert not steady.standing.contradicted
+    assert "speaks against" not in judged_text(steady, TERMS)
+
+
+def test_equivalence_is_contradicted_by_an_interval_beyond_the_margin_alone() -> None:
+    (found,) = _judged(_course(0.0, 0.0, 0.004, 0.004))
+    assert found.verdict is not None
+    assert found.verdict.p_equivalent <= 0.05
+    assert found.standing is not None
+    assert not found.standing.contradicted
+    beyond = _course(0.0, 0.0, 0.05)
+    short = replace(beyond, looks=tuple(replace(look, p=1.0) for look in beyond.looks))
+    (against,) = _judged(short)
+    assert against.verdict is not None
+    assert against.verdict.kind == "equivalent"
+    assert against.standing is not None
+    assert against.standing.contradicted
+
+
+def test_where_less_is_better_the_lower_one_wins() -> None:
+    for higher, better in ((True, "a"), (False, "z")):
+        (found,) = _judged(_course(0.05), higher=higher)
+        assert found.verdict is not None
+        assert found.verdict.better == better
+
+
+def test_holm_counts_every_declared_contrast_at_every_rung() -> None:
+    """A contrast that is told alone is not told among eight; it is decided at the rung where Holm says so."""
+    course = _course(0.011, 0.011, 0.011, 0.011, spread=0.012, k=9e-6)
+    (alone,) = _judged(course)
+    first, *others = _judged(course, *[_course(0.0, spread=0.05)] * 7)
+    assert alone.standing is not None
+    assert first.standing is not None
+    assert first.verdict is not None
+    assert first.verdict.p == pytest.approx(8 * course.p)
+    assert all(found.verdict is not None and found.verdict.kind == "undecided" for found in others)
+    at = alone.standing.decided_at
+    assert at in RUNGS
+    expected = [
+        look.estimate.readers for k, look in enumerate(course.looks) if course.up_to(k + 1).p <= 0.05 / 8
+    ]
+    by_equivalence = [
+        look.estimate.readers
+        for k, look in enumerate(course.looks)
+        if course.up_to(k + 1).p_equivalent <= 0.05
+    ]
+    assert first.standing.decided_at == min(expected + by_equivalence)
+
+
+def test_before_the_first_rung_nothing_is_decided() -> None:
+    (found,) = _judged(Course(RUNGS, ()))
+    assert found.verdict is not None
+    assert (found.verdict.kind, found.verdict.reason) == ("undecided", "few readers")
+    assert found.standing is not None
+    assert found.standing.goes_on
+    assert judged_text(found, TERMS).endswith("No rung is reached: the first has 5 seeds.")
+
+
+def test_what_more_readers_hardly_decide_stops_and_asks_for_cases() -> None:
+    (found,) = _judged(climb(_estimates(0.01, k=4e-4), RUNGS))
+    assert found.standing is not None
+    assert found.standing.futile
+    assert not found.standing.goes_on
+    text = judged_text(found, TERMS)
+    assert "Stopped at 5 seeds: 20 would hardly decide it (images hold " in text
+    assert f"In a new study {found.standing.cases} images probably would." in text
+
+
+def test_a_sentence_says_where_a_study_stands() -> None:
+    said = "Looks are planned at 5, 8, 12 and 20 seeds"
+    assert rungs_text(RUNGS, 0, 3, TERMS) == f"{said}; none is reached."
+    assert rungs_text(RUNGS, 8, 8, TERMS) == f"{said}: this is look 2, at 8."
+    assert rungs_text(RUNGS, 8, 10, TERMS) == f"{said}: this is look 2, at 8; 10 are shown, and judged at 8."
+    assert rungs_text((5,), 5, 5, TERMS) == "Looks are planned at 5 seeds: this is look 1, at 5."
