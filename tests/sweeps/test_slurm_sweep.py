@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY, compose_config
@@ -77,15 +76,12 @@ def test_it_waits_and_tells_how_far_it_is(
 ) -> None:
     caplog.set_level(logging.INFO)
     queue = {"1_0": "", "1_1": "Priority", "1_2": "PartitionTimeLimit", "2": "Dependency"}
-    held = FileLock(tmp_path / "sweep" / "b" / ".lock")
 
     def first() -> dict[str, str]:
-        (tmp_path / "sweep" / "b").mkdir()
-        held.acquire()
+        write_run(tmp_path / "sweep", "b", status="interrupted", error=None)
         return queue
 
     def second() -> None:
-        held.release()
         _complete(tmp_path, "b")
         write_run(tmp_path / "sweep", "c", status="failed", error="RunError: loss is nan")
 
@@ -94,12 +90,16 @@ def test_it_waits_and_tells_how_far_it_is(
         return {"2": "Dependency", "7": ""}
 
     _complete(tmp_path, "a")
+    write_run(tmp_path / "sweep", "c", status="failed", error="RunError: of an earlier command")
     _queue(monkeypatch, first, second, third)
     failures = _sweep(tmp_path, _jobs(tmp_path, "a", "b", "c", "d")).do()
     assert failures == {"c": "RunError: loss is nan"}
     said = [line for line in caplog.messages if line.startswith("sweep: ")]
-    assert said[0].startswith("sweep: 1 of 4 done, ")
-    assert said[1:] == ["sweep: 2 of 4 done, 1 failed, 1 waiting", "sweep: 3 of 4 done, 1 failed"]
+    assert said == [
+        "sweep: 1 of 4 done, 3 waiting",
+        "sweep: 2 of 4 done, 1 failed, 1 waiting",
+        "sweep: 3 of 4 done, 1 failed",
+    ]
     others = [line for line in caplog.messages if not line.startswith("sweep: ")]
     assert others == [
         "3 runs are submitted in 3 jobs: 1",
