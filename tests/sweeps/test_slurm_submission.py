@@ -128,8 +128,8 @@ def test_a_job_that_slurm_refuses_ends_in_one_line_of_slurm_s_own(
         submission.submit(_batches(tmp_path))
     (line,) = str(refused.value).splitlines()
     assert "Slurm refused the jobs: Batch job submission failed: Invalid partition name" in line
-    assert "partition=main gpus_per_node=2 cpus_per_task=2 mem=1536M" in line
-    assert "hydra.launcher.gpus_per_node=0 where there are none" in line
+    assert "hydra.launcher asks for partition=main gpus_per_node=2 cpus_per_task=2 mem=1536M" in line
+    assert "where there are no GPUs, hydra.launcher.gpus_per_node=0" in line
     assert "jobs 2 (4 runs) go on" in line
     assert submission.ids == {"a": "2_0", "b": "2_1", "c": "2_1", "d": "2_2"}
     assert not capsys.readouterr().err

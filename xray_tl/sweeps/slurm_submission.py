@@ -122,9 +122,9 @@ class Submission:
         """Return one line on a job that Slurm refused: its own last line, what was asked, what goes on."""
         last = (said.strip().splitlines() or ["no reason given"])[-1].removeprefix("sbatch: error: ")
         given = " ".join(f"{name}={asked[name]}" for name in NAMED if name in asked)
-        text = f"Slurm refused the jobs: {last} (asked for {given}; hydra.launcher.partition=..."
+        text = f"Slurm refused the jobs: {last} (hydra.launcher asks for {given}"
         if "gpus_per_node" in asked:
-            text += ", hydra.launcher.gpus_per_node=0 where there are none"
+            text += "; where there are no GPUs, hydra.launcher.gpus_per_node=0"
         text += ")"
         if self.ids:
             text += (
