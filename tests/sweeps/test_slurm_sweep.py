@@ -103,7 +103,7 @@ def test_it_waits_and_tells_how_far_it_is(
     others = [line for line in caplog.messages if not line.startswith("sweep: ")]
     assert others == [
         "3 runs are submitted in 3 jobs: 1",
-        "job 1_2 does not start: Slurm says PartitionTimeLimit (hydra.launcher)",
+        "job 1_2 does not start: Slurm says PartitionTimeLimit (hydra.launcher.partition, timeout_min, ...)",
         "squeue does not answer: waiting until it does",
     ]
     assert slurm.given("scancel") == "--state=PENDING 2\n", "this command makes the report"

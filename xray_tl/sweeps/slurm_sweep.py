@@ -181,7 +181,11 @@ class SlurmSweep:
         """Warn, once a reason, of jobs that Slurm holds back for reasons that do not pass by themselves."""
         for job_id, (_, reason) in queue.items():
             if reason not in slurm_queue.IN_TURN | self._held:
-                log.warning("job %s does not start: Slurm says %s (hydra.launcher)", job_id, reason)
+                log.warning(
+                    "job %s does not start: Slurm says %s (hydra.launcher.partition, timeout_min, ...)",
+                    job_id,
+                    reason,
+                )
                 self._held.add(reason)
 
     def _failures(self, todo: Sequence[Job]) -> dict[str, str]:
