@@ -126,7 +126,7 @@ def test_time_limits_are_counted(
 
         assert _start(tmp_path, monkeypatch, do) == INTERRUPTED
         assert bool(slurm.given("scontrol")) == requeued
-    assert "not queued again: Job not requeued because: timed-out too many times." in caplog.text
+    assert "not queued again: its time limits are used up (hydra.launcher.max_num_timeout)" in caplog.text
 
 
 def test_a_time_limit_in_which_nothing_comes_to_its_end_is_too_short(

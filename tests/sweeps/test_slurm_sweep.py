@@ -17,6 +17,7 @@ from xray_tl.errors import InputError
 from xray_tl.store.run_folder import CONFIG
 from xray_tl.sweeps import shared_work, slurm_queue, slurm_sweep
 from xray_tl.sweeps.job import Job
+from xray_tl.sweeps.slurm_jobs import NOT_AGAIN
 from xray_tl.sweeps.slurm_queue import Queued
 from xray_tl.sweeps.slurm_submission import error_log
 from xray_tl.sweeps.slurm_sweep import SlurmSweep
@@ -124,6 +125,9 @@ def test_a_job_without_a_record_is_its_runs_failure_with_slurm_s_reason(
             error_log(tmp_path / "sweep", job_id).parent.mkdir(parents=True, exist_ok=True)
             error_log(tmp_path / "sweep", job_id).touch()
         write_run(tmp_path / "sweep", "stopped", status="interrupted", error=None)
+        error_log(tmp_path / "sweep", "1_3").write_text(
+            f"ERROR {NOT_AGAIN}: limits\nERROR {NOT_AGAIN}: enough\n"
+        )
         return {}
 
     _queue(monkeypatch, gone)
@@ -134,7 +138,7 @@ def test_a_job_without_a_record_is_its_runs_failure_with_slurm_s_reason(
         "killed": f"job 1_0 was killed (signal 9), {on} ({log[0]})",
         "cancelled": f"job 1_1 was cancelled (scancel), {on} ({log[1]})",
         "never": f"job 1_2 left nothing in {tmp_path / 'sweep'}: is it on a disk that the nodes see?",
-        "stopped": f"interrupted: job 1_3 was not queued again ({log[3]})",
+        "stopped": f"interrupted: job 1_3 was {NOT_AGAIN}: enough ({log[3]})",
         "forgotten": f"job 1_4 is gone, {on} ({log[4]})",
         "failed before": f"job 1_5 is gone, {on} ({log[5]})",
     }

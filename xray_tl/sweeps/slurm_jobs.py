@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 EARLY_S = 60.0
 """Seconds by which Slurm may send a signal earlier than it was asked to."""
+NOT_AGAIN = "stopped by a signal, and not queued again"
+"""What a job says before the reason, for which the command that waits looks in its log."""
 MARK = ".shared-by"
 """File in the cache folder by which a job sees that its cache is that of the command that submitted it."""
 MAKES = ("source/*/last.ckpt", "rates/*.safetensors")
@@ -172,7 +174,8 @@ def stop_on_signals() -> None:
         except SystemExit:
             log.info("stopped by a signal, and queued again: it goes on after the last finished epoch")
         except (RuntimeError, SubprocessError, OSError, RunError) as error:  # submitit's own, or scontrol's
-            log.error("stopped by a signal, and not queued again: %s", error)
+            used_up = "its time limits are used up (hydra.launcher.max_num_timeout)"
+            log.error("%s: %s", NOT_AGAIN, used_up if "too many times" in str(error) else error)
         raise KeyboardInterrupt
 
     for number in numbers:

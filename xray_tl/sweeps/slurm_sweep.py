@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from xray_tl.sweeps import slurm_queue, sweep
 from xray_tl.sweeps.batches import batches
 from xray_tl.sweeps.job import Job, do_job
 from xray_tl.sweeps.shared_work import distinct, lacks_weights, sets_of_weights
+from xray_tl.sweeps.slurm_jobs import NOT_AGAIN
 from xray_tl.sweeps.slurm_queue import Queued, main_ids
 from xray_tl.sweeps.slurm_submission import Submission, error_log
 from xray_tl.sweeps.standings import counted
@@ -211,7 +213,8 @@ class SlurmSweep:
         if not written.is_file() and ended != slurm_queue.ENDED["CANCELLED"]:
             return f"job {job_id} left nothing in {self._folder}: is it on a disk that the nodes see?"
         if now.state is RunState.INTERRUPTED:
-            return f"interrupted: job {job_id} was not queued again ({written})"
+            said = re.findall(rf"{NOT_AGAIN}: (.*)", written.read_text(errors="replace"))
+            return f"interrupted: job {job_id} was {NOT_AGAIN}{f': {said[-1]}' if said else ''} ({written})"
         return f"job {job_id} {ended or 'is gone'}, the same command goes on with the run ({written})"
 
     def _leave_them(self) -> NoReturn:
