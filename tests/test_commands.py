@@ -17,7 +17,7 @@ WITH_DATA = ("train", "evaluate", "preview", "ceiling")
     "command",
     [
         *("train", "evaluate", "preview", "ceiling", "compare", "report"),
-        *("pretrain", "bench", "audit", "predict", "plan"),
+        *("pretrain", "bench", "audit", "predict", "plan", "status"),
     ],
 )
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job")])
@@ -34,6 +34,7 @@ def test_help_and_configuration_answer_at_once(
         "report": "margin: 0.02",
         "audit": "output: audit",
         "predict": "input: ???",
+        "status": "dir: ???",
     }
     part = parts.get(command, "name: resnet50")
     assert ("finding: opacity" if command in WITH_DATA else part) in done.stdout
@@ -136,12 +137,12 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     ]
     complete = [path for path in runs if "frozen" in path.parent.name]
     written = [path.stat().st_mtime_ns for path in complete]
-    parallel = ("hydra/launcher=parallel", "hydra.callbacks.summary.jobs=2")
+    parallel = ("hydra/launcher=parallel", "hydra.launcher.jobs=2")
     again = run_command(
         "train", *sweep, "mode.trainable_stages=9", *parallel, env=subprocess_env, cwd=tmp_path
     )
     assert again.returncode == 1
-    assert "4 of 4 jobs done, 2 of them failed" in again.stderr
+    assert "3 of 3 runs done, 2 of them failed" in again.stderr
     assert again.stderr.count("failed: resnet18-partial-random-s") == 2
     assert again.stderr.count("is complete: nothing to do") == 1
     assert [path.stat().st_mtime_ns for path in complete] == written
@@ -152,7 +153,7 @@ def test_sweep_skips_retries_and_names_what_failed(subprocess_env: Env, tmp_path
     )
 
 
-@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=parallel", "hydra.callbacks.summary.jobs=2")])
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=parallel", "hydra.launcher.jobs=2")])
 def test_a_solved_arm_is_done_once_for_all_seeds(
     launcher: tuple[str, ...], subprocess_env: Env, tmp_path: Path
 ) -> None:
@@ -160,7 +161,7 @@ def test_a_solved_arm_is_done_once_for_all_seeds(
     done = run_command("train", *sweep, env=subprocess_env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 of 1 runs complete" in done.stdout
-    assert "sweep: 3 of 3 jobs done" in done.stderr
+    assert "sweep: 1 of 1 runs done" in done.stderr
     assert "is the same run as" not in done.stderr
     (record,) = (tmp_path / "sweep").glob("*/record.json")
     assert record.parent.name.startswith("resnet18-frozen-random-solved-")

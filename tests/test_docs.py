@@ -171,7 +171,13 @@ def test_a_command_line_composes(line: Line) -> None:
 
 def _given(line: Line) -> list[str]:
     """Give what a command named in passing leaves open, so that the rest of it is checked."""
-    needs = {"evaluate": ["run"], "predict": ["run", "input"], "compare": ["scores"], "report": ["dir"]}
+    needs = {
+        "evaluate": ["run"],
+        "predict": ["run", "input"],
+        "compare": ["scores"],
+        "report": ["dir"],
+        "status": ["dir"],
+    }
     named = {word.split("=")[0] for word in line.words}
     given = [f"{key}=X" for key in needs.get(line.command, []) if key not in named]
     with_root = line.command in ("audit", "preview") and "data.root" not in named

@@ -94,7 +94,7 @@ def _in_small(line: Line) -> list[str]:
         "data.root=DIR": "data.root=films" if line.command == "audit" else "data.root=.",
     }
     words = [places.get(word, word) for word in words]
-    if line.command == "report":
+    if line.command in ("report", "status"):
         words = ["dir=sweep"]
     if line.command in ("preview", "ceiling"):
         words += ["data.image_size=32", *(["images=50"] if line.command == "ceiling" else [])]

@@ -26,9 +26,10 @@ COMMANDS = {
     "predict",
     "pretrain",
     "preview",
+    "status",
     "train",
 }
-"""What a user can type; nothing imports them. `report` is a tenth, in its package."""
+"""What a user can type; nothing imports them. `report` is one more, in its package."""
 ROOMS = sorted(
     ".".join(path.parent.relative_to(PACKAGE).parts)
     for path in PACKAGE.rglob("__init__.py")

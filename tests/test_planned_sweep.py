@@ -73,7 +73,7 @@ def test_each_study_declares_questions_on_its_own_arms(path: Path) -> None:
     check_names(cfg, lambda group: [file.stem for file in (Path(conf_dir()) / group).glob("*.yaml")])
 
 
-@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=parallel", "hydra.callbacks.summary.jobs=2")])
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=parallel", "hydra.launcher.jobs=2")])
 def test_a_study_s_questions_stand_in_every_record_and_are_answered(
     launcher: tuple[str, ...], conf: Path, subprocess_env: Env
 ) -> None:

@@ -21,10 +21,14 @@ def main(cfg: DictConfig) -> None:
     """Print the path of a backbone's source weights; train them first if they are not in the cache."""
     with clean_exit("interrupted: the same command goes on with it"):
         from xray_tl.config import ModelConfig, TrainerConfig, WeightsConfig
+        from xray_tl.errors import InputError
         from xray_tl.runs.source_weights import refuse, source_weights
         from xray_tl.training.device import set_threads
+        from xray_tl.training.source_recipes import BUDGETS
 
         check_values(cfg)
+        if cfg.budget not in BUDGETS:
+            raise InputError(f"budget={cfg.budget} is not valid: choose one of {', '.join(BUDGETS)}")
         trainer = typed_node(cfg.trainer, TrainerConfig)
         set_threads(trainer)
         weights = WeightsConfig(source="source", budget=cfg.budget, seed=cfg.seed)

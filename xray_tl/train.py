@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from xray_tl.config import conf_dir, register_schemas
 from xray_tl.config.cli import clean_exit, refuse_gone
@@ -36,7 +35,7 @@ def main(cfg: DictConfig) -> str | None:
     for option, place in (("run", settings.run.dir), ("sweep", settings.sweep.dir)):
         if place == "":
             raise SystemExit(f"error: hydra.{option}.dir= is empty (a shell variable that is not set?)")
-    cfg.arm_file = settings.runtime.choices.get("arm")  # jobs that are queued know of no choices
+    cfg.arm_file = settings.runtime.choices.get("arm")
     if settings.mode == RunMode.MULTIRUN:
         return _sweep_job(cfg, folder)
     _single_run(cfg, folder)
@@ -57,15 +56,11 @@ def _single_run(cfg: DictConfig, folder: Path) -> None:
 
 
 def _sweep_job(cfg: DictConfig, folder: Path) -> str | None:
-    """Run or queue one job of a sweep: a failure is recorded and reported at the end; other jobs continue."""
-    from xray_tl.sweeps.jobs import do_job
+    """Run one job of a sweep: a failure is recorded and reported at the end; other jobs continue."""
+    from xray_tl.sweeps.job import do_job
     from xray_tl.sweeps.sweep import begun
 
     settings = HydraConfig.get()
-    if begun is not None and begun.workers is not None:
-        logging_config: Any = OmegaConf.to_container(settings.job_logging, resolve=True)
-        begun.workers.submit(cfg, folder, logging_config)
-        return None
     log.info("job %s: %s", settings.job.num, folder.name)
     if begun is not None:
         return do_job(cfg, folder)

@@ -19,7 +19,7 @@ from xray_tl.runs.retest import evaluate
 from xray_tl.runs.run import run
 from xray_tl.runs.score_films import open_scorer
 from xray_tl.store.records import RECORD, read_record
-from xray_tl.sweeps.jobs import do_job
+from xray_tl.sweeps.job import do_job
 from xray_tl.training import pretraining, source_recipes
 from xray_tl.training.source_recipes import Recipe
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
 from omegaconf import DictConfig
 
 from tests.conftest import SMALL
@@ -17,6 +16,7 @@ from xray_tl.config.identity import config_hash, run_name
 from xray_tl.data.splits import Batch
 from xray_tl.errors import InputError, RunError
 from xray_tl.runs.run import record_refusal, release_memory, run
+from xray_tl.store.locks import take
 from xray_tl.store.records import PREDICTIONS, read_record, write_record
 from xray_tl.store.run_folder import BEST, LAST, load_config
 from xray_tl.study.analysis import analyse
@@ -181,7 +181,7 @@ def test_bad_input_is_named_and_leaves_nothing(
     with pytest.raises(InputError, match=message) as caught:
         run(tiny(override), tmp_path)
     assert "\n" not in str(caught.value)
-    assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
+    assert {path.name for path in tmp_path.iterdir()} <= {".lock.rw"}
 
 
 def test_stages_out_of_range(tiny: Tiny, tmp_path: Path) -> None:
@@ -281,7 +281,10 @@ def test_out_of_memory_names_what_to_lower(
 
 
 def test_a_folder_in_use_is_left_alone(tiny: Tiny, tmp_path: Path) -> None:
-    with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="in use by another process"):
+    with (
+        take(tmp_path / ".lock", "", wait=False),
+        pytest.raises(InputError, match="in use by another process"),
+    ):
         run(tiny(), tmp_path)
 
 
@@ -289,7 +292,7 @@ def test_a_refusal_is_never_recorded_over_another_run(tiny: Tiny, tmp_path: Path
     done = run(tiny("mode=frozen"), tmp_path)
     record_refusal(tiny("seed=5"), tmp_path, InputError("refused"))
     record_refusal(tiny("mode=frozen"), tmp_path, InputError("what comes after it was refused"))
-    with FileLock(tmp_path / ".lock"):
+    with take(tmp_path / ".lock", "", wait=False):
         record_refusal(tiny("mode=frozen"), tmp_path, InputError("refused"))
     stored = read_record(tmp_path)
     assert stored is not None
@@ -298,10 +301,16 @@ def test_a_refusal_is_never_recorded_over_another_run(tiny: Tiny, tmp_path: Path
 
 def test_a_folder_of_another_run_is_left_alone(tiny: Tiny, tmp_path: Path) -> None:
     run(tiny("mode=frozen"), tmp_path)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    before = _contents(tmp_path)
     with pytest.raises(InputError, match="another configuration"):
         run(tiny("mode=frozen", "data.seed=1"), tmp_path)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert _contents(tmp_path) == before
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    """Read every file of a folder but those of its lock."""
+    files = (path for path in folder.rglob("*") if ".lock.rw" not in path.parts)
+    return {path: path.read_bytes() for path in files if path.is_file()}
 
 
 def test_a_record_from_a_newer_version_is_refused(tiny: Tiny, tmp_path: Path) -> None:

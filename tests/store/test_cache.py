@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from safetensors import SafetensorError
 
 from xray_tl.errors import InputError
@@ -109,13 +108,13 @@ def test_use_by_another_process_does_not_have_an_entry_hashed_again(
     for _ in range(2):
         remember("films", IDENTITY, Maker())
     hashed.clear()
-    lock = entry(cache).with_suffix(".lock")
-    os.utime(lock, (0, 0))
+    used = entry(cache).with_suffix(".used")
+    os.utime(used, (0, 0))
     other = multiprocessing.get_context("spawn").Process(target=use, args=(str(cache),))
     other.start()
     other.join()
     assert other.exitcode == 0
-    assert lock.stat().st_mtime > 0, "its use is noted"
+    assert used.stat().st_mtime > 0, "its use is noted"
     remember("films", IDENTITY, Maker())
     assert not hashed
 
@@ -177,12 +176,12 @@ def test_a_cache_that_can_only_be_read_is_read(
 ) -> None:
     remember("films", IDENTITY, Maker(3.0))
 
-    def refuse(self: FileLock) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr(
-        FileLock, "acquire", refuse
-    )  # the superuser, who runs tests in CI, may write anywhere
+    # the superuser, who runs tests in CI, may write anywhere
+    monkeypatch.setattr(cache_module, "take", refuse)
+    monkeypatch.setattr(Path, "touch", refuse)
     make = Maker()
     assert float(remember("films", IDENTITY, make)["x"][0, 0]) == 3.0
     assert (make.calls, caplog.text) == (0, "")
@@ -241,7 +240,9 @@ def test_the_limit_takes_what_was_not_used_for_longest(cache: Path, monkeypatch:
     monkeypatch.setenv("XRAY_TL_CACHE_GB", "0.0005")
     for number in range(2):
         remember("films", {"number": number}, lambda: big)
-        os.utime(entry_of(cache, number).with_suffix(".lock"), (number, number))
+        used = entry_of(cache, number).with_suffix(".used")
+        used.touch()
+        os.utime(used, (time.time() - 100 + number,) * 2)
     remember("films", {"number": 0}, Maker())  # used again: now the younger one
     remember("features", {"number": 2}, lambda: big)
     assert entry_of(cache, 0).is_file()
@@ -395,10 +396,60 @@ def test_a_cache_that_may_not_be_read_costs_a_warning(
     make = Maker()
     remember("films", IDENTITY, make)
     monkeypatch.setattr(np, "memmap", forbidden)
-    monkeypatch.setattr(FileLock, "acquire", forbidden)
+    monkeypatch.setattr(cache_module, "take", forbidden)
     for number in range(3):
         remember("films", IDENTITY, make)
         remember("audit", {"number": number}, make)
     assert make.calls == 1 + 6
     (warning,) = caplog.messages
     assert "cannot be read, the run goes on without it" in warning
+
+
+def test_on_a_shared_disk_arrays_are_copied_and_what_is_in_use_stays(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node may remove an entry, and a mapped one would end this process with SIGBUS."""
+    monkeypatch.setattr(cache_module, "is_local", lambda folder: False)
+    monkeypatch.setenv("XRAY_TL_CACHE_GB", "3e-7")  # one entry and a half
+    for number in range(3):
+        for _ in range(2):
+            arrays = remember("films", {"number": number}, Maker())
+            assert not any(isinstance(array, np.memmap) for array in arrays.values())
+            arrays["x"][:] = 9
+    entries = [entry_of(cache, number) for number in range(3)]
+    assert all(path.is_file() for path in entries)
+    assert remember("films", {"number": 0}, Maker())["x"][0, 0] == 1, "a change stays in memory"
+    yesterday = time.time() - 90_000
+    for path in entries[:2]:
+        os.utime(path, (yesterday, yesterday))
+        os.utime(path.with_suffix(".used"), (yesterday, yesterday))
+    remember("films", {"number": 0}, Maker())
+    remember("films", {"number": 3}, Maker())
+    assert [path.is_file() for path in entries] == [True, False, True], "the one that nobody used today"
+
+
+def test_an_entry_is_locked_between_machines_where_they_share_the_disk(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    whole = cache_module.take
+
+    def noted(*args: object, **options: bool) -> cache_module.Lock:
+        asked.append(options["between_machines"])
+        return whole(*args, **options)
+
+    monkeypatch.setattr(cache_module, "take", noted)
+    for number, local in enumerate((True, False)):
+        monkeypatch.setattr(cache_module, "is_local", lambda folder, local=local: local)
+        remember("films", {"number": number}, Maker())
+        remember("films", {"number": number}, Maker())
+    assert asked == [False, True], "once each: what is there is read without a lock"
+
+
+def test_a_corrupt_entry_is_named_once(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    remember("films", IDENTITY, Maker())
+    entry(cache).write_bytes(b"x" * 100)
+    make = Maker()
+    remember("films", IDENTITY, make)
+    assert make.calls == 1
+    assert len(caplog.messages) == 1

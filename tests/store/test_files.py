@@ -1,6 +1,9 @@
 """Files are whole or not there."""
 
 import errno
+import os
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,38 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     remove_partials(tmp_path)
     assert not leftover.exists()
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_partial_of_a_process_elsewhere_is_left_to_it(tmp_path: Path) -> None:
+    young, old = tmp_path / "a.partial-1", tmp_path / "b.partial-2"
+    young.touch()
+    old.touch()
+    os.utime(old, (time.time() - 700,) * 2)
+    remove_partials(tmp_path, 600)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.partial-1"]
+
+
+def test_two_processes_with_one_id_write_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers on two machines: the same process id, the same host name, one shared folder."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    monkeypatch.setattr(socket, "gethostname", lambda: "worker")
+    path = tmp_path / "record.json"
+    with atomic_path(path) as first:
+        first.write_text("first")
+        with atomic_path(path) as second:
+            second.write_text("second")
+            assert first != second
+        assert path.read_text() == "second", "the second one's text, not a part of the first one's"
+        assert first.read_text() == "first"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_longest_name_that_the_system_allows_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 127)
+    write_text(path, "text")
+    check_writable(path, "output")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_record_round_trip_and_numbers_that_are_none(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tests.conftest import TINY, compose_config
 from xray_tl.config import conf_dir
 from xray_tl.config.identity import run_name
+from xray_tl.store.sweep_file import Job
 from xray_tl.sweeps.composition import ComposedOnce
 
 
@@ -27,6 +28,16 @@ class Loader:
         return compose_config(*sweep_overrides)
 
 
+class HydraLike(Loader):
+    """Composes Hydra's own part of a configuration too."""
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        cfg = super().load_sweep_config(master_config, sweep_overrides)
+        with open_dict(cfg):
+            cfg.hydra = {"job": {}, "sweep": {"subdir": run_name(cfg)}}
+        return cfg
+
+
 def test_a_job_is_composed_once_to_be_checked_and_launched() -> None:
     loader = Loader()
     ComposedOnce(cast("ConfigLoader", loader))
@@ -38,6 +49,16 @@ def test_a_job_is_composed_once_to_be_checked_and_launched() -> None:
     assert loader.composed == [["seed=0"], ["seed=1"]]
     loader.load_sweep_config(master, jobs[0])
     assert len(loader.composed) == 3, "a job that comes again is composed again: the launched one was changed"
+
+
+def test_each_job_is_noted_with_the_options_that_tell_it_from_the_others() -> None:
+    loader = HydraLike()
+    composed = ComposedOnce(cast("ConfigLoader", loader))
+    for mode in ("finetune", "partial"):
+        loader.load_sweep_config(OmegaConf.create(), ["weights=random", f"mode={mode}", "shifts=[blur]"])
+    noted = composed.jobs()
+    assert [name.split("-")[1] for name in noted] == ["finetune", "partial"]
+    assert list(noted.values()) == [Job(("mode=finetune",), ("blur",)), Job(("mode=partial",), ("blur",))]
 
 
 def test_jobs_that_are_the_same_run_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,102 +1,35 @@
-"""A sweep in progress: its jobs counted as Hydra makes them, how many at once, and what is left."""
+"""A sweep in progress: what is done, and what is left."""
 
 from pathlib import Path
 
 import pytest
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 
-from xray_tl.errors import InputError
-from xray_tl.sweeps import progress
-from xray_tl.sweeps.progress import Progress, count_jobs, jobs_at_once
+from tests.study.test_run_table import write_run
+from xray_tl.sweeps.progress import Progress
 
 
-@pytest.mark.parametrize(
-    ("params", "task"),
-    [
-        ({}, ["seed=0,1,2", "mode=frozen"]),
-        ({"arm": "a,b", "seed": "0,1,2"}, ["study=quick"]),
-        ({"arm": "a,b", "seed": "0,1,2"}, ["seed=5", "data.d0=range(10,30,10)"]),
-        (None, []),
-    ],
-)
-def test_jobs_are_counted_as_hydra_makes_them(params: dict[str, str] | None, task: list[str]) -> None:
-    target = f"{BasicSweeper.__module__}.BasicSweeper"
-    config = OmegaConf.create(
-        {"hydra": {"sweeper": {"_target_": target, "params": params}, "overrides": {"task": task}}}
-    )
-    lines = [f"{key}={value}" for key, value in (params or {}).items()] + task
-    (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(lines), None)
-    assert count_jobs(config) == len(batch)
-    config.hydra.sweeper._target_ = "another.Sweeper"
-    assert count_jobs(config) is None
-
-
-def test_a_glob_is_not_counted_and_does_not_stop_the_sweep() -> None:
-    target = f"{BasicSweeper.__module__}.BasicSweeper"
-    sweep = {"sweeper": {"_target_": target, "params": None}, "overrides": {"task": ["mode=glob(*)"]}}
-    assert count_jobs(OmegaConf.create({"hydra": sweep})) is None
-
-
-def test_progress_names_done_failed_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter((0.0, 60.0, 120.0, 180.0, 240.0))
+def test_progress_names_done_failed_and_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clock = iter((0.0, 0.0, 60.0, 120.0, 180.0, 240.0))
     monkeypatch.setattr("xray_tl.sweeps.progress.time.monotonic", lambda: next(clock))
-    sweep = Progress(4, at_once=2)
-    assert sweep.job_ended(failed=False) == "sweep: 1 of 4 jobs done, 2 running, about 3 min left"
-    second = "sweep: 2 of 4 jobs done, 1 of them failed, 2 running, about 2 min left"
-    assert sweep.job_ended(failed=True) == second
-    third = "sweep: 3 of 4 jobs done, 1 of them failed, 1 running, about 60 s left"
-    assert sweep.job_ended(failed=False) == third
-    assert sweep.job_ended(failed=False) == "sweep: 4 of 4 jobs done, 1 of them failed"
-    clock = iter((0.0, 0.1, 60.0))
-    resumed = Progress(4)
-    assert resumed.job_ended(failed=False) == "sweep: 1 of 4 jobs done", "it was complete already"
-    assert resumed.job_ended(failed=False) == "sweep: 2 of 4 jobs done, about 2 min left"
-    clock = iter((0.0, 60.0, 60.3))
-    together = Progress(10, at_once=2)
-    together.job_ended(failed=False)
-    assert together.job_ended(failed=False) == ("sweep: 2 of 10 jobs done, 2 running, about 4 min left")
+    sweep = Progress(tmp_path, dict.fromkeys("abcd", ()))
+    sweep.restart(at_once=2)
+    assert sweep.job_ended("a", failed=False) == "sweep: 1 of 4 runs done, 2 running, about 3 min left"
+    second = "sweep: 2 of 4 runs done, 1 of them failed, 2 running, about 2 min left"
+    assert sweep.job_ended("b", failed=True) == second
+    third = "sweep: 3 of 4 runs done, 1 of them failed, 1 running, about 60 s left"
+    assert sweep.job_ended("c", failed=False) == third
+    assert sweep.job_ended("d", failed=False) == "sweep: 4 of 4 runs done, 1 of them failed"
+    clock = iter((0.0, 0.1, 0.2, 60.0))
+    resumed = Progress(tmp_path, dict.fromkeys("abcd", ()))
+    assert resumed.job_ended("a", failed=False) == "sweep: 1 of 4 runs done", "it was complete already"
+    assert resumed.job_ended("a", failed=False) == "sweep: 1 of 4 runs done", "one run for every seed"
+    assert resumed.job_ended("b", failed=False) == "sweep: 2 of 4 runs done, about 2 min left"
+    write_run(tmp_path, "a", status="complete")
     clock = iter((0.0, 60.0))
-    assert Progress(None).job_ended(failed=False) == "sweep: 1 of ? jobs done"
-
-
-@pytest.mark.parametrize(
-    ("cores", "memory", "accelerated", "expected"),
-    [(1, 64, False, 1), (2, 24, False, 2), (16, 24, False, 6), (4, 2, False, 1), (16, 512, True, 1)],
-)
-def test_auto_is_one_job_a_core_as_far_as_memory_lasts(
-    monkeypatch: pytest.MonkeyPatch, cores: int, memory: float, accelerated: bool, expected: int
-) -> None:
-    present = list(range(cores))
-    for name, value in {"own_cores": present, "_memory_gb": memory, "_accelerated": accelerated}.items():
-        monkeypatch.setattr(progress, name, lambda value=value: value)
-    assert jobs_at_once("auto") == expected
-
-
-def test_no_more_jobs_than_cores(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(progress, "own_cores", lambda: [0, 1])
-    assert jobs_at_once(2) == 2
-    assert not caplog.messages
-    assert jobs_at_once(4) == 2
-    assert caplog.messages == ["hydra.callbacks.summary.jobs=4 is more than there are cores: 2 at once"]
-
-
-def test_memory_is_what_a_container_may_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    limits = tmp_path / "memory.max", tmp_path / "memory.limit_in_bytes"
-    monkeypatch.setattr(progress, "MEMORY_LIMITS", limits)
-    machine = progress._memory_gb()
-    for path, text, expected in (
-        (limits[0], "max\n", machine),
-        (limits[1], "9223372036854771712\n", machine),
-        (limits[1], "300000000\n", 0.3),
-        (limits[0], "200000000\n", 0.2),
-    ):
-        path.write_text(text)
-        assert progress._memory_gb() == expected
-
-
-@pytest.mark.parametrize("asked", [0, -1, "many", 1.5])
-def test_a_wrong_number_of_jobs_is_refused(asked: int | str) -> None:
-    with pytest.raises(InputError, match=r"hydra\.callbacks\.summary\.jobs=.* auto or a number from 1"):
-        jobs_at_once(asked)
+    later = Progress(tmp_path, dict.fromkeys("abcd", ()))
+    assert later.job_ended("b", failed=False) == "sweep: 2 of 4 runs done, about 2 min left", "one was there"
+    clock = iter((0.0, 0.0, 60.0, 60.3))
+    together = Progress(tmp_path / "none", dict.fromkeys("abcdefghij", ()))
+    together.restart(at_once=2)
+    together.job_ended("a", failed=False)
+    assert together.job_ended("b", failed=False) == "sweep: 2 of 10 runs done, 2 running, about 4 min left"

@@ -5,15 +5,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from tests.study.test_run_table import write_run
 from xray_tl.errors import InUseError
+from xray_tl.store.locks import take
 from xray_tl.store.run_folder import shifted
+from xray_tl.store.sweep_file import Job, read_sweep
 from xray_tl.sweeps import sweep
-from xray_tl.sweeps.jobs import do_job
+from xray_tl.sweeps.job import do_job
 from xray_tl.sweeps.progress import Progress
 from xray_tl.sweeps.sweep import SweepSummary, summarised
 
@@ -24,10 +25,14 @@ class Composed:
     def __init__(self, shifts: dict[str, list[str]]) -> None:
         self.shifts = shifts
 
+    def jobs(self) -> dict[str, Job]:
+        """Return what is noted of each job."""
+        return {name: Job(shifts=tuple(names)) for name, names in self.shifts.items()}
+
 
 def _summary(folder: Path, *names: str, shifts: tuple[str, ...] = ()) -> SweepSummary:
     summary = SweepSummary()
-    summary.folder, summary.progress = folder, Progress(None)
+    summary.folder, summary.progress = folder, Progress(folder, dict.fromkeys(names, ()))
     summary.composed = Composed({name: list(shifts) for name in names})  # type: ignore[assignment]  # a stand-in
     return summary
 
@@ -53,6 +58,9 @@ def test_the_exit_code_follows_from_the_folders_of_this_sweep_s_jobs(
     """Wherever they were done: no job was seen to end here."""
     write_run(tmp_path, "good")
     assert _summary(tmp_path, "good").end()
+    noted = read_sweep(tmp_path)
+    assert noted
+    assert noted.jobs == {"good": Job()}
     write_run(tmp_path, "of another sweep", status="failed", error="RunError: loss is nan")
     assert _summary(tmp_path, "good").end()
     write_run(tmp_path, "broken", status="failed", error="RunError: loss is nan")
@@ -62,7 +70,7 @@ def test_the_exit_code_follows_from_the_folders_of_this_sweep_s_jobs(
     (tmp_path / "held").mkdir()
     summary = _summary(tmp_path, "good", "broken", "stopped", "damaged", "killed", "held")
     caplog.clear()
-    with FileLock(tmp_path / "held" / ".lock"):
+    with take(tmp_path / "held" / ".lock", "", wait=False):
         assert not summary.end()
     failed = [line.removeprefix("failed: ") for line in caplog.messages if line.startswith("failed: ")]
     damaged = failed.pop(2)
@@ -71,9 +79,10 @@ def test_the_exit_code_follows_from_the_folders_of_this_sweep_s_jobs(
     assert failed == [
         "broken: RunError: loss is nan",
         "stopped: interrupted",
-        "killed: no record: it was killed, or never began",
-        "held: in use by another process",
+        "killed: no record: it never began",
     ]
+    elsewhere = "running elsewhere: held; the same command later makes the report of all"
+    assert caplog.messages[-1] == elsewhere
     assert not (tmp_path / "killed").exists()
 
 
@@ -118,7 +127,7 @@ def test_only_the_process_that_began_a_sweep_counts(caplog: pytest.LogCaptureFix
             summary.on_job_end(config, _returned(None))
         assert not caplog.messages
         began.on_job_end(config, _returned(None))
-    assert caplog.messages == ["sweep: 1 of ? jobs done"]
+    assert caplog.messages == ["sweep: 1 of 1 runs done"]
 
 
 @pytest.mark.parametrize(

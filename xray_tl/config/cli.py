@@ -16,6 +16,7 @@ STOPS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 """Names of the signals by which schedulers stop a job; not every operating system has all of them."""
 
 GONE = {
+    "hydra.callbacks.summary.jobs": "hydra.launcher.jobs, of hydra/launcher=parallel",
     "optim=lbfgs": "mode=frozen solves its head by itself (mode.head=solved)",
     "mode.head_epochs": "mode=lp_ft starts from the solved head",
     "mode.head_tolerance": "mode=lp_ft starts from the solved head",

@@ -21,6 +21,8 @@ class Config:
             `arm - other` or `{contrast: arm - other, metric: sensitivity, on: low_dose}`.
         rungs: Numbers of seeds at which the sweep is judged, if it stops when it is decided; `None`: it is
             judged once, with all of its seeds.
+        budget: The most that such a sweep may cost: a number of runs, such as `200`, or hours of computing,
+            such as `4h`; `None`: no limit.
         arm_file: Name of the file of `arm` that was chosen; `train` notes it, whatever is given.
     """
 
@@ -36,6 +38,7 @@ class Config:
     shifts: list[str] = field(default_factory=list)
     planned: Any = None
     rungs: list[int] | None = None
+    budget: str | None = None
     arm_file: str | None = None
     seed: int = 0
     feature_cache: str = "auto"
@@ -108,6 +111,17 @@ class ReportConfig:
 
     dir: str = MISSING
     margin: float = 0.02
+
+
+@dataclass
+class StatusConfig:
+    """Options of `status`: say how the runs of a sweep stand.
+
+    Attributes:
+        dir: The sweep's folder.
+    """
+
+    dir: str = MISSING
 
 
 @dataclass

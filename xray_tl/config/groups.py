@@ -20,6 +20,7 @@ from xray_tl.config.commands import (
     PretrainConfig,
     PreviewConfig,
     ReportConfig,
+    StatusConfig,
 )
 from xray_tl.config.data_sets import RadiographDataConfig, SyntheticDataConfig
 from xray_tl.config.recipe import AugmentConfig, LoggerConfig, OptimConfig, TrainerConfig, TuneConfig
@@ -46,6 +47,7 @@ SCHEMAS: dict[str, type] = {
     "pretrain": PretrainConfig,
     "preview": PreviewConfig,
     "report": ReportConfig,
+    "status": StatusConfig,
 }
 
 

@@ -142,6 +142,7 @@ COSMETIC = (
     "shifts",
     "planned",
     "rungs",
+    "budget",
     "arm_file",
     "weights.measure",
     "weights.timeout_s",

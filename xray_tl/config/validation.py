@@ -62,7 +62,6 @@ CHECKS: dict[str, Range | Choice] = {
     "mode.layer_decay": Range(0, 1, "low"),
     "weights.budget": BUDGET,
     "weights.timeout_s": POSITIVE,
-    "budget": BUDGET,
     "feature_cache": Choice(("auto", "off")),
     "batch_size": Range(1),
     "data.batch_size": Range(3),  # no batch then holds a single image, as batches differ by one

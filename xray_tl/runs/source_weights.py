@@ -31,7 +31,7 @@ from xray_tl.errors import InputError, RunError
 from xray_tl.models.registry import check_sizes
 from xray_tl.models.weights import LEARNED
 from xray_tl.store.cache import acquire, cache_folder
-from xray_tl.store.files import atomic_path, out_of_space, remove_partials, write_text
+from xray_tl.store.files import LEFT_S, atomic_path, out_of_space, remove_partials, write_text
 from xray_tl.store.temporary import has_spare_folder, spare_folder
 from xray_tl.training.device import choose_device, choose_precision
 from xray_tl.training.pretraining import LAST, pretrain
@@ -146,19 +146,16 @@ class _Making:
 
     def _make_in(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = acquire(folder / ".lock", folder / WEIGHTS)
-        try:
+        with acquire(folder / WEIGHTS):
             if not _is_whole(folder):
-                remove_partials(folder)
                 if self._learned is None:
                     self._announce(folder)
                     self._trains = True
                     self._learned = self._train(folder)
                     self._trains = False
                 _keep(folder, self._identity, *self._learned)
+                remove_partials(folder, LEFT_S)
             (folder / LAST).unlink(missing_ok=True)
-        finally:
-            lock.release()
         return folder / WEIGHTS
 
 

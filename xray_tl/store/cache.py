@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from xray_tl.errors import InputError, RunError
-from xray_tl.store.files import atomic_path, partials
+from xray_tl.store.files import LEFT_S, atomic_path, partials
+from xray_tl.store.locks import Lock, take
+from xray_tl.store.mounts import is_local
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +54,14 @@ Arrays = dict[str, NDArray[Any]]
 _KEY = "[0-9a-f]" * 64
 """Pattern of an entry's name."""
 
-_LEFT_S = 3600.0
-"""Age, seconds, from which a half-written file counts as left behind by a killed process."""
+IN_USE_S = 86400.0
+"""Time, seconds, for which an entry on a shared disk that was read or made is not removed."""
 
 _checked: dict[Path, tuple[int, int, int]] = {}
 """Entries whose hash this process has checked, with the state of their file; hashing can take seconds."""
+
+_corrupt: dict[Path, tuple[int, int, int]] = {}
+"""Entries that this process found corrupt, with the state of their file."""
 
 _unusable: set[Path] = set()
 """Cache folders for which this process has given a warning."""
@@ -98,18 +102,18 @@ def remember(
     """
     limit()  # raises on a wrong value before anything is computed
     path = _entry(kind, identity)
+    kept = _read(path)
+    if kept is not None:
+        return kept
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = acquire(path.with_suffix(".lock"), path)
+        lock = acquire(path)
     except OSError as error:
-        kept = _read(path)  # the folder may be read-only
-        if kept is None:
-            _warn("written to", error)
-        return make() if kept is None else kept
-    try:
-        kept = _read(path)
+        _warn("written to", error)
+        return make()
+    with lock:
+        kept = _read(path)  # another process may have made it meanwhile
         if kept is not None:
-            _touch(path)
             return kept
         made = make()
         if not worth_keeping(made) or _exceeds_limit(path, made):
@@ -117,12 +121,10 @@ def remember(
         try:
             _write(path, made)
             _trim(path)
-            return _map(path)[0]  # memory-mapped: frees the computed arrays
+            return _map(path)[0] if is_local(path.parent) else made  # mapped: frees the computed arrays
         except (OSError, RunError, SafetensorError) as error:
             _warn("written to", error)
         return made
-    finally:
-        lock.release()
 
 
 def refresh(kind: str, identities: Iterable[Mapping[str, Any]]) -> None:
@@ -139,15 +141,21 @@ def _entry(kind: str, identity: Mapping[str, Any]) -> Path:
 
 
 def _touch(path: Path) -> None:
-    """Record the use of an entry on its lock file; touching the entry itself would make it hashed again."""
-    with contextlib.suppress(OSError):  # no lock file, or a read-only folder
-        os.utime(path.with_suffix(".lock"))
+    """Record the use of an entry in a file beside it: touching the entry would have it hashed again."""
+    with contextlib.suppress(OSError):  # a read-only folder
+        if path.exists():
+            _use(path).touch()
+
+
+def _use(path: Path) -> Path:
+    """Return the file whose time is that of an entry's last use."""
+    return path.with_suffix(".used")
 
 
 def _used(path: Path) -> float:
-    """Return the time of an entry's last use, seconds; without a lock file, the time it was written."""
-    lock = path.with_suffix(".lock")
-    return (lock if lock.exists() else path).stat().st_mtime
+    """Return the time of an entry's last use, seconds; if none was recorded, the time it was written."""
+    use = _use(path)
+    return (use if use.exists() else path).stat().st_mtime
 
 
 def _state(path: Path) -> tuple[int, int, int]:
@@ -156,15 +164,18 @@ def _state(path: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def acquire(lock: Path, entry: Path) -> FileLock:
-    """Return the acquired lock of a cache entry; wait while another process computes the entry."""
-    held = FileLock(lock, timeout=0)
-    try:
-        held.acquire()
-    except Timeout:
-        log.info("another process makes %s: waiting for it", entry)
-        held.acquire(timeout=-1)
-    return held
+def acquire(entry: Path) -> Lock:
+    """Return the acquired lock of a file that can be made again; wait while another process makes it.
+
+    On a local disk it holds among the processes of this machine. If another machine makes the file meanwhile
+    after all, then the same one, whole.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    note = f"another process makes {entry}: waiting for it"
+    lock = entry.with_name(f".{entry.stem}")
+    return take(lock, note, wait=True, between_machines=not is_local(entry.parent))
 
 
 def _warn(used: str, error: Exception) -> None:
@@ -190,33 +201,39 @@ def _exceeds_limit(path: Path, arrays: Arrays) -> bool:
 
 
 def _read(path: Path) -> Arrays | None:
-    """Map a file of arrays into memory; `None` if it is missing, or is corrupt, which is logged.
+    """Read a file of arrays and record its use; `None` if it is missing, or is corrupt, which is logged.
 
-    Processes that read the same file share its memory pages; changes to an array stay in their process.
+    On a local disk it is mapped into memory: processes that read the same file share its memory pages, and
+    changes to an array stay in their process. Elsewhere it is copied: another machine may remove the file.
     """
+    wrong = None
     try:
         state = _state(path)
+        if _corrupt.get(path) == state:
+            return None
         arrays, stated = _map(path)
+        if _checked.get(path) != state and stated != _sha256(arrays):
+            wrong = "its hash differs"
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         _warn("read", error)
         return None
     except (ValueError, KeyError, TypeError) as error:
-        log.warning("%s is corrupt (%s): it is made again", path, error)
-        return None
-    if _checked.get(path) == state:
-        return arrays
-    if stated != _sha256(arrays):
-        log.warning("%s is corrupt (its hash differs): it is made again", path)
+        wrong = str(error)
+    if wrong is not None:
+        _corrupt[path] = state
+        log.warning("%s is corrupt (%s): it is made again", path, wrong)
         return None
     _checked[path] = state
+    _touch(path)
     return arrays
 
 
 def _map(path: Path) -> tuple[Arrays, str | None]:
     """Map a safetensors file: the length of its header (8 bytes), the header (JSON), the arrays."""
-    content = np.memmap(path, np.uint8, mode="c")
+    mapped = is_local(path.parent)
+    content = np.memmap(path, np.uint8, mode="c") if mapped else np.fromfile(path, np.uint8)
     start = 8 + int(content[:8].view("<u8")[0])
     header = json.loads(content[8:start].tobytes())
     stated = header.pop("__metadata__", {}).get("sha256")
@@ -236,21 +253,23 @@ def _write(path: Path, arrays: Arrays) -> None:
 def _trim(newest: Path) -> None:
     """Remove the least recently used entries until the cache is within its limit.
 
-    Source weights are not counted and not removed: they take minutes to train.
+    On a shared disk entries that were used within a day stay: a run on another machine may read them. Source
+    weights are not counted and not removed: they take minutes to train.
     """
     most = limit()
     folders = [cache_folder() / kind for kind in KINDS]
     for left in (left for folder in folders for left in partials(folder) if left.parent == folder):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _LEFT_S:
+            if time.time() - left.stat().st_mtime > LEFT_S:
                 left.unlink()
     entries = []
     for path in (path for folder in folders for path in folder.glob(f"{_KEY}.safetensors")):
         with contextlib.suppress(FileNotFoundError):  # removed by another process
             entries.append((_used(path), path.stat().st_size, path))
     total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= most:
+    unused_s = 0.0 if is_local(newest.parent) else IN_USE_S
+    for used, size, path in sorted(entries):
+        if total <= most or time.time() - used < unused_s:
             return
         if path != newest:
             path.unlink(missing_ok=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import xray_tl
 from xray_tl.errors import InputError
 from xray_tl.store.files import write_text
 
@@ -78,3 +81,16 @@ def finite(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@cache
+def git_revision() -> str | None:
+    """Return the checkout's git revision, read once: the running code is what was imported then."""
+    checkout = Path(xray_tl.__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from xray_tl.config.cli import GONE
 from xray_tl.config.identity import config_hash
 from xray_tl.errors import FolderError, InputError, InUseError
-from xray_tl.store.files import remove_partials, write_text
+from xray_tl.store.files import fence, remove_partials, unfence, write_text
+from xray_tl.store.locks import STALE_S, BusyError, held_since, left_since, take
 from xray_tl.store.records import EVALUATIONS, RECORD, SCHEMA, read_record
 
 CONFIG = Path(".hydra") / "config.yaml"
@@ -30,11 +32,14 @@ def claim(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any] | None]:
         InUseError: Another process has locked it.
         FolderError: It cannot be written to, or it belongs to another run.
     """
-    lock = FileLock(folder / LOCK, timeout=0)
+    note = (
+        f"{folder}: its last process gave no sign of its end: {STALE_S:.0f} s for one, else this one goes on"
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
+        lock = take(folder / LOCK, note, wait=False, on_lost=lambda: fence(folder))
+        unfence(folder)
+    except BusyError:
         raise InUseError(f"{folder} is in use by another process (hydra.run.dir, hydra.sweep.dir)") from None
     except OSError as error:
         raise FolderError(
@@ -58,25 +63,70 @@ def begin(folder: Path, cfg: DictConfig) -> None:
     write_text(folder / CONFIG, OmegaConf.to_yaml(cfg))
 
 
-def unfinished(folder: Path, shifts: Sequence[str] = ()) -> str | None:
-    """Return one line on why a folder has no complete run tested on all `shifts`; `None` if it has one."""
+class RunState(Enum):
+    """State of a sweep's run."""
+
+    COMPLETE = "complete"
+    RUNNING = "running"
+    WAITING = "waiting"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    KILLED = "killed"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a run stands.
+
+    Attributes:
+        state: Its state.
+        reason: One line on why it is not complete; `None` if it is.
+        since: Since when, seconds; `None` if it never began.
+    """
+
+    state: RunState
+    reason: str | None = None
+    since: float | None = None
+
+
+def standing(folder: Path, shifts: Sequence[str] = ()) -> Standing:
+    """Return how the run of a folder stands; complete is one that was tested on all `shifts` too."""
     try:
         record = read_record(folder)
     except InputError as error:
-        return str(error)
+        return Standing(RunState.FAILED, str(error), _changed(folder / RECORD))
+    ended = _changed(folder / RECORD)
     whole = record is not None and record["status"] == "complete"
     if record is not None and whole and record["schema"] < SCHEMA:
-        return of_earlier_version(folder, record)
+        return Standing(RunState.FAILED, of_earlier_version(folder, record), ended)
     untested = [name for name in shifts if not (shifted(folder, name) / RECORD).is_file()]
     if whole and not untested:
-        return None
-    if _is_held(folder):
-        return "in use by another process"
-    if record is None:
-        return "no record: it was killed, or never began"
+        return Standing(RunState.COMPLETE, None, ended)
+    running = held_since(folder / LOCK)
+    if running is not None:
+        return Standing(RunState.RUNNING, "in use by another process", running)
     if whole:
-        return f"it was not tested on {', '.join(untested)}"
-    return str(record["error"] or record["status"])
+        return Standing(RunState.INTERRUPTED, f"it was not tested on {', '.join(untested)}", ended)
+    taken = left_since(folder / LOCK) or _changed(folder / CONFIG)
+    if record is None and taken is None:
+        return Standing(RunState.WAITING, "no record: it never began")
+    if record is None or (left_since(folder / LOCK) or 0.0) > (ended or 0.0):
+        return Standing(RunState.KILLED, "no record: it was killed", taken)
+    state = RunState.INTERRUPTED if record["status"] == "interrupted" else RunState.FAILED
+    return Standing(state, str(record["error"] or record["status"]), ended)
+
+
+def unfinished(folder: Path, shifts: Sequence[str] = ()) -> str | None:
+    """Return one line on why a folder has no complete run tested on all `shifts`; `None` if it has one."""
+    return standing(folder, shifts).reason
+
+
+def _changed(path: Path) -> float | None:
+    """Return when a file was last written, seconds; `None` if it is not there."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
 
 
 def of_earlier_version(folder: Path, record: dict[str, Any]) -> str:
@@ -91,19 +141,6 @@ def of_earlier_version(folder: Path, record: dict[str, Any]) -> str:
 def shifted(folder: Path, shift: str) -> Path:
     """Return the folder of a run's test on a named shift."""
     return folder / EVALUATIONS / f"shift={shift}"
-
-
-def _is_held(folder: Path) -> bool:
-    """Tell whether a process has locked a folder, without changing the folder."""
-    if not (folder / LOCK).exists():
-        return False
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except (OSError, NotImplementedError):  # no permission, or a file system without locks
-        return False
 
 
 def load_config(folder: Path) -> DictConfig:

@@ -1,112 +1,51 @@
-"""Progress of a sweep: number of jobs, jobs in parallel, jobs done, and time left; no torch."""
+"""Progress of a sweep: runs done, and time left; no torch."""
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob
-from omegaconf import DictConfig
-
-from xray_tl.data.films.processes import own_cores
-from xray_tl.errors import InputError
-
-log = logging.getLogger(__name__)
-
-MEMORY_PER_JOB_GB = 4.0
-"""Memory for fine-tuning VGG16 at 224 px, the largest need of the registered backbones, in GB."""
-
-MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Files with a container's memory limit in bytes: control groups of version 2 and 1."""
+from xray_tl.store.run_folder import unfinished
 
 SKIPPED_S = 1.0
 """First jobs that end within this time were complete already; the estimate of time left ignores them."""
 
 
-def jobs_at_once(asked: int | str) -> int:
-    """Return how many jobs run in parallel: as asked, or `auto` by memory; at most one per core.
-
-    On an accelerator `auto` is one: how much of its memory several jobs would need is not known.
-
-    Raises:
-        InputError: It is neither `auto` nor a number from 1.
-    """
-    here = len(own_cores())
-    if asked == "auto":
-        return 1 if _accelerated() else max(1, min(here, int(_memory_gb() // MEMORY_PER_JOB_GB)))
-    if not isinstance(asked, int) or asked < 1:
-        raise InputError(f"hydra.callbacks.summary.jobs={asked} is not valid: choose auto or a number from 1")
-    if asked > here:
-        log.warning("hydra.callbacks.summary.jobs=%d is more than there are cores: %d at once", asked, here)
-    return min(asked, here)
-
-
-def _accelerated() -> bool:
-    import torch
-
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
-def _memory_gb() -> float:
-    """Return the memory in GB that this machine has, or that its container may use."""
-    try:
-        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    except (AttributeError, ValueError, OSError):  # not on this system
-        return MEMORY_PER_JOB_GB
-    for path in MEMORY_LIMITS:
-        with suppress(OSError, ValueError):  # not there, or `max`
-            sizes.append(int(path.read_text()))
-    return min(sizes) / 1e9
-
-
-def count_jobs(config: DictConfig) -> int | None:
-    """Return the number of jobs of a sweep; `None` if it is not known in advance."""
-    sweeper = config.hydra.sweeper
-    if not str(sweeper.get("_target_")).endswith("BasicSweeper"):
-        return None
-    lines = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-    values = {}
-    for override in OverridesParser.create().parse_overrides([*lines, *config.hydra.overrides.task]):
-        if isinstance(override.value(), Glob):  # only Hydra knows how many values it has
-            return None
-        sweep = override.is_discrete_sweep()
-        values[override.get_key_element()] = len(list(override.sweep_string_iterator())) if sweep else 1
-    total = 1
-    for count in values.values():
-        total *= count
-    return total
-
-
 class Progress:
-    """Reports after each job how many are done and how much time is left.
+    """Reports after each job how many runs are done and how much time is left.
 
     Args:
-        total: Number of jobs, if it is known.
-        at_once: How many of them run in parallel.
+        folder: The sweep's folder; runs that are complete there already are done.
+        shifts: Name of a run -> shifts on which it is tested too; it grows while jobs are composed.
+        at_once: How many runs go on in parallel.
     """
 
-    def __init__(self, total: int | None, at_once: int = 1) -> None:
-        self.total, self.at_once = total, at_once
-        self.done, self.failed = 0, 0
+    def __init__(self, folder: Path, shifts: Mapping[str, Sequence[str]], at_once: int = 1) -> None:
+        self.folder, self.shifts, self.at_once = folder, shifts, at_once
+        self._failed: dict[str, bool] = {}
         self._worked = 0
+        self.restart()
+
+    def restart(self, at_once: int = 1) -> None:
+        """Begin to count time: jobs start now."""
+        self.at_once = at_once
         self._start = self._last = time.monotonic()
 
-    def job_ended(self, *, failed: bool) -> str:
+    def job_ended(self, name: str, *, failed: bool) -> str:
         """Count a job; return the line to show."""
         now = time.monotonic()
-        self.done += 1
-        self.failed += failed
+        self._failed[name] = failed
         self._worked += bool(self._worked) or now - self._last >= SKIPPED_S
         self._last = now
-        parts = [f"{self.done} of {self.total or '?'} jobs done"]
-        if self.failed:
-            parts.append(f"{self.failed} of them failed")
-        if self.total and self.total > self.done:
-            left = self.total - self.done
+        others = {own: names for own, names in self.shifts.items() if own not in self._failed}
+        before = sum(unfinished(self.folder / own, names) is None for own, names in others.items())
+        done, failures = len(self._failed) + before, sum(self._failed.values())
+        total = max(len(self.shifts), done)
+        parts = [f"{done} of {total} runs done"]
+        if failures:
+            parts.append(f"{failures} of them failed")
+        if left := total - done:
             if self.at_once > 1:
                 parts.append(f"{min(left, self.at_once)} running")
             if self._worked:

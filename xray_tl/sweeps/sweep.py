@@ -9,22 +9,22 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.utils import JobReturn, JobStatus, configure_log
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from xray_tl.config.cli import INTERRUPTED
 from xray_tl.config.planned import check_names
 from xray_tl.errors import InputError, RunError
-from xray_tl.store.run_folder import unfinished
+from xray_tl.store.run_folder import RunState, Standing, standing
+from xray_tl.store.sweep_file import write_sweep
 from xray_tl.sweeps.composition import ComposedOnce
-from xray_tl.sweeps.jobs import Workers
-from xray_tl.sweeps.progress import Progress, count_jobs, jobs_at_once
+from xray_tl.sweeps.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,87 +36,107 @@ begun: SweepSummary | None = None
 
 
 class SweepSummary(Callback):
-    """Hydra callback of every sweep: its jobs decide the exit code; the table has all runs in the folder.
+    """Hydra callback of every sweep: its jobs decide the exit code; the table has all runs in the folder."""
 
-    Args:
-        jobs: How many jobs run in parallel; `auto`: as many as cores and memory allow.
-    """
-
-    def __init__(self, jobs: int | str = 1) -> None:
-        self.jobs = jobs
+    def __init__(self) -> None:
         self.folder = Path()
-        self.workers: Workers | None = None
         self.progress: Progress | None = None
         self.composed: ComposedOnce | None = None
         self.failed: dict[str, str] = {}
+        self._noted = 0
 
-    def __reduce__(self) -> tuple[type[SweepSummary], tuple[int | str]]:
+    def __reduce__(self) -> tuple[type[SweepSummary], tuple[()]]:
         """Pickle as a callback without a sweep: in a job's own process it counts and logs nothing."""
-        return type(self), (self.jobs,)
+        return type(self), ()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
-        """Count the jobs, and start worker processes unless the jobs run one by one in this process."""
+        """Check the declared questions, and begin to note which jobs there are and how they end."""
         global begun
-        begun, self.folder = self, Path(config.hydra.sweep.dir)
-        at_once, loader = 1, GlobalHydra.instance().config_loader()
+        self.folder, loader = Path(config.hydra.sweep.dir), GlobalHydra.instance().config_loader()
         try:
             check_names(config, loader.get_group_options)
-            at_once = jobs_at_once(self.jobs)
         except InputError as error:
-            begun = None
-            sys.exit(f"error: {error}")
-        self.workers = Workers(at_once) if self.jobs != 1 else None  # else a killed job would end the sweep
-        self.progress = Progress(count_jobs(config), at_once)
+            refuse(error)
+        begun = self
         self.composed = ComposedOnce(loader)
+        self.progress = Progress(self.folder, self.composed.shifts)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
+        """Note which jobs there are; all of them are composed when the first one starts."""
+        self.note_jobs()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
         """Note a job that failed: it returned a message or raised an exception."""
-        if self.workers is not None and job_return.status == JobStatus.COMPLETED:
-            return  # it was queued
         wrong = job_return.status != JobStatus.COMPLETED or isinstance(job_return._return_value, str)
         failure = str(job_return._return_value) if wrong else None
-        self._ended(Path(config.hydra.runtime.output_dir).name, failure)
+        self.job_ended(Path(config.hydra.runtime.output_dir).name, failure)
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
-        """Summarise the sweep; name the jobs that failed and leave with exit code 1 if there are any."""
-        if self.workers is not None:
-            configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not into the last job's file
-            self._prepare(self.workers)
-            if self.progress is not None:
-                self.progress = Progress(self.progress.total, self.progress.at_once)  # jobs start now
-            self.workers.wait(self._ended)
-        if not self.end():
-            sys.exit(1)
-
-    def end(self) -> bool:
-        """Summarise the sweep, log the jobs without a complete run, and return whether there are none."""
-        global begun
-        begun = None
-        whole = _summarise_or_say_why(self.folder)
-        failures = {**self._incomplete(), **self.failed}
-        for name, failure in failures.items():
-            log.error("failed: %s: %s", name, failure)
-        return whole and not failures
-
-    def _incomplete(self) -> dict[str, str]:
-        """Return the reason, by job, why its folder has no complete run, for each job without one."""
-        shifts = self.composed.shifts if self.composed is not None else {}
-        found = {name: unfinished(self.folder / name, names) for name, names in shifts.items()}
-        return {name: why for name, why in found.items() if why is not None}
-
-    def _prepare(self, workers: Workers) -> None:
-        """Train shared source weights first; if that fails, the jobs train them."""
-        try:
-            workers.prepare()
-        except Exception:
-            log.exception("source weights could not be made first")
-
-    def _ended(self, name: str, failure: str | None) -> None:
+    def job_ended(self, name: str, failure: str | None) -> None:
+        """Note how a job ended, and log how far the sweep is."""
         if self.progress is None:
             return  # a single run, or a job of a sweep that another process began
         if failure is not None:
             self.failed[name] = failure
-        log.info(self.progress.job_ended(failed=failure is not None))
+        log.info(self.progress.job_ended(name, failed=failure is not None))
+
+    def note_jobs(self) -> None:
+        """Write into the sweep's folder which runs there are to be, for `status`."""
+        if self.composed is None or len(self.composed.shifts) == self._noted:
+            return
+        self._noted = len(self.composed.shifts)
+        with suppress(OSError):  # its runs will say so
+            write_sweep(self.folder, self.composed.jobs(), command=sys.argv[1:])
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401  (Hydra)
+        """Summarise the sweep; name the jobs that failed and leave with exit code 1 if there are any."""
+        if not self.end():
+            sys.exit(1)
+
+    def end(self) -> bool:
+        """Summarise the sweep, log the jobs without a complete run, and return whether there are none.
+
+        A run that another process works on is no failure, but the sweep is not complete without it.
+        """
+        global begun
+        begun = None
+        self.note_jobs()  # a launcher of others may have started jobs elsewhere only
+        whole = _summarise_or_say_why(self.folder)
+        left = self._incomplete()
+        elsewhere = [name for name, now in left.items() if now.state is RunState.RUNNING]
+        failures = {name: str(now.reason) for name, now in left.items() if name not in elsewhere}
+        for name, failure in {**failures, **self.failed}.items():
+            log.error("failed: %s: %s", name, failure)
+        if elsewhere:
+            log.warning(
+                "running elsewhere: %s; the same command later makes the report of all", ", ".join(elsewhere)
+            )
+        return whole and not (left or self.failed)
+
+    def _incomplete(self) -> dict[str, Standing]:
+        """Return how each job stands whose folder has no complete run."""
+        shifts = self.composed.shifts if self.composed is not None else {}
+        found = {name: standing(self.folder / name, names) for name, names in shifts.items()}
+        return {name: now for name, now in found.items() if now.state is not RunState.COMPLETE}
+
+
+def jobs_begin(at_once: int) -> None:
+    """Note that the jobs of this process's sweep start now, so many at once."""
+    if begun is not None and begun.progress is not None:
+        begun.note_jobs()
+        begun.progress.restart(at_once)
+
+
+def job_ended(name: str, failure: str | None) -> None:
+    """Note how a job of this process's sweep ended, for launchers that bypass Hydra's `run_job`."""
+    if begun is not None:
+        begun.job_ended(name, failure)
+
+
+def refuse(error: InputError) -> NoReturn:
+    """End a sweep whose options are wrong before any of its jobs has begun: one line, no summary."""
+    global begun
+    begun = None
+    sys.exit(f"error: {error}")
 
 
 @contextmanager

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import platform
-import subprocess
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -16,6 +14,7 @@ import torch
 import xray_tl
 from xray_tl.config import TrainerConfig
 from xray_tl.errors import InputError
+from xray_tl.store.records import git_revision
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +113,7 @@ def describe_environment(device: torch.device, precision: str) -> dict[str, Any]
     """Return the record's `environment`: versions, device, precision and threads."""
     return {
         "xray_tl": xray_tl.__version__,
-        "git": _git_revision(),
+        "git": git_revision(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "lightning": lightning.__version__,
@@ -132,16 +131,3 @@ def describe_device(device: torch.device) -> str:
         else platform.processor() or platform.machine()
     )
     return f"{device.type} ({name})"
-
-
-@cache
-def _git_revision() -> str | None:
-    """Return the checkout's git revision, read once: the running code is what was imported then."""
-    checkout = Path(xray_tl.__file__).resolve().parents[1]
-    if not (checkout / ".git").exists():
-        return None
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -26,7 +26,6 @@ from xray_tl.models.registry import build_backbone
 from xray_tl.models.stages import MEMORY_FORMATS, Backbone
 from xray_tl.seeding import seed_everything, stream_seed
 from xray_tl.statistics.metrics import auroc
-from xray_tl.store.files import remove_partials
 from xray_tl.training.callbacks import Progress
 from xray_tl.training.checkpoints import last_keeper
 from xray_tl.training.device import choose_precision
@@ -194,7 +193,6 @@ def _held_out(module: SourceTraining, images: SourceImages) -> dict[str, float]:
 
 def _resumable(folder: Path) -> Path | None:
     """Return the checkpoint of an interrupted training; warn of one that cannot be read, and delete it."""
-    remove_partials(folder)
     path = folder / LAST
     if not path.is_file():
         return None

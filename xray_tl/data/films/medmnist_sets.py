@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock
-
 from xray_tl.errors import InputError
+from xray_tl.store.cache import acquire
 from xray_tl.store.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -89,7 +88,7 @@ def fetch(place: Path) -> None:
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=60)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_name(f".{place.name}.lock")):
+        with acquire(place):
             if place.is_file():
                 return
             log.info("downloading %s", url)
