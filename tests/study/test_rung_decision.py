@@ -142,6 +142,14 @@ def test_a_run_that_failed_holds_its_arm_below_the_rung(eight: Path, tmp_path: P
     assert set(gone.needs.values()) == {5}
 
 
+def test_seeds_that_share_what_a_reader_draws_reach_no_rung(tmp_path: Path) -> None:
+    """Five training sets with two seeds each are five readers, but no rung of seeds."""
+    for mode in ("finetune", "frozen"):
+        for train_seed in range(5):
+            _write(tmp_path, mode, range(2), 2.0, 0, train_seed=train_seed)
+    assert decide(tmp_path, RUNGS).reached == 0
+
+
 def test_the_order_of_seeds_counts(eight: Path, tmp_path: Path) -> None:
     """From the fourth seed on, the first rung is another five seeds."""
     later = decide(_without(eight, tmp_path, range(3)), RUNGS)
