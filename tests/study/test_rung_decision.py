@@ -173,6 +173,18 @@ def test_solved_arms_are_on_every_rung_and_two_of_them_have_one_look(tmp_path: P
     assert "repeated" not in found.lines[2]
 
 
+def test_another_metric_is_judged_from_the_seeds_of_a_rung_too(tmp_path: Path) -> None:
+    asked = {"cut": [{"contrast": "resnet18_finetune - resnet18_partial", "metric": "sensitivity"}]}
+    for place, seeds in (("five", 5), ("seven", 7)):
+        for mode, mean in (("finetune", 2.0), ("partial", 1.0)):
+            _write(tmp_path / place, mode, range(seeds), mean, 0.06, **planned(asked))
+    five, seven = (decide(tmp_path / place, RUNGS).judged[0][1] for place in ("five", "seven"))
+    assert five.contrast.metric == "sensitivity"
+    assert five.standing
+    assert len(five.standing.course.looks) == 1
+    assert five == seven
+
+
 def test_the_report_judges_at_rungs_and_says_which(eight: Path, tmp_path: Path) -> None:
     copy = _without(eight, tmp_path, range(7, 8))
     done, found = analyse(copy), decide(copy, RUNGS)
