@@ -57,15 +57,17 @@ def test_the_share_of_cases_is_taken_for_too_small_in_nine_of_ten_studies() -> N
 
 def test_the_sequential_p_value_is_the_smallest_overall_level_so_far() -> None:
     """It reaches a level exactly where the nominal p of a look is the level of that look; it never rises."""
-    course = _course(0.02, 0.012)
+    course = _course(0.01, 0.012)
     so_far = [course.up_to(count).p for count in range(1, 5)]
     assert so_far == sorted(so_far, reverse=True)
     assert so_far[0] < 1
     for place, look in enumerate(course.looks):
         found = look.estimate.spread
         share = cautious_share(found.cases, found.readers * RUNGS[place], RUNGS[place])
-        level = levels(information(RUNGS, share), look.p)[place]
-        assert level == pytest.approx(look.estimate.p, rel=1e-3)
+        reached = information(RUNGS, share)
+        assert levels(reached, look.p)[place] == pytest.approx(look.estimate.p, rel=1e-3)
+        same = equivalence(look.estimate, 0.02)
+        assert levels(reached, look.p_equivalent, sides=1)[place] == pytest.approx(same, rel=1e-3)
         assert look.p >= look.estimate.p
         assert look.p_equivalent >= equivalence(look.estimate, 0.02)
     assert course.p == min(look.p for look in course.looks)

@@ -47,7 +47,7 @@ def test_more_readers_more_images_and_fewer_contrasts_decide_more_often() -> Non
     assert wanted[0] is not None
     assert wanted[1] is not None
     assert wanted[0] > wanted[1] >= 5
-    assert (fixed(known, 1000, 0.02, family=6).better <= fixed(known, 1000, 0.02).better).all()
+    assert fixed(known, 1000, 0.02, family=6).better.max() < fixed(known, 1000, 0.02).better.max() - 0.1
     assert fewest(fixed(_known(0.015, 4e-4), 1000, 0.02).better) is None, "images alone are too few"
 
 

@@ -142,6 +142,14 @@ def test_a_run_that_failed_holds_its_arm_below_the_rung(eight: Path, tmp_path: P
     assert set(gone.needs.values()) == {5}
 
 
+def test_seeds_that_share_what_a_reader_draws_reach_no_rung(tmp_path: Path) -> None:
+    """Five training sets with two seeds each are five readers, but no rung of seeds."""
+    for mode in ("finetune", "frozen"):
+        for train_seed in range(5):
+            _write(tmp_path, mode, range(2), 2.0, 0, train_seed=train_seed)
+    assert decide(tmp_path, RUNGS).reached == 0
+
+
 def test_the_order_of_seeds_counts(eight: Path, tmp_path: Path) -> None:
     """From the fourth seed on, the first rung is another five seeds."""
     later = decide(_without(eight, tmp_path, range(3)), RUNGS)
@@ -163,6 +171,18 @@ def test_solved_arms_are_on_every_rung_and_two_of_them_have_one_look(tmp_path: P
     assert not alone.standing.goes_on
     assert "look" not in found.lines[2], "no seed varies it"
     assert "repeated" not in found.lines[2]
+
+
+def test_another_metric_is_judged_from_the_seeds_of_a_rung_too(tmp_path: Path) -> None:
+    asked = {"cut": [{"contrast": "resnet18_finetune - resnet18_partial", "metric": "sensitivity"}]}
+    for place, seeds in (("five", 5), ("seven", 7)):
+        for mode, mean in (("finetune", 2.0), ("partial", 1.0)):
+            _write(tmp_path / place, mode, range(seeds), mean, 0.06, **planned(asked))
+    five, seven = (decide(tmp_path / place, RUNGS).judged[0][1] for place in ("five", "seven"))
+    assert five.contrast.metric == "sensitivity"
+    assert five.standing
+    assert len(five.standing.course.looks) == 1
+    assert five == seven
 
 
 def test_the_report_judges_at_rungs_and_says_which(eight: Path, tmp_path: Path) -> None:

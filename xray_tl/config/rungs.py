@@ -13,8 +13,8 @@ RUNGS = (5, 8, 12, 20)
 FIRST = 5
 """Fewest readers of the first rung: fewer have no verdict."""
 LEAST_RATIO = 1.25
-"""Smallest ratio of a rung to the one before. Each look costs the others some of their level, and is worth it
-only if it brings readers that may change the answer (`benchmarks/sequential.py --only rungs`)."""
+"""Smallest ratio of a rung to the one before. Each look takes from the level of the others and waits for the
+last of its runs, for readers that hardly change the answer (`benchmarks/sequential.py --only rungs`)."""
 
 
 def rungs_of(cfg: DictConfig) -> tuple[int, ...] | None:

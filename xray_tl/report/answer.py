@@ -180,7 +180,7 @@ def pair_text(done: StudyAnalysis, pair: Pair) -> str:
     """Return a few sentences on a pair of arms, and whether it is explored beside planned questions."""
     comparison = done.comparison
     estimate, verdict = comparison.analysis.pairs[pair], comparison.verdicts[pair]
-    terms = replace(done.terms, repeated=done.ladder is not None and not estimate.readerless)
+    terms = done.terms if estimate.readerless else done.judged_terms
     text = verdict_text(pair, estimate, verdict, terms, comparison.margin)
     explored = comparison.families and pair not in comparison.questions
     return f"{text} Explored, not planned." if explored else text

@@ -160,6 +160,7 @@ def _render(done: StudyAnalysis, svg: Mapping[str, str], variance: Table) -> str
         runs_of="seeds and folds" if done.arms[0].folds > 1 else "seeds",
         trimmed=len(pairs.rows) > MOST_DIFFERENCES,
         margin=done.comparison.margin,
+        rungs=done.ladder is not None,
         second_look=answer.looks(done),
         next_images=next_cases_text(following, done.terms)
         if (following := done.comparison.next_cases)

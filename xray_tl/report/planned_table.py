@@ -52,7 +52,7 @@ def _climbed(standing: Standing) -> dict[str, Any]:
 
 def shown_planned(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of planned contrasts as the page shows it."""
-    head = ["contrast", "question", "metric", *judged_head(done.terms), "verdict"]
+    head = ["contrast", "question", "metric", *judged_head(done.judged_terms), "verdict"]
     return head, [_row(done.terms, family, found) for family, found in _all(done)]
 
 

@@ -159,7 +159,7 @@ def judged_head(terms: Terms) -> list[str]:
     """Return the header of the cells of `judged_cells`."""
     return [
         "difference",
-        "95 % CI",
+        terms.interval,
         "p",
         "p (Holm)",
         "images' share",
@@ -185,7 +185,7 @@ def judged_cells(estimate: Estimate, verdict: Verdict) -> list[str]:
 
 def shown_pairs(done: StudyAnalysis) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of differences as the page shows it: of pairs that are explored."""
-    head = ["first", "second", *judged_head(done.terms), "verdict", "holds for new"]
+    head = ["first", "second", *judged_head(done.judged_terms), "verdict", "holds for new"]
     rows, comparison = [], done.comparison
     for pair, estimate in comparison.analysis.pairs.items():
         if pair in comparison.questions:

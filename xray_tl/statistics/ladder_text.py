@@ -32,7 +32,7 @@ def standing_text(standing: Standing, terms: Terms) -> str:
         held = f"{terms.case}s hold {share(now)} of the variance"
         why = f"{last} would hardly decide it ({held})"
         return f"Stopped at {now.readers} {many}: {why}. {_cases_text(standing, terms)}."
-    place = next(k for k, look in enumerate(course.looks) if look.estimate.readers == standing.decided_at)
+    place = course.rungs.index(standing.decided_at)
     said = f"Decided at {standing.decided_at} {many}, after {place + 1} of {len(course.rungs)} planned looks."
     if not standing.contradicted or standing.by is None:
         return said

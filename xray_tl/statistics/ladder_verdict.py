@@ -22,7 +22,7 @@ class Standing:
 
     Attributes:
         course: Its looks.
-        decided_at: Number of readers with which it was decided first; `None`: it is undecided.
+        decided_at: The rung at which it was decided first; `None`: it is undecided.
         by: The look on which the verdict rests; where others of its family were told first, an earlier one.
         contradicted: Whether the repeated interval of its last look excludes what was decided.
         chance: Chance that the last rung decides it, if it is undecided; NaN before the first look.
@@ -101,7 +101,7 @@ def judge_climbed(
             if told[place] is None and p <= alpha:
                 told[place] = min(course.looks, key=lambda look: look.p)
             if first[place] is None and course.looks and min(p, course.p_equivalent) <= alpha:
-                first[place] = course.looks[-1].estimate.readers
+                first[place] = course.rungs[len(course.looks) - 1]
     adjusted = holm([course.p for course in courses])
     open_ = sum(p > alpha for p in adjusted)
     judged = []

@@ -61,11 +61,11 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back; no file of this machine stays behind."""
+        with suppress(OSError):  # first: without flock, it may be the next holder's afterwards
+            _own(self._path).unlink()
         if self._soft is not None:
             with suppress(OSError):  # no space left, or the folder is gone: it counts as dead after a while
                 self._soft.close()
-        with suppress(OSError):
-            _own(self._path).unlink()
         if self._native is not None:
             self._native.release()
 

@@ -94,6 +94,11 @@ class StudyAnalysis:
         return Terms(reader=self.study.varied.reader, case="image")
 
     @property
+    def judged_terms(self) -> Terms:
+        """Return these words for differences, whose intervals hold at every look where there are rungs."""
+        return replace(self.terms, repeated=self.ladder is not None)
+
+    @property
     def ceiling(self) -> float:
         """Return the best possible AUROC of the test images; NaN where it is not known."""
         return self.arms[0].mean("ceiling_auroc")

@@ -53,13 +53,8 @@ class Ladder:
         return max((look.readers for look in looks if not look.readerless), default=0)
 
     def climbed(self, arms: Sequence[Arm]) -> int:
-        """Count the rungs that all of these arms have reached; where seeds share a reader, none.
-
-        Solved arms alone have one look, over cases.
-        """
+        """Count the rungs that all of these arms have reached; where seeds share a reader, none."""
         trained = [arm for arm in arms if arm.readers != [NO_READER]]
-        if not trained:
-            return 1
         for place in range(len(self.rungs)):
             for arm in trained:
                 found = [run for run in arm.runs if run.row["seed"] in self.seeds(place)]

@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 
 Overrides = list[str]
 
+SAVED = {1000: 29, 4000: 47}
+"""Test images -> seeds saved, in %, against a fixed number that decides as often: a fine-tuned and a frozen
+arm by themselves, simulated (`benchmarks/sequential.py --only power`)."""
+
 
 class Wanted(NamedTuple):
     """A run that a rung needs: its options, the hash of its arm, its folder, its shifts."""
@@ -92,6 +96,8 @@ class Climb:
                 self._budget.left(used_runs, used_hours),
             )
             return []
+        if not self._tried:
+            log.info("until decided: %s", self._expected())
         self._tried |= {run.folder for run in new}
         left = self._budget.left(used_runs, used_hours)
         log.info("until decided: next %s%s", _runs(new), f"; {left}" if left else "")
@@ -207,6 +213,22 @@ class Climb:
         )
         for line in decision.lines:
             log.info("  %s", line)
+
+    def _expected(self) -> str:
+        """Return what such a sweep may be expected to save at these images."""
+        images = OmegaConf.select(self._config, "data.n_test", default=None)
+        few, many = SAVED
+        if images is None:
+            share = f"{SAVED[few]} % (at {few} test images) to {SAVED[many]} % (at {many})"
+        elif few < images < many:
+            share = f"{SAVED[few]} to {SAVED[many]} %"
+        else:
+            share = f"{'at most ' * (images < few)}{SAVED[few if images <= few else many]} %"
+        return (
+            f"rungs {', '.join(map(str, self._rungs))}; a pair of arms by itself saves {share} of its seeds "
+            f"{'' if images is None else f'at {images} test images '}against a fixed number that decides as "
+            "often, a whole study less (simulated); plan says it for a study's own arms"
+        )
 
     def _say_why_it_ends(self, decision: RungDecision | None, missing: Sequence[Wanted]) -> None:
         if missing:

@@ -182,3 +182,14 @@ def test_a_cache_that_fills_up_midway_leaves_images_to_be_decoded(
     assert limited.collection is not None
     assert limited.collection.films.image is None
     _same_images(kept, limited)
+
+
+@pytest.mark.parametrize(("local", "kept"), [(True, True), (False, False)])
+def test_more_than_memory_holds_is_kept_on_a_local_disk_alone(
+    monkeypatch: pytest.MonkeyPatch, local: bool, kept: bool
+) -> None:
+    """On a shared one it would be copied into memory."""
+    monkeypatch.setattr(mapped, "is_local", lambda folder: local)
+    monkeypatch.setenv("XRAY_TL_CACHE_GB", "10")
+    assert mapped.can_be_kept(8, memory_gb=2) is kept
+    assert mapped.can_be_kept(2, memory_gb=2)

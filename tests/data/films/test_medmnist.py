@@ -216,7 +216,9 @@ def test_a_file_too_large_for_memory_is_read_from_the_cache(
     limited = replace(config, memory_limit_gb=1e-6)
     assert np.array_equal(open_collection(limited).images(), whole)
     monkeypatch.setenv("XRAY_TL_CACHE_GB", "1e-6")
-    with pytest.raises(InputError, match=r"data\.memory_limit_gb=1e-06, .* \(XRAY_TL_CACHE_GB\)"):
+    with pytest.raises(
+        InputError, match=r"data\.memory_limit_gb=1e-06, .* \(XRAY_TL_CACHE, XRAY_TL_CACHE_GB\)"
+    ):
         open_collection(limited)
     (tmp_path / "file").touch()
     monkeypatch.setenv("XRAY_TL_CACHE", str(tmp_path / "file"))

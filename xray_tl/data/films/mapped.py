@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xray_tl.store.cache import limit
+from xray_tl.store.cache import cache_folder, limit
+from xray_tl.store.mounts import is_local
 
 Images = NDArray[np.float32]
 
@@ -62,8 +63,9 @@ def block_length(size: int) -> int:
 
 
 def can_be_kept(gigabytes: float, memory_gb: float) -> bool:
-    """Tell whether images can be kept: in memory, or memory-mapped in the cache."""
-    return gigabytes <= max(memory_gb, HEADROOM * limit() / 1e9)
+    """Tell whether images can be kept: in memory, or memory-mapped in a cache on a local disk."""
+    mapped_gb = HEADROOM * limit() / 1e9 if is_local(cache_folder()) else 0.0
+    return gigabytes <= max(memory_gb, mapped_gb)
 
 
 def is_held(block: Images, gigabytes: float, memory_gb: float) -> bool:

@@ -63,7 +63,8 @@ def open_medmnist(config: RadiographDataConfig, reading: Reading) -> Films:
     gigabytes = gigabytes_of(count, reading.size)
     too_large = InputError(
         f"data.root={config.root} takes {gigabytes:.3g} GB at data.image_size={reading.size}: more than "
-        f"data.memory_limit_gb={config.memory_limit_gb:g}, and than the cache can hold (XRAY_TL_CACHE_GB)"
+        f"data.memory_limit_gb={config.memory_limit_gb:g}, and than a cache on a local disk can hold "
+        "(XRAY_TL_CACHE, XRAY_TL_CACHE_GB)"
     )
     if not can_be_kept(gigabytes, config.memory_limit_gb):
         raise too_large
