@@ -22,8 +22,10 @@ def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subprocess_env: Env) ->
 
 def test_a_sweep_is_submitted_and_a_second_command_finds_it(tmp_path: Path, env: Env) -> None:
     slurm = FakeSlurm(tmp_path / "slurm")
-    done = run_command("train", *SWEEP, "hydra.launcher.wait=false", env=env, cwd=tmp_path)
+    cheap = "hydra.launcher.report={partition: cpu}"
+    done = run_command("train", *SWEEP, "hydra.launcher.wait=false", cheap, env=env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert [each.get("partition") for each in slurm.asked()] == [None, "cpu"]
     assert done.stdout == "3 runs are queued: jobs 1; job 2 makes the report\n"
     assert "frozen" in (tmp_path / "sweep" / "sweep.json").read_text()
     assert [each.get("array") for each in slurm.asked()] == ["0-2%3", None]

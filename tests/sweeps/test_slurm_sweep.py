@@ -250,6 +250,15 @@ def test_numbers_are_from_one(tmp_path: Path, option: str) -> None:
         _sweep(tmp_path, [], replace(OPTIONS, **{option: 0}))
 
 
+@pytest.mark.parametrize("option", ["additional_parameters", "report"])
+@pytest.mark.usefixtures("slurm")
+def test_options_of_others_are_given_by_name(tmp_path: Path, option: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"hydra\.launcher\.{option}=cpu is not valid: give {{OPTION: VALUE}}"
+    ):
+        _sweep(tmp_path, [], replace(OPTIONS, **{option: "cpu"}))
+
+
 def test_sets_of_weights_are_asked_for_once(tmp_path: Path) -> None:
     jobs = _jobs(tmp_path, "a", "b", options=["weights=source"])
     assert shared_work.sets_of_weights(jobs, lambda job: job.folder.name == "b") == jobs[1:]

@@ -27,8 +27,9 @@ class SlurmConfig:
         array_parallelism: How many jobs of an array run at once.
         wait: Wait for the jobs; else the command ends when they are submitted.
         setup: Shell commands before a job, such as `module load cuda`.
-        additional_parameters: Further options of `sbatch`, by their long name.
-        report: Options for the last job, which makes the report; the others are those of the runs.
+        additional_parameters: Further options of `sbatch`, by their long name; `None`: none.
+        report: Options for the last job, which makes the report, in the place of those of the runs; `None`:
+            none but one core and no GPU.
     """
 
     _target_: str = "hydra_plugins.xray_tl.slurm_launcher.SlurmLauncher"
@@ -48,5 +49,5 @@ class SlurmConfig:
     array_parallelism: int = 256
     wait: bool = True
     setup: list[str] = field(default_factory=list)
-    additional_parameters: dict[str, Any] = field(default_factory=dict)
-    report: dict[str, Any] = field(default_factory=dict)
+    additional_parameters: Any = None
+    report: Any = None

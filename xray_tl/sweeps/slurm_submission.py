@@ -88,7 +88,7 @@ class Submission:
             InputError: Slurm refused it.
         """
         own = _for_report(self.options)
-        on_gpu = not {"gpus_per_node", "gres"}.isdisjoint(self.options.report)
+        on_gpu = not {"gpus_per_node", "gres"}.isdisjoint(self.options.report or {})
         asked = _asked(own, on_gpu=on_gpu) | _after(main_ids(self.ids.values()))
         (job_id,) = self._hand_over([Report(self.folder, logging_config)], asked)
         return job_id
@@ -146,7 +146,7 @@ def _for_report(options: SlurmConfig) -> SlurmConfig:
         InputError: It names no option, or gives one a wrong type.
     """
     try:
-        own = OmegaConf.merge(OmegaConf.structured(options), {"cpus_per_task": 1}, options.report)
+        own = OmegaConf.merge(OmegaConf.structured(options), {"cpus_per_task": 1}, options.report or {})
         made = OmegaConf.to_object(own)
     except OmegaConfBaseException as error:
         raise InputError(f"hydra.launcher.report={options.report}: {str(error).splitlines()[0]}") from error
@@ -156,7 +156,7 @@ def _for_report(options: SlurmConfig) -> SlurmConfig:
 
 def _asked(options: SlurmConfig, *, on_gpu: bool) -> dict[str, Any]:
     """Return what a job asks for, by submitit's names."""
-    cores, additional = options.cpus_per_task, {"requeue": True, **options.additional_parameters}
+    cores, additional = options.cpus_per_task, {"requeue": True, **(options.additional_parameters or {})}
     own = [
         f"export OMP_NUM_THREADS={cores} MKL_NUM_THREADS={cores}",  # read at imports
         f"export XRAY_TL_CACHE={shlex.quote(str(cache_folder().absolute()))}",

@@ -60,6 +60,11 @@ class SlurmSweep:
                 raise InputError(
                     f"hydra.launcher.{name}={getattr(options, name)} is not valid: choose a number from 1"
                 )
+        for name in ("additional_parameters", "report"):
+            if not isinstance(getattr(options, name), dict | None):
+                raise InputError(
+                    f"hydra.launcher.{name}={getattr(options, name)} is not valid: give {{OPTION: VALUE}}"
+                )
         self._options, self._folder, self._runs = options, folder, distinct(jobs)
         self._logging = logging_config
         self._ids: dict[str, str] = {}
