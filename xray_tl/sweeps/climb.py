@@ -202,7 +202,9 @@ class Climb:
         return len(times), seconds / 3600
 
     def _tell(self, decision: RungDecision) -> None:
-        """Log the rung that is reached, and each question's state."""
+        """Log the rung that is reached, and each question's state, once there is a look."""
+        if not any(found.standing and found.standing.course.looks for _, found in decision.judged):
+            return
         rungs = ", ".join(map(str, self._rungs))
         log.info(
             "until decided: rung %d of %s; %d of %d contrasts go on",
