@@ -74,6 +74,17 @@ def test_equivalence_is_contradicted_by_an_interval_beyond_the_margin_alone() ->
     assert against.standing.contradicted
 
 
+def test_what_is_equivalent_stays_so_where_a_later_rung_tells_a_small_difference() -> None:
+    course = _course(0.0, 0.0, 0.004, 0.004)
+    for looks in (1, 4):
+        (found,) = _judged(course.up_to(looks))
+        assert found.verdict is not None
+        assert found.verdict.kind == "equivalent"
+        assert found.standing is not None
+        assert found.standing.decided_at == 5
+    assert found.verdict.p <= 0.05, "else nothing is told later"
+
+
 def test_where_less_is_better_the_lower_one_wins() -> None:
     for higher, better in ((True, "a"), (False, "z")):
         (found,) = _judged(_course(0.05), higher=higher)

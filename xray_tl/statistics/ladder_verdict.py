@@ -1,7 +1,9 @@
 """Verdicts on contrasts whose readers come in rungs: Holm's method on sequential p values, at every rung.
 
-A sequential p value never rises, so a verdict is never taken back. Contrasts that go on no more stay in their
-family's count with the p value that they have (group-sequential Holm: Ye, Li, Liu & Yao 2013).
+A sequential p value never rises, and of two verdicts the first stands: what was shown to be equivalent stays
+so, though a later rung may tell a difference within the margin from 0. So a verdict is never taken back.
+Contrasts that go on no more stay in their family's count with the p value that they have (group-sequential
+Holm: Ye, Li, Liu & Yao 2013).
 """
 
 from __future__ import annotations
@@ -98,10 +100,11 @@ def judge_climbed(
     for step in range(1, steps + 1):
         so_far = [course.up_to(step) for course in courses]
         for place, (course, p) in enumerate(zip(so_far, holm([own.p for own in so_far]), strict=True)):
-            if told[place] is None and p <= alpha:
+            if first[place] is not None or min(p, course.p_equivalent) > alpha:
+                continue
+            first[place] = course.rungs[len(course.looks) - 1]
+            if p <= alpha:
                 told[place] = min(course.looks, key=lambda look: look.p)
-            if first[place] is None and course.looks and min(p, course.p_equivalent) <= alpha:
-                first[place] = course.rungs[len(course.looks) - 1]
     adjusted = holm([course.p for course in courses])
     open_ = sum(p > alpha for p in adjusted)
     judged = []
