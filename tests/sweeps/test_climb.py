@@ -116,9 +116,12 @@ def test_the_budget_ends_it_before_a_rung_that_would_go_beyond(
 ) -> None:
     """Every run takes an hour, and two arms of three more seeds come next."""
     caplog.set_level("INFO")
+    not_asked_for: list[str] = []
+    monkeypatch.setattr("xray_tl.sweeps.sweep.not_asked_for", not_asked_for.extend)
     sweep = Sweep(tmp_path, budget=budget)
     sweep.climb(monkeypatch)
     assert len(sweep.trained) == 1
+    assert len(not_asked_for) == 6, "else each of them would be a failure of the sweep"
     assert said in caplog.text
     assert "the budget ends it: 6 runs would come next" in caplog.messages[-1]
 

@@ -59,6 +59,9 @@ def test_each_job_is_noted_with_the_options_that_tell_it_from_the_others() -> No
     noted = composed.jobs()
     assert [name.split("-")[1] for name in noted] == ["finetune", "partial"]
     assert list(noted.values()) == [Job(("mode=finetune",), ("blur",)), Job(("mode=partial",), ("blur",))]
+    first, second = noted
+    composed.forget(first)
+    assert list(composed.jobs()) == list(composed.shifts) == [second]
 
 
 def test_jobs_that_are_the_same_run_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:

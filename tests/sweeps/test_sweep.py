@@ -25,6 +25,10 @@ class Composed:
     def __init__(self, shifts: dict[str, list[str]]) -> None:
         self.shifts = shifts
 
+    def forget(self, name: str) -> None:
+        """Forget a job."""
+        del self.shifts[name]
+
     def jobs(self) -> dict[str, Job]:
         """Return what is noted of each job."""
         return {name: Job(shifts=tuple(names)) for name, names in self.shifts.items()}
@@ -223,3 +227,17 @@ def test_a_summary_that_cannot_be_written_is_a_failure(
         assert stop.value.code == 1
     assert "the summary could not be made" in caplog.text
     assert "failed: job: it broke" in caplog.text
+
+
+def test_a_run_that_is_not_asked_for_after_all_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a budget ends before its rung."""
+    write_run(tmp_path, "good")
+    summary = _summary(tmp_path, "good", "beyond the budget")
+    monkeypatch.setattr(sweep, "begun", summary)
+    sweep.not_asked_for(["beyond the budget"])
+    assert summary.end()
+    noted = read_sweep(tmp_path)
+    assert noted is not None
+    assert list(noted.jobs) == ["good"]

@@ -25,6 +25,7 @@ from xray_tl.errors import InputError
 from xray_tl.store.records import RECORD, read_record
 from xray_tl.store.run_folder import unfinished
 from xray_tl.study.rung_decision import RungDecision, decide
+from xray_tl.sweeps import sweep
 from xray_tl.sweeps.composition import run_folder
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Climb:
                 needed,
                 self._budget.left(used_runs, used_hours),
             )
+            sweep.not_asked_for(run.folder.name for run in new)
             return []
         if not self._tried:
             log.info("until decided: %s", self._expected())

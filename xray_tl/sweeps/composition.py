@@ -70,6 +70,11 @@ class ComposedOnce:
             for name, overrides in self._overrides.items()
         }
 
+    def forget(self, name: str) -> None:
+        """Forget the job of a run's folder: it is not launched after all."""
+        self.shifts.pop(name, None)
+        self._overrides.pop(name, None)
+
     def _note_folder(self, cfg: DictConfig, overrides: list[str]) -> None:
         """Note the folder of a job's run, unless its name is known only at launch."""
         with open_dict(cfg), suppress(OmegaConfBaseException):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -136,6 +136,13 @@ def failed(name: str, failure: str) -> None:
     """Note why a job of this process's sweep failed that another process did and could not record."""
     if begun is not None:
         begun.failed[name] = failure
+
+
+def not_asked_for(names: Iterable[str]) -> None:
+    """Forget jobs that were composed and are not launched: that they are not complete is no failure."""
+    if begun is not None and begun.composed is not None:
+        for name in names:
+            begun.composed.forget(name)
 
 
 def refuse(error: InputError) -> NoReturn:
