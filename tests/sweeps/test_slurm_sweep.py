@@ -144,6 +144,17 @@ def test_a_job_without_a_record_is_its_runs_failure_with_slurm_s_reason(
     }
 
 
+def test_a_run_that_was_interrupted_before_and_whose_job_is_cancelled_in_the_queue(
+    slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job left no log."""
+    write_run(tmp_path / "sweep", "a", status="interrupted", error=None)
+    slurm.say("job.1", "JobId=1 JobState=CANCELLED")
+    _queue(monkeypatch, dict)
+    failures = _sweep(tmp_path, _jobs(tmp_path, "a")).do()
+    assert failures["a"].startswith("job 1 was cancelled (scancel), the same command goes on")
+
+
 def test_ctrl_c_leaves_the_jobs_alone_and_says_how_to_end_them(
     slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -217,7 +217,7 @@ class SlurmSweep:
         ended, written = slurm_queue.how_it_ended(job_id), error_log(self._folder, job_id)
         if not written.is_file() and ended != slurm_queue.ENDED["CANCELLED"]:
             return f"job {job_id} left nothing in {self._folder}: is it on a disk that the nodes see?"
-        if now.state is RunState.INTERRUPTED:
+        if now.state is RunState.INTERRUPTED and written.is_file():
             said = re.findall(rf"{NOT_AGAIN}: (.*)", written.read_text(errors="replace"))
             return f"interrupted: job {job_id} was {NOT_AGAIN}{f': {said[-1]}' if said else ''} ({written})"
         return f"job {job_id} {ended or 'is gone'}, the same command goes on with the run ({written})"
