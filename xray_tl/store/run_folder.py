@@ -46,7 +46,7 @@ def claim(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any] | None]:
             f"{folder} cannot be written to (hydra.run.dir, hydra.sweep.dir): {error}"
         ) from error
     try:
-        record = _check_same_run(folder, cfg)
+        record = check_same_run(folder, cfg)
         yield record if record is not None and record["status"] == "complete" else None
     finally:
         lock.release()
@@ -163,8 +163,12 @@ def load_config(folder: Path) -> DictConfig:
     return cfg
 
 
-def _check_same_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
-    """Return the folder's record, after a check that the folder belongs to this run."""
+def check_same_run(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
+    """Return the folder's record, if any, after a check that the folder belongs to this run.
+
+    Raises:
+        FolderError: It belongs to another run, or is damaged.
+    """
     try:
         record = read_record(folder)
         same = not (folder / CONFIG).is_file() or config_hash(load_config(folder)) == config_hash(cfg)

@@ -10,7 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from xray_tl.config.identity import arm_hash, config_hash
 from xray_tl.errors import FolderError, InputError
-from xray_tl.store.run_folder import claim
+from xray_tl.store.locks import held_since
+from xray_tl.store.run_folder import LOCK, check_same_run
 from xray_tl.sweeps.job import Job
 
 WEIGHTS_FROM = (
@@ -94,12 +95,16 @@ def weights_of(cfg: DictConfig) -> str:
 
 
 def has_work(job: Job) -> bool:
-    """Tell whether a job has something to do: its run is not complete, and its folder can be claimed."""
+    """Tell whether a job has something to do, by its folder alone: nothing is locked or waited for.
+
+    It has not where its run is complete, or another process works on it, or the folder is another run's.
+    """
     try:
-        with claim(job.folder, job.cfg) as complete:
-            return complete is None
+        record = check_same_run(job.folder, job.cfg)
     except (FolderError, OSError, KeyError):  # the job will report it
         return False
+    complete = record is not None and record["status"] == "complete"
+    return not complete and held_since(job.folder / LOCK) is None
 
 
 def _is_same(first: DictConfig, second: DictConfig) -> bool:

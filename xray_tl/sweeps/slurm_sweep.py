@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 from xray_tl.config import SlurmConfig
 from xray_tl.config.cli import INTERRUPTED
-from xray_tl.errors import FolderError, InputError, InUseError
+from xray_tl.errors import FolderError, InputError
 from xray_tl.store.locks import take
-from xray_tl.store.run_folder import RunState, Standing, claim, standing
+from xray_tl.store.run_folder import RunState, Standing, check_same_run, standing
 from xray_tl.store.sweep_file import read_sweep
 from xray_tl.sweeps import slurm_queue, sweep
 from xray_tl.sweeps.batches import batches
@@ -107,10 +107,7 @@ class SlurmSweep:
                 continue
             failure = None
             try:
-                with claim(job.folder, job.cfg):
-                    pass
-            except InUseError:
-                pass
+                check_same_run(job.folder, job.cfg)
             except FolderError as error:
                 failure = str(error)
             if failure is None and job.cfg.data.name != "synthetic":
