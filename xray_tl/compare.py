@@ -45,7 +45,10 @@ def main(cfg: DictConfig) -> None:
             print(json.dumps(done.as_json(), indent=1, allow_nan=False))
         else:
             name = "AUROC" if metric.name == "auroc" else metric.name
-            print(format_comparison(done, Terms(readings.drawn, metric=name, level=asked.level)))
+            terms = Terms(
+                readings.drawn, metric=name, level=asked.level, higher_is_better=metric.higher_is_better
+            )
+            print(format_comparison(done, terms))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from xray_tl.statistics.estimates import Estimate, estimate
-from xray_tl.statistics.families import Contrast, Judged
-from xray_tl.statistics.family_text import judged_text
+from xray_tl.statistics.families import Contrast, Family, Judged
+from xray_tl.statistics.family_text import answers, judged_text
 from xray_tl.statistics.ladder import Course, climb
 from xray_tl.statistics.ladder_text import rungs_text, short_text
 from xray_tl.statistics.ladder_verdict import judge_climbed
@@ -57,6 +57,25 @@ def test_the_side_that_was_told_first_stands_and_a_later_interval_against_it_is_
     assert steady.standing is not None
     assert not steady.standing.contradicted
     assert "speaks against" not in judged_text(steady, TERMS)
+
+
+def test_what_was_told_is_said_with_the_sign_that_a_later_rung_has() -> None:
+    """Of an interval from -0.003 to 0.004, no words may make one from 0.003 to 0.004."""
+    for higher, mean in ((True, 0.05), (False, -0.05)):
+        for later, sign in ((0.0001, ""), (0.05, "-")):
+            (found,) = _judged(_course(mean, -later if mean > 0 else later), higher=higher)
+            assert found.contrast.estimate is not None
+            ends = found.contrast.estimate.lower, found.contrast.estimate.upper
+            low, high = ends if mean > 0 else (-ends[1], -ends[0])
+            assert low < 0
+            text = judged_text(found, TERMS)
+            assert f"a is better than z: AUROC by {sign}" in text
+            assert f"(repeated 95 % CI {low:.3f} to {high:.3f}" in text
+            (answer,) = answers((Family("asked", (found,)),), TERMS)
+            assert f"(repeated 95 % CI {low:.3f} to {high:.3f})" in answer
+    contrast = Contrast("gain", {"a": 1.0, "b": -1.0, "z": -1.0}, estimate=_estimates(0.0)[0])
+    (told,) = judge_climbed("asked", [contrast], [_course(0.05, -0.05)], 0.02, 0.05, {}).judged
+    assert "above 0" in judged_text(told, TERMS)
 
 
 def test_equivalence_is_contradicted_by_an_interval_beyond_the_margin_alone() -> None:

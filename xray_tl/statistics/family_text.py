@@ -12,7 +12,7 @@ from xray_tl.statistics.wording import (
     asks_text,
     but_apart_text,
     difference_text,
-    interval_text,
+    gain_texts,
     p_text,
     reason_text,
     small_text,
@@ -31,8 +31,10 @@ def terms_of(contrast: Contrast, terms: Terms) -> Terms:
     """Return the terms with the metric and the images of a contrast: `sensitivity on low_dose`."""
     metric = contrast.metric or terms.metric
     if contrast.of_two_sets:
-        return replace(terms, metric=f"{metric} ({contrast.data.replace(' - ', ' minus ')})")
-    return replace(terms, metric=f"{metric} on {contrast.data}" if contrast.data else metric)
+        metric = f"{metric} ({contrast.data.replace(' - ', ' minus ')})"
+    elif contrast.data:
+        metric = f"{metric} on {contrast.data}"
+    return replace(terms, metric=metric, higher_is_better=contrast.higher_is_better)
 
 
 def called(contrast: Contrast, terms: Terms) -> str:
@@ -65,6 +67,14 @@ def _named(found: Judged, terms: Terms) -> Terms:
     return replace(own, repeated=any(not look.estimate.readerless for look in looks))
 
 
+def _side(found: Judged) -> str:
+    """Return the side of 0 on which a contrast was told, by the look on which its verdict rests."""
+    by = found.standing.by if found.standing else None
+    estimate = by.estimate if by is not None else found.contrast.estimate
+    assert estimate is not None
+    return "above 0" if estimate.value > 0 else "below 0"
+
+
 def verdict_words(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
     """Return the verdict on a planned contrast that is no pair, in a few words; empty if it has none."""
     verdict, estimate = found.verdict, found.contrast.estimate
@@ -72,7 +82,7 @@ def verdict_words(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
         return ""
     apart = but_apart_text(verdict.apart, terms)
     if verdict.kind == "differs":
-        return f"{'above' if estimate.value > 0 else 'below'} 0 ({p_text(verdict.p)}){apart}"
+        return f"{_side(found)} ({p_text(verdict.p)}){apart}"
     if verdict.kind == "equivalent":
         return f"0 within {margin:g} ({p_text(verdict.p_equivalent)} for a larger one){apart}"
     reason = reason_text(estimate, verdict, terms)
@@ -125,13 +135,11 @@ def _clause(found: Judged, terms: Terms, brief: bool) -> str:
         value = f"{contrast.name}, {own.metric} {estimate.value:+.{terms.digits}f}"
         if not brief:
             value = f"{contrast.name}, {difference_text(estimate, own)}"
-        side = "above 0" if estimate.value > 0 else "below 0"
-        return f"{value}, is {side if verdict.kind == 'differs' else 'as good as 0'}{apart}"
+        return f"{value}, is {_side(found) if verdict.kind == 'differs' else 'as good as 0'}{apart}"
     if verdict.kind == "equivalent":
         return f"{' and '.join(contrast.pair)} are equivalent{f' in {of.strip()}' if of else ''}{apart}"
     first, second = contrast.pair
-    low, high = sorted((abs(estimate.lower), abs(estimate.upper)))
-    span = "" if brief else f" ({own.interval} {interval_text(low, high, terms.digits)})"
-    size = f"{abs(estimate.value):.{terms.digits}f}"
+    size, span = gain_texts(contrast.pair, estimate, verdict, own)
+    span = "" if brief else f" ({own.interval} {span})"
     other = second if verdict.better == first else first
     return f"{verdict.better} is better than {other}, {of}by {size}{span}{small_text(verdict, terms)}{apart}"

@@ -26,6 +26,7 @@ class Terms:
         digits: Decimals of the metric.
         level: Level of the intervals.
         repeated: Whether the intervals hold at every look of several.
+        higher_is_better: Whether a larger metric is the better one.
     """
 
     reader: str = "reader"
@@ -34,6 +35,7 @@ class Terms:
     digits: int = 3
     level: float = LEVEL
     repeated: bool = False
+    higher_is_better: bool = True
 
     @property
     def interval(self) -> str:
@@ -98,13 +100,12 @@ def verdict_text(
 def _verdict_text(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms, margin: float) -> str:
     first, second = pair
     if verdict.kind == "better":
+        size, span = gain_texts(pair, estimate, verdict, terms)
         if verdict.better == second:
             first, second = second, first
-        size = f"{abs(estimate.value):.{terms.digits}f}"
-        span = sorted((abs(estimate.lower), abs(estimate.upper)))
         return (
             f"{first} is better than {second}: {terms.metric} by {size} "
-            f"({terms.interval} {interval_text(span[0], span[1], terms.digits)}, {p_text(verdict.p)})"
+            f"({terms.interval} {span}, {p_text(verdict.p)})"
             f"{small_text(verdict, terms)}{but_apart_text(verdict.apart, terms)}."
         )
     if verdict.kind == "equivalent":
@@ -115,6 +116,16 @@ def _verdict_text(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms
     why = f" ({reason})" if (reason := reason_text(estimate, verdict, terms)) else ""
     text = f"Undecided between {first} and {second}{why}: {difference_text(estimate, terms)}."
     return f"{text} {asks_text(estimate, verdict, terms)}".strip()
+
+
+def gain_texts(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms) -> tuple[str, str]:
+    """Return by how much the better one of a pair is better, and the interval of that.
+
+    Both may lie below 0: a verdict of an earlier look stands, whatever the present one says.
+    """
+    sign = 1 if (verdict.better == pair[0]) == terms.higher_is_better else -1
+    low, high = sorted((sign * estimate.lower, sign * estimate.upper))
+    return _plain(sign * estimate.value, terms.digits), interval_text(low, high, terms.digits)
 
 
 def small_text(verdict: Verdict, terms: Terms) -> str:
