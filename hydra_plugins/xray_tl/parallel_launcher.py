@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -43,10 +43,4 @@ class ParallelLauncher(Launcher):
             sweep.refuse(error)
         sweep.jobs_begin(at_once)
         failures = Workers(at_once, devices).do(jobs, sweep.job_ended)
-        return [_ended(job.folder.name, failures) for job in jobs]
-
-
-def _ended(name: str, failures: dict[str, str]) -> JobReturn:
-    ended = JobReturn(status=JobStatus.COMPLETED)
-    ended.return_value = failures.get(name)
-    return ended
+        return [sweep.returned(failures.get(job.folder.name)) for job in jobs]

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -51,10 +51,4 @@ class SlurmLauncher(Launcher):
             sweep.refuse(error)
         for name, failure in failures.items():
             sweep.failed(name, failure)
-        return [_ended(failures.get(job.folder.name)) for job in jobs]
-
-
-def _ended(failure: str | None) -> JobReturn:
-    ended = JobReturn(status=JobStatus.COMPLETED)
-    ended.return_value = failure
-    return ended
+        return [sweep.returned(failures.get(job.folder.name)) for job in jobs]

@@ -245,13 +245,19 @@ def test_files_that_have_changed_are_noticed_without_a_job(
 
 
 @pytest.mark.usefixtures("slurm")
-def test_a_complete_run_of_another_configuration_is_no_run_of_this_sweep(tmp_path: Path) -> None:
+def test_a_complete_run_of_another_configuration_is_no_run_of_this_sweep(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     _complete(tmp_path, "a")
     path = tmp_path / "sweep" / "a" / CONFIG
     path.parent.mkdir(exist_ok=True)
     path.write_text(OmegaConf.to_yaml(compose_config(*TINY, "optim.lr=0.5")))
     failures = _sweep(tmp_path, _jobs(tmp_path, "a")).do()
     assert "holds a run with another configuration" in failures["a"]
+    with pytest.raises(SystemExit) as stop:
+        _sweep(tmp_path, _jobs(tmp_path, "a", "b"), replace(OPTIONS, wait=False)).do()
+    assert stop.value.code == 1
+    assert "failed: a: " in caplog.text
 
 
 @pytest.mark.parametrize("option", ["cpus_per_task", "timeout_min", "runs_per_job", "array_parallelism"])

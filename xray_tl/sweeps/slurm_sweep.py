@@ -88,7 +88,7 @@ class SlurmSweep:
         try:
             self._submit(todo, complete)
             if not self._options.wait:
-                self._leave_them()
+                self._leave_them(failures)
             self._wait()
         except KeyboardInterrupt:
             self._interrupted()
@@ -219,11 +219,13 @@ class SlurmSweep:
             return f"interrupted: job {job_id} was {NOT_AGAIN}{f': {said[-1]}' if said else ''} ({written})"
         return f"job {job_id} {ended or 'is gone'}, the same command goes on with the run ({written})"
 
-    def _leave_them(self) -> NoReturn:
+    def _leave_them(self, failures: Mapping[str, str]) -> NoReturn:
+        for name, failure in failures.items():
+            log.error("failed: %s: %s", name, failure)
         jobs = ", ".join(main_ids(self._ids.values()))
         report = f"; job {self._report_id} makes the report" if self._report_id else ""
         print(f"{len(self._ids)} runs are queued: jobs {jobs}{report}")
-        sweep.leave(0)
+        sweep.leave(1 if failures else 0)
 
     def _interrupted(self) -> NoReturn:
         """End this command; nothing was submitted, or the jobs go on.

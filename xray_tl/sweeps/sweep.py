@@ -132,6 +132,13 @@ def job_ended(name: str, failure: str | None) -> None:
         begun.job_ended(name, failure)
 
 
+def returned(failure: str | None) -> JobReturn:
+    """Return what a launcher is to return for a job that ended, with its failure, if any."""
+    ended = JobReturn(status=JobStatus.COMPLETED)
+    ended.return_value = failure
+    return ended
+
+
 def failed(name: str, failure: str) -> None:
     """Note why a job of this process's sweep failed that another process did and could not record."""
     if begun is not None:
