@@ -190,9 +190,9 @@ def errors(studies: int) -> None:
         null = at(simulated(setting, 0.0, studies, 100 + place), RUNGS)
         edge = at(simulated(setting, MARGIN, studies, 200 + place), RUNGS)
         top = looks_share(null)
-        plain = [(p_values(null, 0) <= ALPHA).any(1), (p_values(edge, MARGIN) <= ALPHA).any(1)]
+        plain = [(p_values(null) <= ALPHA).any(1), (p_values(edge, MARGIN) <= ALPHA).any(1)]
         by_rungs = [
-            (p_values(null, 0) <= nominal(null, ALPHA)).any(1),
+            (p_values(null) <= nominal(null, ALPHA)).any(1),
             (p_values(edge, MARGIN) <= nominal(edge, ALPHA, 1)).any(1),
         ]
         held = np.concatenate([_held(null, 0.0), _held(edge, MARGIN)])
@@ -213,7 +213,7 @@ def looks_share(looks: Looks) -> float:
 
 def _fixed(looks: Looks, family: int) -> tuple[float, float]:
     """Return how often the last rung alone says "better", and else "equivalent"."""
-    told = p_values(looks, 0)[:, -1] <= ALPHA / family
+    told = p_values(looks)[:, -1] <= ALPHA / family
     same = (p_values(looks, MARGIN)[:, -1] <= ALPHA) & ~told
     return float(told.mean()), float(same.mean())
 

@@ -21,7 +21,7 @@ def test_studies_at_once_are_judged_as_each_alone() -> None:
     )
     looks = Looks(RUNGS, means, squares, np.full_like(means, k))
     found, levels = judged(looks, family=2), nominal(looks, 0.05)
-    told, same = p_values(looks, 0), p_values(looks, 0.02)
+    told, same = p_values(looks), p_values(looks, 0.02)
     for study in range(25):
         estimates = [estimate(value[study, :count], np.full((count, count), k), 1000) for count in RUNGS]
         course = climb(estimates, RUNGS)
@@ -50,7 +50,7 @@ def test_looking_at_each_rung_keeps_five_per_cent_where_the_plain_p_value_does_n
     looks = draw(0.0, 1e-5, 2e-4, RUNGS, 20_000, np.random.default_rng(1))
     found = judged(looks, futility=False)
     assert (found.better < len(RUNGS)).mean() <= 0.05 + 0.005
-    assert (p_values(looks, 0) <= 0.05).any(1).mean() > 0.09
+    assert (p_values(looks) <= 0.05).any(1).mean() > 0.09
     at_margin = judged(draw(0.02, 1e-5, 2e-4, RUNGS, 20_000, np.random.default_rng(2)), futility=False)
     assert (at_margin.equivalent < len(RUNGS)).mean() <= 0.05 + 0.005
     assert at_margin.rates[0] > 0.5

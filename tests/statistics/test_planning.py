@@ -51,6 +51,12 @@ def test_more_readers_more_images_and_fewer_contrasts_decide_more_often() -> Non
     assert fewest(fixed(_known(0.015, 4e-4), 1000, 0.02).better) is None, "images alone are too few"
 
 
+def test_nothing_is_equivalent_within_a_margin_of_0() -> None:
+    known = _known(0.015, 4e-5)
+    assert not fixed(known, 1000, 0.0, margin=0.0).same.any()
+    assert not staged(known, 1000, 0.0, RUNGS, margin=0.0).equivalent
+
+
 def test_rungs_end_early_where_the_difference_is_large() -> None:
     known = _known(0.015, 1e-5)
     large, none = staged(known, 1000, 0.05, RUNGS), staged(known, 1000, 0.0, RUNGS)

@@ -102,7 +102,7 @@ def judged(
         futility: Whether a study ends that its last rung would hardly decide.
     """
     last = len(looks.rungs)
-    told = _first(p_values(looks, 0) <= nominal(looks, alpha / family))
+    told = _first(p_values(looks) <= nominal(looks, alpha / family))
     same = _first(p_values(looks, margin) <= nominal(looks, alpha, sides=1))
     ends = np.minimum(np.minimum(told, same), last - 1)
     if futility:
@@ -112,18 +112,18 @@ def judged(
     return Outcome(better, equivalent, ends, np.asarray(looks.rungs)[ends])
 
 
-def p_values(looks: Looks, margin: float) -> Array:
+def p_values(looks: Looks, margin: float | None = None) -> Array:
     """Return guarded p values [studies, L]: of no difference, or, with a margin, of one beyond it."""
     columns = []
     for place, count in enumerate(looks.rungs):
         size = np.abs(looks.value[:, place])
         tail = upper_tail(
-            margin - size if margin else size,
+            size if margin is None else margin - size,
             looks.cases[:, place],
             looks.between[:, place] / count,
             count - 1,
         )
-        columns.append(tail if margin else 2 * tail)
+        columns.append(2 * tail if margin is None else tail)
     return np.stack(columns, 1)
 
 

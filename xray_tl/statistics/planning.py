@@ -88,7 +88,7 @@ def fixed(
         seed: Seed of the simulation.
     """
     looks = _drawn(known, cases, true, COUNTS, seed)
-    told, same = p_values(looks, 0) <= ALPHA / family, p_values(looks, margin) <= ALPHA
+    told, same = p_values(looks) <= ALPHA / family, p_values(looks, margin) <= ALPHA
     return Fixed(told.mean(0), (same & ~told).mean(0), same.mean(0))
 
 
