@@ -33,3 +33,14 @@ def test_progress_names_done_failed_and_left(monkeypatch: pytest.MonkeyPatch, tm
     together.restart(at_once=2)
     together.job_ended("a", failed=False)
     assert together.job_ended("b", failed=False) == "sweep: 2 of 10 runs done, 2 running, about 4 min left"
+
+
+def test_each_rung_counts_its_own_time_and_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clock = iter((0.0, 0.0, 60.0, 120.0, 500.0, 560.0))
+    monkeypatch.setattr("xray_tl.sweeps.progress.time.monotonic", lambda: next(clock))
+    sweep = Progress(tmp_path, dict.fromkeys("abcd", ()))
+    sweep.restart()
+    sweep.job_ended("a", failed=False)
+    sweep.job_ended("b", failed=False)
+    sweep.restart()
+    assert sweep.job_ended("c", failed=False) == "sweep: 3 of 4 runs done, about 60 s left"

@@ -24,12 +24,11 @@ class Progress:
     def __init__(self, folder: Path, shifts: Mapping[str, Sequence[str]], at_once: int = 1) -> None:
         self.folder, self.shifts, self.at_once = folder, shifts, at_once
         self._failed: dict[str, bool] = {}
-        self._worked = 0
         self.restart()
 
     def restart(self, at_once: int = 1) -> None:
-        """Begin to count time: jobs start now."""
-        self.at_once = at_once
+        """Begin to count time, and the jobs that took it: jobs start now."""
+        self.at_once, self._worked = at_once, 0
         self._start = self._last = time.monotonic()
 
     def job_ended(self, name: str, *, failed: bool) -> str:
