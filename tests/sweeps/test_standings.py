@@ -47,7 +47,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def squeue(tmp_path: Path, script: str) -> None:
     """Stand in for Slurm's command."""
-    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin").mkdir(exist_ok=True)
     place = tmp_path / "bin" / "squeue"
     place.write_text(f"#!/bin/sh\n{script}\n")
     place.chmod(0o755)
@@ -89,29 +89,36 @@ def test_a_sweep_of_an_earlier_version_has_the_runs_that_it_has(tmp_path: Path) 
 
 
 def test_runs_in_a_queue_of_slurm_say_so(sweep: Path, tmp_path: Path) -> None:
-    jobs = {"waits": "41_3", "late": "41_4", "dies": "40", "done": "41_1", "gone": "41_9"}
+    jobs = {"waits": "41_3", "late": "41_4", "dies": "40", "done": "41_1", "gone": "41_9", "fails": "41_5"}
     write_sweep(sweep, submitted={f"net-{word}-s0": job for word, job in jobs.items()})
     squeue(tmp_path, 'echo "$@" > "$0.asked"; echo "41_3|PENDING|Priority"; echo "40|RUNNING|None"')
     runs = standings(sweep)
+    assert str(runs["net-fails-s0"].reason).startswith("RunError: loss"), "it ended as its record says"
     assert (tmp_path / "bin" / "squeue.asked").read_text().strip().endswith("--jobs=40,41")
     assert {name: run.reason for name, run in runs.items() if "Slurm" in str(run.reason)} == {
-        "net-waits-s0": "no record: it never began; queued in Slurm: job 41_3, PENDING (Priority)",
-        "net-late-s0": "no record: it never began; Slurm has no job 41_4 now",
-        "net-dies-s0": "no record: it was killed; queued in Slurm: job 40, RUNNING",
+        "net-waits-s0": "queued in Slurm: job 41_3, PENDING (Priority); no record: it never began",
+        "net-late-s0": "Slurm has no job 41_4 now; no record: it never began",
+        "net-dies-s0": "queued in Slurm: job 40, RUNNING; no record: it was killed",
     }
+    squeue(tmp_path, 'echo "41_5|PENDING|Priority"')
+    again = str(standings(sweep)["net-fails-s0"].reason)
+    assert again.startswith("queued in Slurm: job 41_5, PENDING (Priority); RunError: loss")
 
 
 @pytest.mark.parametrize(
     ("script", "said"),
     [
         ("echo 'error: Unable to contact slurm controller' >&2; exit 1", "no record: it never began"),
-        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "Slurm has no job 41_3 now"),
+        (
+            "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1",
+            "Slurm has no job 41_3 now; no record: it never began",
+        ),
     ],
 )
 def test_slurm_that_does_not_answer_says_nothing(sweep: Path, tmp_path: Path, script: str, said: str) -> None:
     write_sweep(sweep, submitted={"net-waits-s0": "41_3"})
     squeue(tmp_path, script)
-    assert str(standings(sweep)["net-waits-s0"].reason).endswith(said)
+    assert standings(sweep)["net-waits-s0"].reason == said
 
 
 def test_a_folder_that_is_no_sweep_s_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ _ORDER = (
     RunState.FAILED,
 )
 """States as a table has them: what needs a look stands at its end."""
-_QUEUED = (RunState.WAITING, RunState.INTERRUPTED, RunState.KILLED)
+_QUEUED = (RunState.WAITING, RunState.INTERRUPTED, RunState.KILLED, RunState.FAILED)
 """States of runs for which Slurm may have a job in its queue."""
 _PLAIN = (RunState.COMPLETE, RunState.RUNNING)
 """States that say all there is to say."""
@@ -62,7 +62,9 @@ def standings(folder: Path) -> dict[str, Standing]:
             if job in queue:
                 state, reason = queue[job]
                 now = f"queued in Slurm: job {job}, {state}" + (f" ({reason})" if reason else "")
-            found[name] = replace(found[name], reason=f"{found[name].reason}; {now}")
+            elif found[name].state is RunState.FAILED:
+                continue  # it ended as its record says
+            found[name] = replace(found[name], reason=f"{now}; {found[name].reason}")
     return found
 
 
