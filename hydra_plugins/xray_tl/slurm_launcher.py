@@ -38,17 +38,19 @@ class SlurmLauncher(Launcher):
 
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+        jobs = compose_jobs(self._context.config_loader, self._config, job_overrides, initial_job_idx)
         try:
             if find_spec("submitit") is None:
                 raise InputError("hydra/launcher=slurm needs submitit: pip install 'xray-tl[slurm]'")
             options = typed_node(OmegaConf.create(self._options), SlurmConfig)
-            jobs = compose_jobs(self._context.config_loader, self._config, job_overrides, initial_job_idx)
             sweep.jobs_begin(len(jobs))
             folder = Path(self._config.hydra.sweep.dir).absolute()
             logging_config: Any = OmegaConf.to_container(self._config.hydra.hydra_logging, resolve=True)
             failures = SlurmSweep(options, folder, jobs, logging_config).do()
         except InputError as error:
-            sweep.refuse(error)
+            if initial_job_idx == 0:
+                sweep.refuse(error)
+            failures = {job.folder.name: str(error) for job in jobs}  # earlier rungs have their summary
         for name, failure in failures.items():
             sweep.failed(name, failure)
         return [sweep.returned(failures.get(job.folder.name)) for job in jobs]
