@@ -267,6 +267,14 @@ def test_numbers_are_from_one(tmp_path: Path, option: str) -> None:
         _sweep(tmp_path, [], replace(OPTIONS, **{option: 0}))
 
 
+@pytest.mark.usefixtures("slurm")
+def test_a_time_limit_outlasts_the_signal_before_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"signal_delay_s=90 leaves nothing of .*timeout_min=1:"
+    ):
+        _sweep(tmp_path, [], replace(OPTIONS, timeout_min=1))
+
+
 @pytest.mark.parametrize("option", ["additional_parameters", "report"])
 @pytest.mark.usefixtures("slurm")
 def test_options_of_others_are_given_by_name(tmp_path: Path, option: str) -> None:

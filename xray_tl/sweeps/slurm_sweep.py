@@ -60,6 +60,11 @@ class SlurmSweep:
                 raise InputError(
                     f"hydra.launcher.{name}={getattr(options, name)} is not valid: choose a number from 1"
                 )
+        if options.signal_delay_s >= 60 * options.timeout_min:
+            raise InputError(
+                f"hydra.launcher.signal_delay_s={options.signal_delay_s} leaves nothing of "
+                f"hydra.launcher.timeout_min={options.timeout_min}: choose a longer time limit"
+            )
         for name in ("additional_parameters", "report"):
             if not isinstance(getattr(options, name), dict | None):
                 raise InputError(
