@@ -73,6 +73,7 @@ def test_what_was_told_is_said_with_the_sign_that_a_later_rung_has() -> None:
             assert f"(repeated 95 % CI {low:.3f} to {high:.3f}" in text
             (answer,) = answers((Family("asked", (found,)),), TERMS)
             assert f"(repeated 95 % CI {low:.3f} to {high:.3f})" in answer
+            assert ("decided at 5 seeds, but 8 speak against it" in answer) == (later == 0.05)
     contrast = Contrast("gain", {"a": 1.0, "b": -1.0, "z": -1.0}, estimate=_estimates(0.0)[0])
     (told,) = judge_climbed("asked", [contrast], [_course(0.05, -0.05)], 0.02, 0.05, {}).judged
     assert "above 0" in judged_text(told, TERMS)

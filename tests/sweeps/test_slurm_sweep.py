@@ -269,9 +269,7 @@ def test_numbers_are_from_one(tmp_path: Path, option: str) -> None:
 
 @pytest.mark.usefixtures("slurm")
 def test_a_time_limit_outlasts_the_signal_before_it(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"signal_delay_s=90 leaves nothing of .*timeout_min=1:"
-    ):
+    with pytest.raises(InputError, match=r"signal_delay_s=90 leaves nothing of .*timeout_min=1:"):
         _sweep(tmp_path, [], replace(OPTIONS, timeout_min=1))
 
 

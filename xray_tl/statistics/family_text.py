@@ -67,6 +67,14 @@ def _named(found: Judged, terms: Terms) -> Terms:
     return replace(own, repeated=any(not look.estimate.readerless for look in looks))
 
 
+def _against(found: Judged, terms: Terms) -> str:
+    """Return the end of a clause if a later rung speaks against what was told; else empty."""
+    if found.standing is None or not found.standing.contradicted:
+        return ""
+    last = found.standing.course.looks[-1].estimate
+    return f", decided at {found.standing.decided_at} {terms.reader}s, but {last.readers} speak against it"
+
+
 def _side(found: Judged) -> str:
     """Return the side of 0 on which a contrast was told, by the look on which its verdict rests."""
     by = found.standing.by if found.standing else None
@@ -111,7 +119,7 @@ def _title(name: str) -> str:
 
 
 def _answer(family: Family, terms: Terms, *, brief: bool = False) -> str:
-    clauses = [_clause(found, terms, brief) for found in family.decided]
+    clauses = [f"{_clause(found, terms, brief)}{_against(found, terms)}" for found in family.decided]
     open_ = [found.contrast for found in family.judged if found.verdict and found not in family.decided]
     if 0 < len(open_) <= MOST_SAID and not clauses:
         clauses.append("undecided: " + "; ".join(called(contrast, terms) for contrast in open_))
