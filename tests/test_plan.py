@@ -28,6 +28,30 @@ def test_a_plan_is_printed_and_written(subprocess_env: Env, tmp_path: Path) -> N
     assert {path.name for path in tmp_path.iterdir()} == {"sweep", "made"}, "no run is made"
 
 
+OWN_FILMS = """# @package _global_
+defaults:
+  - override /data: folder
+planned:
+  how_much:
+    - resnet50_finetune - resnet50_frozen
+"""
+
+
+def test_a_study_on_own_films_has_the_images_of_the_earlier_sweep(
+    subprocess_env: Env, tmp_path: Path
+) -> None:
+    for mode in ("finetune", "frozen"):
+        for seed in range(3):
+            write_scored(tmp_path / "sweep", 2.0, seed, "resnet50", mode, arm_file=f"resnet50_{mode}")
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    (tmp_path / "conf" / "study" / "mine.yaml").write_text(OWN_FILMS)
+    words = ("--config-dir", "conf", "study=mine", "data.root=films", "dir=sweep", "output=made")
+    done = run_command("plan", *words, env=subprocess_env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    images = list(pd.read_csv(tmp_path / "made" / "sizes.csv")["images"])
+    assert images == [images[0] * times for times in (1, 2, 4)]
+
+
 def test_what_a_plan_lacks_is_said_in_one_line(subprocess_env: Env, tmp_path: Path) -> None:
     pilot = "python -m xray_tl.train study=quick seed=0,1,2,3,4"
     for words, said in (

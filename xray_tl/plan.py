@@ -70,7 +70,7 @@ def main(cfg: DictConfig) -> None:
         from xray_tl.study.sizing import course, pilot, sizes
 
         earlier = pilot(folder, families, _compared(cfg))
-        images = cfg.data.n_test or earlier.images
+        images = OmegaConf.select(cfg, "data.n_test", default=None) or earlier.images
         rows = sizes(earlier, images, cfg.effect, cfg.margin)
         found = course(earlier, images, rungs, cfg.margin)
         write_text(output / SIZES, sizes_table(rows, cfg.effect, earlier.reader).to_csv(index=False))
