@@ -202,6 +202,7 @@ def test_as_typed(conf: Path, subprocess_env: Env) -> None:
         (("seed=0,1,2",), "seed=0,1,2: until=decided takes as many seeds as it needs (rungs=[5, 7])"),
         (("rungs=[3,5]",), "rungs=[3, 5] starts with 3: a verdict takes 5 readers at least"),
         (("rungs=[8,5]",), "does not rise"),
+        (("rungs=null",), "until=decided looks at rungs, and rungs=null: give some, such as [5, 8, 12, 20]"),
         (("budget=5",), "budget=5 ends before the first rung, which has 6 runs (5 seeds)"),
         (("budget=2 days",), "budget=2 days is not valid: give a number of runs"),
     ],

@@ -64,7 +64,7 @@ class Climb:
     ) -> None:
         self._loader, self._config = loader, config
         self._folder = Path(config.hydra.sweep.dir)
-        self._rungs = rungs_of(config) or RUNGS
+        self._rungs = self._declared_rungs()
         self._budget = budget_of(config)
         self._arms, self._first = self._read(params, arguments)
         self._known: dict[tuple[str, ...], Wanted] = {}
@@ -104,6 +104,15 @@ class Climb:
         left = self._budget.left(used_runs, used_hours)
         log.info("until decided: next %s%s", _runs(new), f"; {left}" if left else "")
         return [run.overrides for run in new]
+
+    def _declared_rungs(self) -> tuple[int, ...]:
+        """Return the rungs; each record is to hold them, or the report would judge all seeds in one look."""
+        rungs = rungs_of(self._config)
+        if rungs is None:
+            raise InputError(
+                f"until=decided looks at rungs, and rungs=null: give some, such as {list(RUNGS)}"
+            )
+        return rungs
 
     def _read(self, params: dict[str, str], arguments: Sequence[str]) -> tuple[list[Overrides], int]:
         """Return the options of each arm, and the first seed."""
