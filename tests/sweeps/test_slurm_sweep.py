@@ -273,6 +273,12 @@ def test_a_time_limit_outlasts_the_signal_before_it(tmp_path: Path) -> None:
         _sweep(tmp_path, [], replace(OPTIONS, timeout_min=1))
 
 
+@pytest.mark.usefixtures("slurm")
+def test_wrong_options_of_the_report_s_job_are_told_before_the_runs_are_submitted(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'partiton' not in 'SlurmConfig'"):
+        _sweep(tmp_path, [], replace(OPTIONS, report={"partiton": "cpu"}))
+
+
 @pytest.mark.parametrize("option", ["additional_parameters", "report"])
 @pytest.mark.usefixtures("slurm")
 def test_options_of_others_are_given_by_name(tmp_path: Path, option: str) -> None:

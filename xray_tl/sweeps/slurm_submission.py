@@ -87,7 +87,7 @@ class Submission:
         Raises:
             InputError: Slurm refused it.
         """
-        own = _for_report(self.options)
+        own = for_report(self.options)
         on_gpu = not {"gpus_per_node", "gres"}.isdisjoint(self.options.report or {})
         asked = _asked(own, on_gpu=on_gpu) | _after(main_ids(self.ids.values()))
         (job_id,) = self._hand_over([Report(self.folder, logging_config)], asked)
@@ -139,7 +139,7 @@ def error_log(folder: Path, job_id: str) -> Path:
     return folder / str(LOGS).replace("%j", job_id) / f"{job_id}_0_log.err"
 
 
-def _for_report(options: SlurmConfig) -> SlurmConfig:
+def for_report(options: SlurmConfig) -> SlurmConfig:
     """Return the options of the job that makes the report: one core, and what `report` says.
 
     Raises:

@@ -22,7 +22,7 @@ from xray_tl.sweeps.job import Job, do_job
 from xray_tl.sweeps.shared_work import distinct, lacks_weights, sets_of_weights
 from xray_tl.sweeps.slurm_jobs import NOT_AGAIN
 from xray_tl.sweeps.slurm_queue import Queued, main_ids
-from xray_tl.sweeps.slurm_submission import Submission, error_log
+from xray_tl.sweeps.slurm_submission import Submission, error_log, for_report
 from xray_tl.sweeps.standings import counted
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class SlurmSweep:
                 raise InputError(
                     f"hydra.launcher.{name}={getattr(options, name)} is not valid: give {{OPTION: VALUE}}"
                 )
+        for_report(options)  # before any job is submitted
         self._options, self._folder, self._runs = options, folder, distinct(jobs)
         self._logging = logging_config
         self._ids: dict[str, str] = {}
