@@ -10,7 +10,7 @@ import pytest
 
 from tests.study.sweeps import planned, write_scored
 from xray_tl.errors import InputError
-from xray_tl.report.answer import sentences
+from xray_tl.report.answer import pair_text, sentences
 from xray_tl.report.page import write_report
 from xray_tl.report.planned_table import planned_table, shown_planned
 from xray_tl.study.analysis import analyse
@@ -208,6 +208,13 @@ def test_the_report_judges_at_rungs_and_says_which(eight: Path, tmp_path: Path) 
     page = write_report(copy).read_text(encoding="utf-8")
     assert "raises the error" not in page
     assert not [problem for problem in done.problems if "of 7 seeds" in problem]
+
+
+def test_a_pair_below_the_first_rung_has_a_plain_interval_and_is_said_to(eight: Path, tmp_path: Path) -> None:
+    for folder, reached in ((eight, True), (_sweep(tmp_path, 4), False)):
+        done = analyse(folder)
+        for pair in done.comparison.verdicts:
+            assert ("repeated 95 % CI" in pair_text(done, pair)) == reached
 
 
 def test_without_rungs_in_its_records_a_sweep_is_judged_with_all_seeds(tmp_path: Path) -> None:

@@ -180,7 +180,8 @@ def pair_text(done: StudyAnalysis, pair: Pair) -> str:
     """Return a few sentences on a pair of arms, and whether it is explored beside planned questions."""
     comparison = done.comparison
     estimate, verdict = comparison.analysis.pairs[pair], comparison.verdicts[pair]
-    terms = done.terms if estimate.readerless else done.judged_terms
+    once = estimate.readerless or verdict.reason == "few readers"  # of no rung: its interval is a plain one
+    terms = done.terms if once else done.judged_terms
     text = verdict_text(pair, estimate, verdict, terms, comparison.margin)
     explored = comparison.families and pair not in comparison.questions
     return f"{text} Explored, not planned." if explored else text
