@@ -12,6 +12,7 @@ from xray_tl.statistics.wording import (
     Terms,
     difference_text,
     interval_text,
+    lead_texts,
     next_cases_text,
     p_text,
     scope_text,
@@ -29,6 +30,12 @@ def _text(estimate: Estimate) -> str:
 def test_the_better_arm_comes_first_with_a_positive_difference() -> None:
     assert _text(_estimate(-0.1)).startswith("b is better than a: AUROC by 0.100 (95 % CI 0.0")
     assert "-" not in _text(_estimate(-0.1))
+
+
+def test_an_interval_beyond_0_of_a_verdict_from_an_earlier_look_keeps_its_sign() -> None:
+    later = replace(_estimate(0.003), lower=-0.001, upper=0.007)
+    assert lead_texts(later, TERMS) == ("0.003", "-0.001 to 0.007")
+    assert lead_texts(later.reversed(), TERMS) == ("0.003", "-0.001 to 0.007")
 
 
 def test_an_undecided_pair_says_what_it_would_take() -> None:

@@ -12,7 +12,7 @@ from xray_tl.statistics.wording import (
     asks_text,
     but_apart_text,
     difference_text,
-    interval_text,
+    lead_texts,
     p_text,
     reason_text,
     small_text,
@@ -130,8 +130,7 @@ def _clause(found: Judged, terms: Terms, brief: bool) -> str:
     if verdict.kind == "equivalent":
         return f"{' and '.join(contrast.pair)} are equivalent{f' in {of.strip()}' if of else ''}{apart}"
     first, second = contrast.pair
-    low, high = sorted((abs(estimate.lower), abs(estimate.upper)))
-    span = "" if brief else f" ({own.interval} {interval_text(low, high, terms.digits)})"
-    size = f"{abs(estimate.value):.{terms.digits}f}"
+    size, interval = lead_texts(estimate, terms)
+    span = "" if brief else f" ({own.interval} {interval})"
     other = second if verdict.better == first else first
     return f"{verdict.better} is better than {other}, {of}by {size}{span}{small_text(verdict, terms)}{apart}"

@@ -85,6 +85,16 @@ def difference_text(estimate: Estimate, terms: Terms) -> str:
     return f"{terms.metric} {estimate.value:+.{terms.digits}f} ({terms.interval} {span})"
 
 
+def lead_texts(estimate: Estimate, terms: Terms) -> tuple[str, str]:
+    """Format by how much the better one leads, and the interval of that.
+
+    A verdict may rest on an earlier look than the estimate: then the interval may hold 0.
+    """
+    sign = math.copysign(1.0, estimate.value)
+    low, high = sorted((sign * estimate.lower, sign * estimate.upper))
+    return f"{abs(estimate.value):.{terms.digits}f}", interval_text(low, high, terms.digits)
+
+
 def verdict_text(
     pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms, margin: float = MARGIN
 ) -> str:
@@ -100,11 +110,10 @@ def _verdict_text(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms
     if verdict.kind == "better":
         if verdict.better == second:
             first, second = second, first
-        size = f"{abs(estimate.value):.{terms.digits}f}"
-        span = sorted((abs(estimate.lower), abs(estimate.upper)))
+        size, span = lead_texts(estimate, terms)
         return (
             f"{first} is better than {second}: {terms.metric} by {size} "
-            f"({terms.interval} {interval_text(span[0], span[1], terms.digits)}, {p_text(verdict.p)})"
+            f"({terms.interval} {span}, {p_text(verdict.p)})"
             f"{small_text(verdict, terms)}{but_apart_text(verdict.apart, terms)}."
         )
     if verdict.kind == "equivalent":
