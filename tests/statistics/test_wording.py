@@ -7,11 +7,12 @@ import pytest
 from tests.statistics.test_verdict import _estimate
 from xray_tl.statistics.blind_rule import next_cases
 from xray_tl.statistics.estimates import Estimate
-from xray_tl.statistics.verdict import verdicts
+from xray_tl.statistics.verdict import Verdict, verdicts
 from xray_tl.statistics.wording import (
     Terms,
     difference_text,
     interval_text,
+    lead_texts,
     next_cases_text,
     p_text,
     scope_text,
@@ -29,6 +30,15 @@ def _text(estimate: Estimate) -> str:
 def test_the_better_arm_comes_first_with_a_positive_difference() -> None:
     assert _text(_estimate(-0.1)).startswith("b is better than a: AUROC by 0.100 (95 % CI 0.0")
     assert "-" not in _text(_estimate(-0.1))
+
+
+def test_an_interval_beyond_0_of_a_verdict_from_an_earlier_look_keeps_its_sign() -> None:
+    later, told = replace(_estimate(0.003), lower=-0.001, upper=0.007), Verdict("better", "a", 0.01, 1.0)
+    assert lead_texts(("a", "b"), later, told, TERMS) == ("0.003", "-0.001 to 0.007")
+    assert lead_texts(("b", "a"), later.reversed(), told, TERMS) == ("0.003", "-0.001 to 0.007")
+    assert lead_texts(("a", "b"), later.reversed(), told, TERMS) == ("-0.003", "-0.007 to 0.001")
+    lower = replace(TERMS, higher_is_better=False)
+    assert lead_texts(("a", "b"), later.reversed(), told, lower) == ("0.003", "-0.001 to 0.007")
 
 
 def test_an_undecided_pair_says_what_it_would_take() -> None:

@@ -11,6 +11,7 @@ class SlurmConfig:
     """What the jobs of a sweep ask of Slurm, and which runs go into which job.
 
     Attributes:
+        _target_: Class of the launcher; not to be changed.
         partition: Partition; `None`: the site's default.
         account: Account that is charged.
         qos: Quality of service.

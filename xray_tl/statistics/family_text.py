@@ -12,7 +12,7 @@ from xray_tl.statistics.wording import (
     asks_text,
     but_apart_text,
     difference_text,
-    gain_texts,
+    lead_texts,
     p_text,
     reason_text,
     small_text,
@@ -147,7 +147,7 @@ def _clause(found: Judged, terms: Terms, brief: bool) -> str:
     if verdict.kind == "equivalent":
         return f"{' and '.join(contrast.pair)} are equivalent{f' in {of.strip()}' if of else ''}{apart}"
     first, second = contrast.pair
-    size, span = gain_texts(contrast.pair, estimate, verdict, own)
+    size, span = lead_texts(contrast.pair, estimate, verdict, own)
     span = "" if brief else f" ({own.interval} {span})"
     other = second if verdict.better == first else first
     return f"{verdict.better} is better than {other}, {of}by {size}{span}{small_text(verdict, terms)}{apart}"

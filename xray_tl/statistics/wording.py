@@ -100,7 +100,7 @@ def verdict_text(
 def _verdict_text(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms, margin: float) -> str:
     first, second = pair
     if verdict.kind == "better":
-        size, span = gain_texts(pair, estimate, verdict, terms)
+        size, span = lead_texts(pair, estimate, verdict, terms)
         if verdict.better == second:
             first, second = second, first
         return (
@@ -118,7 +118,7 @@ def _verdict_text(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms
     return f"{text} {asks_text(estimate, verdict, terms)}".strip()
 
 
-def gain_texts(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms) -> tuple[str, str]:
+def lead_texts(pair: Pair, estimate: Estimate, verdict: Verdict, terms: Terms) -> tuple[str, str]:
     """Return by how much the better one of a pair is better, and the interval of that.
 
     Both may lie below 0: a verdict of an earlier look stands, whatever the present one says.
