@@ -57,7 +57,12 @@ def judged_text(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
     else:
         text = f"{contrast.name}: {difference_text(estimate, own)}, {verdict_words(found, terms, margin)}."
         text = f"{text} {asks_text(estimate, verdict, terms)}".strip()
-    return f"{text} {standing_text(found.standing, own)}".strip() if found.standing else text
+    if found.standing is None:
+        return text
+    text = f"{text} {standing_text(found.standing, own)}".strip()
+    if verdict.kind == "equivalent" and verdict.p <= 1 - terms.level:
+        text += f" A later rung tells the difference from 0 too ({p_text(verdict.p)}), within the margin."
+    return text
 
 
 def _named(found: Judged, terms: Terms) -> Terms:
