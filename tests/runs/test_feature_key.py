@@ -80,6 +80,8 @@ NOT_IN_KEY = {
     "shifts": None,
     "planned": "+planned.question=[resnet18 - vgg16]",
     "arm_file": "arm_file=other",
+    "rungs": "rungs=[5,8]",
+    "budget": "budget=4h",
     "model.head_dropout": "model.head_dropout=0.5",
     "model.dropout": "model.dropout=0.5",
     "weights.timeout_s": "weights.timeout_s=9",

@@ -24,8 +24,14 @@ MEANS = {"finetune": 2.0, "frozen": 1.97, "partial": 1.0}
 class Sweep:
     """A sweep whose runs are drawn instead of trained; one seed may fail."""
 
-    def __init__(self, folder: Path, failing: tuple[str, int] | None = None, **options: object) -> None:
-        self.folder, self.failing = folder, failing
+    def __init__(
+        self,
+        folder: Path,
+        failing: tuple[str, int] | None = None,
+        seeds_of_a_set: int | None = None,
+        **options: object,
+    ) -> None:
+        self.folder, self.failing, self.seeds_of_a_set = folder, failing, seeds_of_a_set
         self.config = OmegaConf.create(
             {
                 "hydra": {"sweep": {"dir": str(folder)}},
@@ -56,6 +62,7 @@ class Sweep:
             spread = 0.06 if mode == "finetune" else 0.0
             mean = MEANS[mode] + spread * (1 if seed % 2 else -1) * (1 + seed % 3)
             number = 100 * list(MEANS).index(mode) + seed
+            drawn = 0 if self.seeds_of_a_set is None else seed // self.seeds_of_a_set
             write_scored(
                 self.folder,
                 0,
@@ -65,6 +72,8 @@ class Sweep:
                 arm_file=f"resnet18_{mode}",
                 planned=plan_of(self.config),
                 rungs=list(RUNGS),
+                weights={"source": "random", "name": f"seed {drawn}", "sha256": f"sha {drawn}"},
+                weights_seed=drawn,
                 time={"setup_s": 360.0, "fit_s": 3000.0, "test_s": 240.0},
             )
 
@@ -136,6 +145,19 @@ def test_a_run_that_fails_holds_back_its_own_questions_alone(
     assert later
     assert all("partial 3" not in runs for runs in later), "tried once a command"
     assert "a rung is not reached without its runs, which did not end: none-partial-3" in caplog.messages[-1]
+
+
+def test_seeds_that_no_rung_can_count_are_named_and_set_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Five seeds from two sets of weights are two readers."""
+    told: list[str] = []
+    monkeypatch.setattr("xray_tl.sweeps.sweep.failed", lambda name, failure: told.append(failure))
+    shared = Sweep(tmp_path, seeds_of_a_set=3)
+    shared.climb(monkeypatch)
+    assert len(shared.trained) == 1
+    (said,) = told
+    assert said.startswith("no rung is reached by resnet18 finetune random - resnet18 frozen random")
 
 
 SMALL = tuple(item for item in TINY if not item.startswith(("model=", "trainer.max_epochs")))

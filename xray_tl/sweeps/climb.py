@@ -248,7 +248,17 @@ class Climb:
             names = ", ".join(dict.fromkeys(run.folder.name for run in missing))
             log.warning("until decided: a rung is not reached without its runs, which did not end: %s", names)
         elif decision is None:
-            log.warning("until decided: %s", self._no_decision)
+            sweep.failed("until decided", self._no_decision)
+        elif blind := [
+            found.contrast.name
+            for _, found in decision.judged
+            if found.standing and not found.standing.course.looks
+        ]:
+            sweep.failed(
+                "until decided",
+                f"no rung is reached by {', '.join(blind)}, although its runs are there: seeds that share a "
+                "reader, or have test images of their own, are not judged by rungs",
+            )
         else:
             log.info("until decided: nothing goes on")
 

@@ -79,7 +79,16 @@ class Submission:
                 if not batches[number].weights
             }
             self.ids.update(new)
-            write_sweep(self.folder, submitted=new)
+            try:
+                write_sweep(self.folder, submitted=new)
+            except OSError as error:
+                log.warning(
+                    "which runs are queued (jobs %s) cannot be noted in %s, so that another command would "
+                    "submit them again: %s",
+                    ", ".join(main_ids(new.values())),
+                    self.folder,
+                    error,
+                )
 
     def submit_report(self, logging_config: dict[str, Any]) -> str:
         """Submit the job that makes the report when all others have ended, well or not; return its id.

@@ -21,8 +21,9 @@ from omegaconf import DictConfig
 from xray_tl.config.cli import INTERRUPTED
 from xray_tl.config.planned import check_names
 from xray_tl.errors import InputError, RunError
+from xray_tl.store.files import check_writable
 from xray_tl.store.run_folder import RunState, Standing, standing
-from xray_tl.store.sweep_file import write_sweep
+from xray_tl.store.sweep_file import SWEEP, write_sweep
 from xray_tl.sweeps.composition import ComposedOnce
 from xray_tl.sweeps.progress import Progress
 
@@ -55,6 +56,7 @@ class SweepSummary(Callback):
         self.folder, loader = Path(config.hydra.sweep.dir), GlobalHydra.instance().config_loader()
         try:
             check_names(config, loader.get_group_options)
+            check_writable(self.folder / SWEEP, "hydra.sweep.dir")
         except InputError as error:
             refuse(error)
         begun = self
