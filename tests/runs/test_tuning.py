@@ -115,7 +115,7 @@ def test_rates_that_diverge_lose(tiny: Tiny, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("seed=1000",), r"seed=1000 is one of tune\.seeds=\[1000\]"),
+        (("seed=1000",), r"seed=1000 is one of tune\.seeds=\[1000, 1001\]"),
         (("tune.seeds=[]",), r"tune\.rates needs tune\.seeds"),
         (("tune.rates=[[1e-3]]",), r"tune\.rates has \[0\.001\]: each is a pair of positive rates"),
         (("tune.rates=[[0,1e-3]]",), r"tune\.rates has \[0, 0\.001\]"),
