@@ -7,49 +7,19 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.commands import run_command
-from tests.conftest import TINY, compose_config
+from tests.conftest import compose_config
+from tests.small_study import MINE, write_study
 from xray_tl.config import conf_dir
 from xray_tl.config.planned import check_names, declared, split_arm
 
 Env = dict[str, str]
 STUDIES = sorted((Path(conf_dir()) / "study").glob("*.yaml"), key=lambda path: path.stem)
-ARM = """# @package _global_
-defaults:
-  - override /model: timm
-  - override /mode: {mode}
-model:
-  name: test_resnet
-"""
-STUDY = """# @package _global_
-planned:
-  how_much:
-    - small_finetune - small_frozen
-    - {contrast: small_finetune, on: train - test}
-hydra:
-  mode: MULTIRUN
-  sweep:
-    dir: out
-  sweeper:
-    params:
-      arm: small_finetune,small_frozen
-      seed: 0
-"""
 
 
 @pytest.fixture
 def conf(tmp_path: Path) -> Path:
     """Write a study with arms of its own into a folder of configurations."""
-    for mode in ("finetune", "frozen"):
-        path = tmp_path / "conf" / "arm" / f"small_{mode}.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(ARM.format(mode=mode))
-    (tmp_path / "conf" / "study").mkdir()
-    (tmp_path / "conf" / "study" / "mine.yaml").write_text(STUDY)
-    return tmp_path
-
-
-SMALL = tuple(item for item in TINY if not item.startswith("model="))
-MINE = ("--config-dir", "conf", "study=mine", *SMALL, "trainer.max_epochs=1")
+    return write_study(tmp_path)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
@@ -134,7 +104,7 @@ def test_an_arm_that_a_command_leaves_out_is_planned_and_not_run(conf: Path, sub
 
 
 def test_a_single_run_has_its_questions_checked_and_its_arm_noted(conf: Path, subprocess_env: Env) -> None:
-    own = ("--config-dir", "conf", *SMALL, "trainer.max_epochs=1", "hydra.run.dir=run")
+    own = (*(item for item in MINE if item != "study=mine"), "hydra.run.dir=run")
     bad = run_command("train", *own, "planned={q:[a - b]}", env=subprocess_env, cwd=conf)
     assert bad.returncode == 1
     assert 'error: planned: q: "a - b" names no arm: a is not one of ' in bad.stderr

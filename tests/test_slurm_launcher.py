@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hydra.types import HydraContext
 from omegaconf import OmegaConf
 
 from hydra_plugins.xray_tl.slurm_launcher import SlurmLauncher
@@ -79,17 +78,12 @@ def test_what_is_wrong_at_a_later_rung_costs_its_own_runs_and_not_the_summary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("hydra_plugins.xray_tl.slurm_launcher.configure_log", lambda *_: None)
-    job = Job(OmegaConf.create(), tmp_path / "run", {})
-    monkeypatch.setattr("xray_tl.sweeps.composition.compose_jobs", lambda *_: [job])
-    config = OmegaConf.create({"hydra": {"hydra_logging": {}, "verbose": False, "sweep": {"dir": "sweep"}}})
     launcher = SlurmLauncher()
-    context = HydraContext(config_loader=None, callbacks=None)  # type: ignore[arg-type]  # not reached
-    launcher.setup(hydra_context=context, task_function=lambda _: None, config=config)
+    launcher._config = OmegaConf.create({"hydra": {"hydra_logging": {}, "sweep": {"dir": "sweep"}}})
+    jobs = [Job(OmegaConf.create(), tmp_path / "run", {})]
     with pytest.raises(SystemExit, match="there is no sbatch"):
-        launcher.launch([[]], 0)
-    (ended,) = launcher.launch([[]], 15)
-    assert "there is no sbatch" in ended.return_value
+        launcher.do(jobs, first=True)
+    assert "there is no sbatch" in launcher.do(jobs, first=False)["run"]
 
 
 def test_without_submitit_one_line_says_how_to_get_it(tmp_path: Path, env: Env) -> None:

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.commands import run_command
-from tests.conftest import TINY
+from tests.small_study import MINE, write_study
 from tests.study.sweeps import write_scored
 from tests.study.test_rung_decision import ASKED, RUNGS, _scores
 from xray_tl.config.planned import plan_of
@@ -160,40 +160,13 @@ def test_seeds_that_no_rung_can_count_are_named_and_set_the_exit_code(
     assert said.startswith("no rung is reached by resnet18 finetune random - resnet18 frozen random")
 
 
-SMALL = tuple(item for item in TINY if not item.startswith(("model=", "trainer.max_epochs")))
-ARM = """# @package _global_
-defaults:
-  - override /model: timm
-  - override /mode: {mode}
-model:
-  name: test_resnet
-"""
-STUDY = """# @package _global_
-planned:
-  how_much:
-    - small_finetune - small_frozen
-hydra:
-  mode: MULTIRUN
-  sweep:
-    dir: out
-  sweeper:
-    params:
-      arm: small_finetune,small_frozen
-      seed: 0,1
-"""
-CLIMB = ("--config-dir", "conf", "study=mine", *SMALL, "trainer.max_epochs=1", "until=decided", "rungs=[5,7]")
+CLIMB = (*MINE, "until=decided", "rungs=[5,7]")
 
 
 @pytest.fixture
 def conf(tmp_path: Path) -> Path:
     """Write a study of two arms."""
-    for mode in ("finetune", "frozen"):
-        path = tmp_path / "conf" / "arm" / f"small_{mode}.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(ARM.format(mode=mode))
-    (tmp_path / "conf" / "study").mkdir()
-    (tmp_path / "conf" / "study" / "mine.yaml").write_text(STUDY)
-    return tmp_path
+    return write_study(tmp_path)
 
 
 def test_as_typed(conf: Path, subprocess_env: Env) -> None:

@@ -118,9 +118,9 @@ def test_time_limits_are_counted(
     for requeued in (True, False):
         (tmp_path / "slurm" / "scontrol.given").unlink(missing_ok=True)
 
-        def do(job: Job) -> str | None:
+        def do(job: Job, epoch: str = str(requeued)) -> str | None:
             (job.folder / LAST).parent.mkdir(parents=True, exist_ok=True)
-            (job.folder / LAST).write_text(str(requeued))  # noqa: B023
+            (job.folder / LAST).write_text(epoch)
             signal.raise_signal(signal.SIGUSR2)
             return None
 

@@ -37,7 +37,8 @@ from xray_tl.data.synthetic.radiograph import SyntheticRadiographs
 from xray_tl.data.synthetic.rng import SPLITS
 from xray_tl.errors import InputError
 from xray_tl.store.allocator import keep_large_blocks
-from xray_tl.store.cache import Arrays, remember
+from xray_tl.store.array_file import Arrays
+from xray_tl.store.cache import remember
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,8 @@ from xray_tl.models.fold import folded
 from xray_tl.models.freeze import frozen_sha256
 from xray_tl.models.trainable import Trainable
 from xray_tl.runs.parts import Parts
-from xray_tl.store.cache import Arrays, remember
+from xray_tl.store.array_file import Arrays
+from xray_tl.store.cache import remember
 
 log = logging.getLogger(__name__)
 

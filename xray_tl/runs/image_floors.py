@@ -12,7 +12,8 @@ from xray_tl.data.datamodule import XrayDataModule
 from xray_tl.data.synthetic.rng import SPLITS
 from xray_tl.statistics.floors import BINS, FLOORS, VERSION, image_features, logistic_regression, majority
 from xray_tl.statistics.metrics import choose_thresholds, summarise
-from xray_tl.store.cache import Arrays, remember
+from xray_tl.store.array_file import Arrays
+from xray_tl.store.cache import remember
 
 log = logging.getLogger(__name__)
 

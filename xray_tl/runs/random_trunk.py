@@ -9,7 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from xray_tl.runs.feature_cache import AT_ONCE, identity
 from xray_tl.runs.parts import Parts
 from xray_tl.runs.probe import STARTS_SOLVED
-from xray_tl.store.cache import Arrays, remember
+from xray_tl.store.array_file import Arrays
+from xray_tl.store.cache import remember
 from xray_tl.training.batchnorm import batchnorm_layers, estimate_batchnorm
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

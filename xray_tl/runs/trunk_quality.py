@@ -25,7 +25,8 @@ from xray_tl.runs.parts import Parts
 from xray_tl.statistics.covariance import auroc, delong
 from xray_tl.statistics.floors import image_features
 from xray_tl.statistics.two_runs import delong_test
-from xray_tl.store.cache import Arrays, remember
+from xray_tl.store.array_file import Arrays
+from xray_tl.store.cache import remember
 from xray_tl.training.linear_probe import solve_probe
 from xray_tl.training.patient_folds import patient_folds
 

@@ -18,7 +18,8 @@ from xray_tl.runs.feature_cache import FeatureCache
 from xray_tl.runs.parts import Parts, assemble
 from xray_tl.runs.probe import start_head
 from xray_tl.runs.random_trunk import settle_batchnorm
-from xray_tl.store.cache import Arrays, remember
+from xray_tl.store.array_file import Arrays
+from xray_tl.store.cache import remember
 from xray_tl.training.trainer import build_trainer, interruptible
 
 log = logging.getLogger(__name__)

@@ -18,13 +18,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from xray_tl.errors import InputError, RunError
-from xray_tl.store.files import LEFT_S, atomic_path, partials
+from xray_tl.store.array_file import Arrays, read_arrays, sha256, write_arrays
+from xray_tl.store.files import LEFT_S, partials
 from xray_tl.store.locks import Lock, take
 from xray_tl.store.mounts import is_local
 
@@ -49,8 +47,6 @@ KINDS = (
 )
 """Subfolders of the cache. Other folders next to them do not belong to it and are left alone."""
 
-Arrays = dict[str, NDArray[Any]]
-
 _KEY = "[0-9a-f]" * 64
 """Pattern of an entry's name."""
 
@@ -68,9 +64,6 @@ _unusable: set[Path] = set()
 
 _too_large: set[Path] = set()
 """Subfolders for which this process has warned of an entry larger than the limit."""
-
-_DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "?"}
-"""safetensors' names of the data types that are stored."""
 
 
 def cache_folder() -> Path:
@@ -119,9 +112,11 @@ def remember(
         if not worth_keeping(made) or _exceeds_limit(path, made):
             return made
         try:
-            _write(path, made)
+            write_arrays(path, made)
             _trim(path)
-            return _map(path)[0] if is_local(path.parent) else made  # mapped: frees the computed arrays
+            if not is_local(path.parent):
+                return made
+            return read_arrays(path, mapped=True)[0]  # frees the computed arrays
         except (OSError, RunError, SafetensorError) as error:
             _warn("written to", error)
         return made
@@ -203,16 +198,15 @@ def _exceeds_limit(path: Path, arrays: Arrays) -> bool:
 def _read(path: Path) -> Arrays | None:
     """Read a file of arrays and record its use; `None` if it is missing, or is corrupt, which is logged.
 
-    On a local disk it is mapped into memory: processes that read the same file share its memory pages, and
-    changes to an array stay in their process. Elsewhere it is copied: another machine may remove the file.
+    On a local disk it is mapped into memory. Elsewhere it is copied: another machine may remove the file.
     """
     wrong = None
     try:
         state = _state(path)
         if _corrupt.get(path) == state:
             return None
-        arrays, stated = _map(path)
-        if _checked.get(path) != state and stated != _sha256(arrays):
+        arrays, stated = read_arrays(path, mapped=is_local(path.parent))
+        if _checked.get(path) != state and stated != sha256(arrays):
             wrong = "its hash differs"
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -228,26 +222,6 @@ def _read(path: Path) -> Arrays | None:
     _checked[path] = state
     _touch(path)
     return arrays
-
-
-def _map(path: Path) -> tuple[Arrays, str | None]:
-    """Map a safetensors file: the length of its header (8 bytes), the header (JSON), the arrays."""
-    mapped = is_local(path.parent)
-    content = np.memmap(path, np.uint8, mode="c") if mapped else np.fromfile(path, np.uint8)
-    start = 8 + int(content[:8].view("<u8")[0])
-    header = json.loads(content[8:start].tobytes())
-    stated = header.pop("__metadata__", {}).get("sha256")
-    arrays = {}
-    for name, entry in header.items():
-        first, last = entry["data_offsets"]
-        part = content[start + first : start + last]
-        arrays[name] = part.view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return arrays, stated
-
-
-def _write(path: Path, arrays: Arrays) -> None:
-    with atomic_path(path) as partial:
-        save_file(arrays, partial, metadata={"sha256": _sha256(arrays)})
 
 
 def _trim(newest: Path) -> None:
@@ -291,12 +265,3 @@ def limit() -> float:
     if not most > 0:
         raise InputError(f"XRAY_TL_CACHE_GB={text} is not valid: choose a size in GB, more than 0")
     return 1e9 * most
-
-
-def _sha256(arrays: Arrays) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

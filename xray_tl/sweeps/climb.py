@@ -172,8 +172,8 @@ class Climb:
         wanted = []
         for arm in self._arms:
             run = self._run(arm, self._first)
-            count = self._rungs[0] if decision is None else decision.needs.get(run.arm, self._rungs[0])
-            seeds = range(self._first, self._first + count)
+            first_rung = range(self._first, self._first + self._rungs[0])
+            seeds = first_rung if decision is None else decision.seeds_for(run.arm)
             wanted += [run if seed == self._first else self._run(arm, seed) for seed in seeds]
         return wanted
 

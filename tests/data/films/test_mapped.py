@@ -19,6 +19,7 @@ from xray_tl.data.films.contents import hash_contents
 from xray_tl.data.films.mapped import MappedImages
 from xray_tl.errors import InputError
 from xray_tl.store import cache as cache_module
+from xray_tl.store.array_file import Arrays
 
 LARGER = {"memory_limit_gb": 1e-6}
 
@@ -168,16 +169,16 @@ def test_a_cache_that_fills_up_midway_leaves_images_to_be_decoded(
     monkeypatch.setattr(mapped, "BLOCK", 5)
     root = write_classes(tmp_path / "films", 24)
     kept = XrayDataModule(_config(root), seed=0)
-    write = cache_module._write
+    write = cache_module.write_arrays
 
-    def write_two(path: Path, arrays: cache_module.Arrays) -> None:
+    def write_two(path: Path, arrays: Arrays) -> None:
         if len(_blocks(tmp_path)) == 2:
             raise OSError(28, "No space left on device")
         write(path, arrays)
 
     for path in _blocks(tmp_path):
         path.unlink()
-    monkeypatch.setattr(cache_module, "_write", write_two)
+    monkeypatch.setattr(cache_module, "write_arrays", write_two)
     limited = XrayDataModule(_config(root, **LARGER), seed=0)
     assert limited.collection is not None
     assert limited.collection.films.image is None

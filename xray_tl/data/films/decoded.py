@@ -21,7 +21,8 @@ from xray_tl.data.films.decode import inside
 from xray_tl.data.films.mapped import BLOCK, MappedImages, block_length, can_be_kept, gigabytes_of, is_held
 from xray_tl.data.films.processes import FEW, LOST, alone, mapping
 from xray_tl.data.films.reading import NO_MEMORY, Read, Reading, decoder_identity, hash_of, try_reading
-from xray_tl.store.cache import Arrays, refresh, remember
+from xray_tl.store.array_file import Arrays
+from xray_tl.store.cache import refresh, remember
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from xray_tl.data.films.medmnist_sets import fetch, file_name, label_names
 from xray_tl.data.films.names import PARTS
 from xray_tl.data.films.reading import Reading, decoder_identity, hash_of
 from xray_tl.errors import InputError
-from xray_tl.store.cache import Arrays, refresh, remember
+from xray_tl.store.array_file import Arrays
+from xray_tl.store.cache import refresh, remember
 
 
 def list_medmnist(config: RadiographDataConfig) -> Listing:

@@ -23,7 +23,8 @@ from xray_tl.data.films.radiographs import Collection, leaks
 from xray_tl.data.films.reading import MODES
 from xray_tl.data.quality.measures import AUDIT, measure
 from xray_tl.data.quality.near_copies import LARGEST, MOST_PAIRS
-from xray_tl.store.cache import Arrays, remember
+from xray_tl.store.array_file import Arrays
+from xray_tl.store.cache import remember
 
 GIVES_AWAY = 0.65
 """A property of the acquisition predicts the label if its AUROC exceeds this by two standard errors."""

@@ -19,7 +19,7 @@ from xray_tl.data.films.reading import MODES
 from xray_tl.data.quality.near_copies import LARGEST, near_pairs, thumbnails
 from xray_tl.statistics.bounds import weighted_auroc
 from xray_tl.statistics.floors import image_features
-from xray_tl.store.cache import Arrays
+from xray_tl.store.array_file import Arrays
 
 log = logging.getLogger(__name__)
 
