@@ -147,6 +147,20 @@ def test_a_run_that_fails_holds_back_its_own_questions_alone(
     assert "a rung is not reached without its runs, which did not end: none-partial-3" in caplog.messages[-1]
 
 
+def test_a_first_rung_that_cannot_be_judged_sets_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The runs were there before the questions, so that none of these was planned."""
+    told: list[str] = []
+    monkeypatch.setattr("xray_tl.sweeps.sweep.failed", lambda name, failure: told.append(failure))
+    before = Sweep(tmp_path, planned=None)
+    for mode in MEANS:
+        before.launch([[f"arm=resnet18_{mode}", f"seed={seed}"] for seed in range(RUNGS[0])])
+    Sweep(tmp_path).climb(monkeypatch)
+    (said,) = told
+    assert "has no planned contrast to decide" in said
+
+
 def test_seeds_that_no_rung_can_count_are_named_and_set_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -90,6 +90,16 @@ def test_the_exit_code_follows_from_the_folders_of_this_sweep_s_jobs(
     assert not (tmp_path / "killed").exists()
 
 
+def test_a_sweep_whose_runs_go_on_elsewhere_is_not_complete(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run(tmp_path, "good")
+    (tmp_path / "held").mkdir()
+    with take(tmp_path / "held" / ".lock", "", wait=False):
+        assert not _summary(tmp_path, "good", "held").end()
+    assert not [line for line in caplog.messages if line.startswith("failed")]
+
+
 def test_a_run_that_was_not_tested_on_a_shift_is_not_complete(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
