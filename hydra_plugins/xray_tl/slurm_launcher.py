@@ -37,10 +37,11 @@ class SlurmLauncher(RunLauncher):
             if find_spec("submitit") is None:
                 raise InputError("hydra/launcher=slurm needs submitit: pip install 'xray-tl[slurm]'")
             options = typed_node(OmegaConf.create(self._options), SlurmConfig)
-            sweep.jobs_begin(len(jobs))
             folder = Path(self._config.hydra.sweep.dir).absolute()
             logging_config: Any = OmegaConf.to_container(self._config.hydra.hydra_logging, resolve=True)
-            failures = SlurmSweep(options, folder, jobs, logging_config).do()
+            slurm = SlurmSweep(options, folder, jobs, logging_config)
+            sweep.jobs_begin(len(jobs))
+            failures = slurm.do()
         except InputError as error:
             if first:
                 sweep.refuse(error)
