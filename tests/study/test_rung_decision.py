@@ -135,7 +135,6 @@ def test_a_run_that_failed_holds_its_arm_below_the_rung(eight: Path, tmp_path: P
     _write(copy, "finetune", range(6, 7), 2.0, 0.0, status="failed", error="RunError: the loss is not finite")
     found = decide(copy, RUNGS)
     assert {len(judged.standing.course.looks) for _, judged in found.judged if judged.standing} == {1}
-    assert any("the loss is not finite" in problem for problem in found.problems)
     gone = decide(_without(copy, tmp_path / "first", range(2, 3), mode="finetune"), RUNGS)
     assert gone.reached == 0
     assert gone.lines[0].endswith("No rung is reached: the first has 5 seeds.")

@@ -30,7 +30,6 @@ class RungDecision:
             first on; of an arm that stops, that of the rung it has reached.
         reached: The highest rung that a planned contrast has been judged at; 0: none.
         lines: A few sentences on each planned contrast.
-        problems: What is to be kept in mind.
     """
 
     ladder: Ladder
@@ -38,7 +37,6 @@ class RungDecision:
     needs: Mapping[str, int]
     reached: int
     lines: tuple[str, ...]
-    problems: tuple[str, ...]
 
     @property
     def judged(self) -> list[tuple[str, Judged]]:
@@ -83,8 +81,7 @@ def decide(
     reached = ladder.reached(families)
     terms = Terms(study.varied.reader, "image")
     lines = tuple(judged_text(found, terms, margin) for family in families for found in family.judged)
-    problems = (*study.problems, *asked.remarks)
-    return RungDecision(ladder, families, _needs(arms, families, ladder), reached, lines, problems)
+    return RungDecision(ladder, families, _needs(arms, families, ladder), reached, lines)
 
 
 def _needs(arms: Sequence[Arm], families: Sequence[Family], ladder: Ladder) -> dict[str, int]:
