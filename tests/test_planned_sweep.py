@@ -10,7 +10,8 @@ from tests.commands import run_command
 from tests.conftest import compose_config
 from tests.small_study import MINE, write_study
 from xray_tl.config import conf_dir
-from xray_tl.config.planned import check_names, declared, split_arm
+from xray_tl.config.named_arms import split_arm
+from xray_tl.config.planned import check_names, declared
 
 Env = dict[str, str]
 STUDIES = sorted((Path(conf_dir()) / "study").glob("*.yaml"), key=lambda path: path.stem)

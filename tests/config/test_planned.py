@@ -11,7 +11,7 @@ from yaml import safe_load
 from tests.conftest import compose_config
 from xray_tl.config import conf_dir
 from xray_tl.config.identity import arm_hash, config_hash
-from xray_tl.config.planned import METRICS, check_names, declared, parse_families, plan_of, split_arm
+from xray_tl.config.planned import METRICS, check_names, declared, parse_families, plan_of
 from xray_tl.errors import InputError
 from xray_tl.study.contrasts import OF_NAME
 
@@ -39,7 +39,6 @@ def test_a_contrast_is_read_as_it_is_written() -> None:
     assert (gap.metric, gap.on, gap.is_main) == ("brier", ("train", "test"), False)
     assert pair.is_main
     assert parse_families(safe_load("q: [{contrast: a, on: train - test, metric: brier}]"))["q"] == (gap,)
-    assert split_arm("b mode=frozen data.n_train=9") == ("b", {"mode": "frozen", "data.n_train": "9"})
 
 
 def test_the_hash_tells_plans_apart_and_leaves_runs_what_they_are() -> None:
@@ -90,26 +89,6 @@ def test_the_same_contrast_in_two_questions_is_refused() -> None:
         parse_families({"q": ["a - b"], "r": ["b - a"]})
     drop = {"contrast": "a", "on": "low_dose - test"}
     parse_families({"q": [drop, {**drop, "metric": "brier"}, {"contrast": "a", "on": "train - test"}]})
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        (
-            "resnet50_finetune - resnet51_frozen",
-            r"names no arm: resnet51_frozen is not one of .*vgg16_frozen",
-        ),
-        ("model=resnet50 - model=resnet51", r"names no arm: model=resnet51 is not one of"),
-        ("seed=1 - seed=2", r"names no arm: seed is no option that tells arms apart"),
-        ("data.seed=1 - data.seed=2", r"names no arm: data\.seed is no option"),
-        ("optim.speed=1 - optim.lr=2", r"names no arm: optim\.speed is no option"),
-    ],
-)
-def test_a_contrast_of_no_arm_is_refused(asked: str, said: str) -> None:
-    cfg = compose_config()
-    cfg.planned = {"q": [asked]}
-    with pytest.raises(InputError, match=said):
-        check_names(cfg, _files)
 
 
 def test_arms_by_file_or_by_options_and_shifts_are_known() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from yaml import YAMLError, safe_load
 
-from xray_tl.config.planned import GROUPS, TEST, Declared, split_arm
+from xray_tl.config.named_arms import GROUPS, split_arm
+from xray_tl.config.planned import TEST, Declared
 from xray_tl.errors import InputError
 from xray_tl.statistics.families import Contrast
 from xray_tl.study.contrasts import OF_NAME, estimated_contrast
