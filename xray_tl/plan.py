@@ -67,7 +67,8 @@ def main(cfg: DictConfig) -> None:
         from xray_tl.report.plan_map import draw_map
         from xray_tl.report.plan_text import chances_table, format_plan, sizes_table
         from xray_tl.report.style import write_figure
-        from xray_tl.study.sizing import course, pilot, sizes
+        from xray_tl.study.pilot import pilot
+        from xray_tl.study.sizing import course, sizes
 
         earlier = pilot(folder, families, _compared(cfg))
         images = OmegaConf.select(cfg, "data.n_test", default=None) or earlier.images

@@ -11,7 +11,8 @@ from xray_tl.errors import InputError
 from xray_tl.report.plan_map import KINDS, decided, draw_map
 from xray_tl.report.plan_text import chances_table, format_plan, paper_line, sizes_table
 from xray_tl.statistics import planning
-from xray_tl.study.sizing import TIMES, TRUE, Pilot, course, pilot, sizes
+from xray_tl.study.pilot import Pilot, pilot
+from xray_tl.study.sizing import TIMES, TRUE, course, sizes
 
 ASKED = {
     "how_much": ["resnet18_finetune - resnet18_frozen", "vgg16_finetune - vgg16_frozen"],

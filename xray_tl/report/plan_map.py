@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from xray_tl.report.style import ARMS, FAINT, figure_style
 from xray_tl.statistics.planning import COUNTS, fixed
 from xray_tl.statistics.verdict import POWER
-from xray_tl.study.sizing import Known, Pilot
+from xray_tl.study.pilot import Known, Pilot
 
 KINDS = ("neither", "equality", "the effect", "both")
 COLOURS = (FAINT, ARMS[4], ARMS[0], ARMS[2])

@@ -9,7 +9,8 @@ import pandas as pd
 from scipy.stats import chi2
 
 from xray_tl.statistics.verdict import POWER
-from xray_tl.study.sizing import TRUE, Course, Pilot, Size
+from xray_tl.study.pilot import Pilot
+from xray_tl.study.sizing import TRUE, Course, Size
 
 FEW_DF = 9
 """Degrees of freedom up to which it is said how little is known of a variance."""
