@@ -65,6 +65,19 @@ def test_two_targets_of_the_same_cases_do_not_vary_apart() -> None:
     assert found == pytest.approx(delong(TRUTH, RATING))
 
 
+def test_a_covariance_does_not_know_of_what_else_is_in_the_table() -> None:
+    """A product of whole matrices rounds an entry by their size, so that later seeds would change a rung."""
+    truth = np.arange(600) % 2 == 0
+    rating = np.random.default_rng(4).normal(size=(61, 600))
+    every = np.arange(600)
+
+    def found(count: int) -> NDArray[np.float64]:
+        return mean_covariance(AUROC.influence, truth, rating[:count], [every], every)
+
+    for count in (1, 2, 5, 15, 16, 21, 33, 60):
+        assert np.array_equal(found(count), found(61)[:count, :count])
+
+
 def test_copies_of_a_patients_image_make_nothing_more_certain() -> None:
     twice = np.concatenate([np.arange(60), np.arange(60)])
     assert AUROC.influence is not None
