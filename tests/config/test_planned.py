@@ -19,7 +19,7 @@ PAIR = "resnet50_finetune - resnet50_frozen"
 INTERACTION = f"{PAIR} - vgg16_finetune + vgg16_frozen"
 
 
-def _plan(**families: list[Any]) -> dict[str, Any]:
+def _plan(**families: object) -> dict[str, Any]:
     found = plan_of(OmegaConf.create({"planned": families}))
     assert found is not None
     return found
@@ -55,10 +55,43 @@ def test_the_hash_tells_plans_apart_and_leaves_runs_what_they_are() -> None:
     assert parse_families(one["families"]) == declared(asked), "a record gives back what was declared"
 
 
+def test_which_is_best_asks_for_all_pairs_and_says_so() -> None:
+    asked = parse_families(safe_load("q: [{best: [a, b weights=random, c], on: low_dose}]"))["q"]
+    assert [contrast.text for contrast in asked] == [
+        "a - b weights=random",
+        "a - c",
+        "b weights=random - c",
+    ]
+    assert {(contrast.of_best, contrast.metric, contrast.on) for contrast in asked} == {
+        (True, "auroc", ("low_dose",))
+    }
+    best, pairs = _plan(q=[{"best": ["a", "b", "c"]}]), _plan(q=["a - b", "a - c", "b - c"])
+    assert best["sha256"] != pairs["sha256"], "a sweep does something else"
+    assert _plan(q=[{"best": ["c", "a", "b"]}])["sha256"] == best["sha256"], "order is no plan"
+    assert _plan(q=[{"best": ["a", "b", "c"], "metric": "brier"}])["sha256"] != best["sha256"]
+    found = parse_families(best["families"])["q"]
+    assert found == parse_families({"q": [{"best": ["a", "b", "c"]}]})["q"]
+    assert [contrast.key for contrast in found] == [
+        contrast.key for contrast in parse_families(pairs["families"])["q"]
+    ]
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("a - b", r"planned: q must be a list of contrasts"),
+        ("a - b", r"planned: q must be a list of contrasts, such as \[arm - other\]"),
+        ([{"best": ["a"]}], r"planned: q: best=\['a'\] is no list of two or more arms"),
+        ([{"best": "a"}], r"planned: q: best=a is no list of two or more arms"),
+        ([{"best": ["a", "b"], "of": 3}], r"planned: q: of is not known: choose from best, metric, on"),
+        ([{"bets": ["a", "b"]}], r"planned: q: \{'bets': .* is no contrast"),
+        (["a - c", {"best": ["a", "b"]}], r"planned: q: best asks about its arms alone"),
+        ({"best": ["a", "b"]}, r"planned: q must be a list"),
+        ([{"best": None}], r"planned: q: best=None is no list of two or more arms"),
+        ([{"best": ["a", "b", "a"]}], r'planned: q: "a - a" names a twice'),
+        ([{"best": ["a", "b - c"]}], r'best ranks arms, and "b - c" is a contrast'),
+        ([{"best": ["a", "b"], "metric": "f1"}], r"metric=f1 is not known"),
+        ([{"best": ["a", "b"], "on": "train"}], r"on=train is not valid"),
+        ([{"best": ["a", "b"], "on": "train - test"}], r"arms are ranked on one set of images"),
         ([], r"planned: q must be a list"),
         ([3], r"3 is no contrast"),
         (["a"], r'"a" does not sum to 0'),

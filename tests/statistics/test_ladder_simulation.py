@@ -6,7 +6,16 @@ import pytest
 from xray_tl.statistics.estimates import estimate
 from xray_tl.statistics.guarded import Spread
 from xray_tl.statistics.ladder import chance, climb
-from xray_tl.statistics.ladder_simulation import Looks, distance, draw, judged, nominal, p_values
+from xray_tl.statistics.ladder_simulation import (
+    NEVER,
+    Looks,
+    beaten,
+    distance,
+    draw,
+    judged,
+    nominal,
+    p_values,
+)
 
 RUNGS = (5, 8, 12, 20)
 
@@ -35,8 +44,22 @@ def test_studies_at_once_are_judged_as_each_alone() -> None:
                 ends = place
                 break
         assert found.ends[study] == ends
-        assert (found.better[study] <= ends) == (course.up_to(ends + 1).p * 2 <= 0.05)
+        better = course.up_to(ends + 1).p * 2 <= 0.05
+        assert (found.better[study] <= ends) == better
+        assert found.told[study] == better * np.sign(estimates[ends].value)
     assert (same[:, -1] < 0.05).any()
+
+
+def test_a_beaten_arm_beats_none_later() -> None:
+    """In the first study b loses to a at 5, so that its verdict on c at 8 never comes.
+
+    In the second b beats c at 5 and then loses; in the third a loses to c and to b at once.
+    """
+    pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+    readers = [np.array([5, 8, 5]), np.array([8, 8, 5]), np.array([8, 5, 8])]
+    told = [np.array([1, 1, -1]), np.array([0, 0, -1]), np.array([1, 1, 0])]
+    found = {arm: at.tolist() for arm, at in beaten(pairs, readers, told).items()}
+    assert found == {"a": [NEVER, NEVER, 5], "b": [5, 8, NEVER], "c": [NEVER, 5, NEVER]}
 
 
 def test_a_distance_is_where_its_tail_begins() -> None:

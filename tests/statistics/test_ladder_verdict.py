@@ -9,7 +9,7 @@ from xray_tl.statistics.estimates import Estimate, estimate
 from xray_tl.statistics.families import Contrast, Family, Judged
 from xray_tl.statistics.family_text import answers, judged_text
 from xray_tl.statistics.ladder import Course, climb
-from xray_tl.statistics.ladder_text import rungs_text, short_text
+from xray_tl.statistics.ladder_text import rungs_text, short_text, standing_text
 from xray_tl.statistics.ladder_verdict import judge_climbed
 from xray_tl.statistics.wording import Terms
 
@@ -144,6 +144,39 @@ def test_what_more_readers_hardly_decide_stops_and_asks_for_cases() -> None:
     text = judged_text(found, TERMS)
     assert "Stopped at 5 seeds: 20 would hardly decide it (images hold " in text
     assert f"In a new study {found.standing.cases} images probably would." in text
+
+
+def test_an_undecided_pair_of_a_beaten_arm_goes_on_unless_the_question_is_which_is_best() -> None:
+    """C is beaten by a; of the other two pairs, which are as open, b may still be the best."""
+    pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+    open_ = _course(0.01, spread=0.03)
+    courses = [open_, _course(0.05), open_]
+    judged = {}
+    for of_best in (False, True):
+        contrasts = [
+            Contrast(
+                f"{one} - {two}",
+                {one: 1.0, two: -1.0},
+                of_best=of_best,
+                estimate=course.looks[-1].estimate,
+            )
+            for (one, two), course in zip(pairs, courses, strict=True)
+        ]
+        judged[of_best] = judge_climbed("which", contrasts, courses, 0.02, 0.05, {})
+    plain, best = judged[False].judged, judged[True].judged
+    assert [found.verdict for found in plain] == [found.verdict for found in best], "stopping is no verdict"
+    assert [found.standing and found.standing.goes_on for found in plain] == [True, False, True]
+    assert [found.standing and found.standing.goes_on for found in best] == [True, False, False]
+    assert [found.standing and found.standing.beaten for found in best] == [(), (), ("c",)]
+    assert judged[True].open == best[:1]
+    left = best[2].standing
+    assert left is not None
+    assert left.as_json()["beaten"] == ["c"]
+    said = "Left open: c is beaten, and the question is which is best."
+    assert judged_text(best[2], TERMS).endswith(said)
+    assert short_text(left) == "left open: c is beaten"
+    unreached = replace(left, course=Course(RUNGS, ()), beaten=("b", "c"))
+    assert standing_text(unreached, TERMS).startswith("Left open: b and c are beaten,")
 
 
 def test_a_sentence_says_where_a_study_stands() -> None:

@@ -1,6 +1,7 @@
 """A sweep in rungs: what its folder decides, which arms go on, and what the report says of it."""
 
 import shutil
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,36 @@ def test_a_run_that_failed_holds_its_arm_below_the_rung(eight: Path, tmp_path: P
     assert gone.reached == 0
     assert gone.lines[0].endswith("No rung is reached: the first has 5 seeds.")
     assert set(gone.needs.values()) == {5}
+
+
+def test_a_beaten_arm_stops_where_the_question_is_which_is_best(tmp_path: Path) -> None:
+    """The losers are not told apart; one question wants to know, the other does not."""
+    arms = [f"resnet18_{mode}" for mode in MODES]
+    pairs = [f"{one} - {two}" for one, two in combinations(arms, 2)]
+    wanted = {}
+    for name, asked in (("pairs", pairs), ("best", [{"best": arms}])):
+        _write(tmp_path / name, "finetune", range(5), 2.0, 0.0, **planned({"which": asked}))
+        _write(tmp_path / name, "frozen", range(5), 1.03, 0.06, **planned({"which": asked}))
+        _write(tmp_path / name, "partial", range(5), 1.0, 0.0, **planned({"which": asked}))
+        found = decide(tmp_path / name, RUNGS)
+        wanted[name] = [len(found.seeds_for(f"resnet18-{mode}-[]")) for mode in MODES]
+        (family,) = found.families
+        assert [judged.verdict and judged.verdict.kind for judged in family.judged] == [
+            "better",
+            "better",
+            "undecided",
+        ]
+    assert wanted == {"pairs": [5, 8, 8], "best": [5, 5, 5]}
+    assert not found.open
+    assert found.lines[2].endswith(
+        "Left open: resnet18 frozen random and resnet18 partial random are beaten, and the question is "
+        "which is best."
+    )
+    done = analyse(tmp_path / "best")
+    assert sentences(done)[0].startswith("Which: the best of 3 is resnet18 finetune random; ")
+    assert shown_planned(done)[1][2][-1] == (
+        "undecided (left open: resnet18 frozen random and resnet18 partial random are beaten)"
+    )
 
 
 def test_seeds_that_share_what_a_reader_draws_reach_no_rung(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A plan from an earlier sweep's folder: what it knows of the planned contrasts, and what they take."""
 
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -21,7 +23,7 @@ ASKED = {
 SOLVED = {"kind": "solved", "penalty": [1.0]}
 
 
-def _asked(families: dict[str, list[str]] | None = None) -> dict:
+def _asked(families: dict[str, Any] | None = None) -> dict:
     return dict(declared(OmegaConf.create({"planned": families or ASKED})))
 
 
@@ -65,6 +67,31 @@ def test_what_until_decided_takes_is_between_the_first_rung_and_the_last(earlier
     table = chances_table(found)
     assert len(table) == 3 * len(TRUE)
     assert table[["better", "equivalent", "undecided"]].sum(axis=1).to_numpy() == pytest.approx(1)
+
+
+def test_arms_that_are_beaten_take_fewer_trainings_where_the_question_is_which_is_best(
+    tmp_path: Path,
+) -> None:
+    arms = ["resnet18_finetune", "vgg16_finetune", "vgg16_frozen"]
+    best, pairs = [{"best": arms}], [f"{one} - {two}" for one, two in combinations(arms, 2)]
+    found = {}
+    for name, asked in (("best", best), ("pairs", pairs)):
+        folder = write_planned(tmp_path / name, {"which": asked})
+        found[name] = course(pilot(folder, _asked({"which": asked}), {}), 4000, (5, 8, 12))
+    chances = [[rates for _, rates in course_.chances] for course_ in found.values()]
+    assert [[one.better for one in each] for each in chances[0]] == [
+        [one.better for one in each] for each in chances[1]
+    ]
+    fewer = [one - two for one, two in zip(found["pairs"].trainings, found["best"].trainings, strict=True)]
+    assert min(fewer) >= 0
+    assert max(fewer) > 1
+    assert "a beaten arm stops" in _text(tmp_path / "best", best)
+    assert "a beaten arm stops" not in _text(tmp_path / "pairs", pairs)
+
+
+def _text(folder: Path, asked: object) -> str:
+    known = pilot(folder, _asked({"which": asked}), {})
+    return format_plan(known, [], course(known, 4000, (5, 8)), ("mine", 4000, 0.02, 0.02), (5, 8))
 
 
 def test_solved_arms_take_one_run_and_no_seed(tmp_path: Path) -> None:

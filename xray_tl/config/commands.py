@@ -18,7 +18,8 @@ class Config:
             time) or `off`.
         shifts: Names of distribution shifts on which the finished run is also tested, as by `evaluate`.
         planned: Questions declared before the first run: name -> list of contrasts of arms, each written as
-            `arm - other` or `{contrast: arm - other, metric: sensitivity, on: low_dose}`.
+            `arm - other` or `{contrast: arm - other, metric: sensitivity, on: low_dose}`, or
+            `[{best: [arm, other]}]`.
         rungs: Numbers of seeds at which the sweep is judged, if it stops when it is decided; `None`: it is
             judged once, with all of its seeds.
         budget: The most that such a sweep may cost: a number of runs, such as `200`, or hours of computing,

@@ -1,7 +1,8 @@
 """Questions declared before the first run (`planned`): families of contrasts of arms, and their hash.
 
 A family is one question. A contrast is written as arms with ` - ` and ` + ` between them, or as a mapping
-`{contrast: ..., metric: ..., on: ...}`.
+`{contrast: ..., metric: ..., on: ...}`. The question which of some arms is best, `[{best: [...]}]`, has
+all of their pairs.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -32,6 +34,7 @@ METRICS = (
 """Metrics that a contrast may be of."""
 TEST, TRAIN = "test", "train"
 KEYS = ("contrast", "metric", "on")
+BEST = "best"
 
 Key = tuple[str, tuple[tuple[tuple[str, str], int], ...]]
 """What makes two contrasts the same: metric, and the factor of every arm on every set of images."""
@@ -45,11 +48,13 @@ class Declared:
         weights: Name of each arm and its factor, 1 or -1, in the order in which they were written.
         metric: Name of the metric.
         on: Sets of images: one, or two whose difference is meant.
+        of_best: Whether its question is which arm is best: an arm that is beaten then needs no more seeds.
     """
 
     weights: tuple[tuple[str, int], ...]
     metric: str = "auroc"
     on: tuple[str, ...] = (TEST,)
+    of_best: bool = False
 
     @property
     def text(self) -> str:
@@ -90,10 +95,24 @@ def plan_of(cfg: DictConfig) -> dict[str, Any] | None:
     families = declared(cfg)
     if not families:
         return None
-    listed = {name: [contrast.as_json() for contrast in asked] for name, asked in families.items()}
-    ordered = {name: sorted(asked, key=lambda row: sorted(row.items())) for name, asked in listed.items()}
+    listed = {name: _listed(asked) for name, asked in families.items()}
+    ordered = {name: _ordered(asked) for name, asked in listed.items()}
     text = json.dumps(ordered, sort_keys=True)
     return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "families": listed}
+
+
+def _listed(asked: Sequence[Declared]) -> list[dict[str, Any]]:
+    """Return a question as it may be declared."""
+    if not asked[0].of_best:
+        return [contrast.as_json() for contrast in asked]
+    arms = dict.fromkeys(name for contrast in asked for name, _ in contrast.weights)
+    return [{BEST: list(arms), "metric": asked[0].metric, "on": asked[0].on[0]}]
+
+
+def _ordered(listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a question in an order that does not depend on how it was written."""
+    rows = [{**row, BEST: sorted(row[BEST])} if BEST in row else dict(row) for row in listed]
+    return sorted(rows, key=lambda row: sorted(row.items()))
 
 
 def declared(cfg: DictConfig) -> Families:
@@ -114,7 +133,7 @@ def parse_families(given: object, named: Callable[[str], str] | None = None) -> 
     """Parse families of contrasts.
 
     Args:
-        given: Question -> list of contrasts, as YAML gives them.
+        given: Question -> list of contrasts, or a list of `{best: [...]}` alone, as YAML gives them.
         named: Returns a name in its usual form, or refuses it; by default that of an arm.
 
     Raises:
@@ -125,9 +144,16 @@ def parse_families(given: object, named: Callable[[str], str] | None = None) -> 
         raise InputError(f"planned={given} is no mapping of questions to lists of contrasts")
     families = {}
     for name, asked in given.items():
+        where = f"planned: {name}"
         if isinstance(asked, str) or not isinstance(asked, Sequence) or not asked:
-            raise InputError(f"planned: {name} must be a list of contrasts, such as [arm - other]")
-        families[str(name)] = tuple(_parse(item, f"planned: {name}", named or arm_name) for item in asked)
+            raise InputError(f"{where} must be a list of contrasts, such as [arm - other]")
+        ranks = [isinstance(item, Mapping) and BEST in item for item in asked]
+        if any(ranks) and len(asked) > 1:
+            raise InputError(f"{where}: best asks about its arms alone: other contrasts are another question")
+        parse = _parse_best if any(ranks) else _parse
+        families[str(name)] = tuple(
+            contrast for item in asked for contrast in parse(item, where, named or arm_name)
+        )
     seen: dict[Key, str] = {}
     for name, contrast in ((name, contrast) for name, asked in families.items() for contrast in asked):
         if contrast.key in seen:
@@ -136,10 +162,35 @@ def parse_families(given: object, named: Callable[[str], str] | None = None) -> 
     return families
 
 
-def _parse(item: object, where: str, named: Callable[[str], str]) -> Declared:
+def _parse_best(given: Mapping[Any, Any], where: str, named: Callable[[str], str]) -> list[Declared]:
+    """Return all pairs of some arms, whose question is which of them is best."""
+    given = _with_on(given)
+    unknown = [key for key in given if key not in (BEST, *KEYS[1:])]
+    if unknown:
+        raise InputError(f"{where}: {unknown[0]} is not known: choose from best, metric, on")
+    arms = given[BEST]
+    if isinstance(arms, str) or not isinstance(arms, Sequence) or len(arms) < 2:
+        raise InputError(f"{where}: best={arms} is no list of two or more arms: write {{best: [arm, other]}}")
+    signed = [arm for arm in map(str, arms) if re.search(r"\s[-+]\s", arm)]
+    if signed:
+        raise InputError(f'{where}: best ranks arms, and "{signed[0]}" is a contrast: write [arm, other]')
+    if " - " in str(given.get("on", TEST)):
+        raise InputError(f"{where}: on={given['on']}: arms are ranked on one set of images")
+    shared = {key: given[key] for key in KEYS[1:] if key in given}
+    pairs = [{"contrast": f"{one} - {two}", **shared} for one, two in combinations(arms, 2)]
+    return [replace(contrast, of_best=True) for pair in pairs for contrast in _parse(pair, where, named)]
+
+
+def _with_on(given: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return a mapping with the key `on`, which YAML reads as true."""
+    return {"on" if key is True else key: value for key, value in given.items()}
+
+
+def _parse(item: Any, where: str, named: Callable[[str], str]) -> list[Declared]:  # noqa: ANN401  (YAML)
+    """Return a contrast, by itself."""
     given = {"contrast": item} if isinstance(item, str) else item
     if isinstance(given, Mapping):
-        given = {"on" if key is True else key: value for key, value in given.items()}  # YAML's reading of on
+        given = _with_on(given)
     if not isinstance(given, Mapping) or "contrast" not in given:
         raise InputError(
             f"{where}: {item} is no contrast: write arm - other, or {{contrast: ..., metric: ...}}"
@@ -169,7 +220,7 @@ def _parse(item: object, where: str, named: Callable[[str], str]) -> Declared:
         raise InputError(f"{of} names {twice[0]} twice")
     if sum(factors) and len(sets) == 1:
         raise InputError(f"{of} does not sum to 0: as many arms with - as with + make a difference")
-    return Declared(tuple(zip(names, factors, strict=True)), metric, sets)
+    return [Declared(tuple(zip(names, factors, strict=True)), metric, sets)]
 
 
 def check_names(cfg: DictConfig, files: Callable[[str], Sequence[str]]) -> None:

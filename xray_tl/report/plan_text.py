@@ -116,7 +116,12 @@ def _expected(earlier: Pilot, found: Course) -> str:
             if percent > 0
             else f"no fewer than a fixed number of {earlier.reader}s that decides as often"
         )
-    return f"Trainings it is expected to take: {listed}; {saves}. About {found.minutes:.0f} minutes."
+    beaten = ""
+    if any(known.of_best for known, _ in found.chances):
+        beaten = (
+            " Where the question is which is best, a beaten arm stops, and its other pairs are left open."
+        )
+    return f"Trainings it is expected to take: {listed}; {saves}. About {found.minutes:.0f} minutes.{beaten}"
 
 
 def _cautions(earlier: Pilot) -> list[str]:

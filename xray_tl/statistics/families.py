@@ -33,6 +33,7 @@ class Contrast:
         data: Name of its images if they are not the study's own, or of two sets whose difference is meant.
         of_two_sets: Whether two sets of images are compared.
         higher_is_better: Whether a larger metric is the better one.
+        of_best: Whether its question is which treatment is best, of whose treatments it is one pair.
         estimate: Its estimate; `None`: to be computed from the study's own scores.
         missing: Why there is no estimate; empty if there is one.
     """
@@ -43,6 +44,7 @@ class Contrast:
     data: str = ""
     of_two_sets: bool = False
     higher_is_better: bool = True
+    of_best: bool = False
     estimate: Estimate | None = None
     missing: str = ""
 
@@ -79,6 +81,12 @@ class Judged:
         """Tell whether it has a result, and is undecided."""
         return self.verdict is not None and self.verdict.kind == "undecided"
 
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """Return the treatment that the other one of a pair is better than, if it is."""
+        better = self.verdict.better if self.verdict else None
+        return () if better is None else tuple(name for name in self.contrast.weights if name != better)
+
 
 @dataclass(frozen=True)
 class Family:
@@ -91,6 +99,32 @@ class Family:
     def decided(self) -> tuple[Judged, ...]:
         """Return the contrasts with another verdict than `undecided`."""
         return tuple(found for found in self.judged if found.verdict and found.verdict.kind != "undecided")
+
+    @property
+    def beaten(self) -> frozenset[str]:
+        """Return the treatments that another one is better than; none unless the question is which is best.
+
+        In 95 % of studies the best treatment is not among them: it would be by a wrong verdict alone.
+        """
+        pairs = [found for found in self.decided if found.contrast.of_best]
+        return frozenset(name for found in pairs for name in found.worse)
+
+    @property
+    def may_be_best(self) -> tuple[str, ...]:
+        """Return the treatments that are not beaten; none unless the question is which is best."""
+        found = [found.contrast for found in self.judged if found.verdict and found.contrast.of_best]
+        named = dict.fromkeys(name for contrast in found for name in contrast.weights)
+        return tuple(name for name in named if name not in self.beaten)
+
+    @property
+    def open(self) -> tuple[Judged, ...]:
+        """Return the undecided contrasts, without those of beaten treatments."""
+        beaten = self.beaten
+        return tuple(
+            found
+            for found in self.judged
+            if found.is_open and not beaten.intersection(found.contrast.weights)
+        )
 
     def as_json(self, terms: Terms) -> list[dict[str, Any]]:
         """Return each contrast as JSON values; what has no estimate says why."""

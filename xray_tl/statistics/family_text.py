@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from xray_tl.statistics.families import Contrast, Family, Judged
@@ -124,17 +125,43 @@ def _title(name: str) -> str:
 
 
 def _answer(family: Family, terms: Terms, *, brief: bool = False) -> str:
-    clauses = [f"{_clause(found, terms, brief)}{_against(found, terms)}" for found in family.decided]
-    open_ = [found.contrast for found in family.judged if found.verdict and found not in family.decided]
+    told = [f"{_clause(found, terms, brief)}{_against(found, terms)}" for found in _worth_saying(family)]
+    clauses = [*_best(family, terms), *told]
+    many, open_ = len(family.judged), [found.contrast for found in family.open]
     if 0 < len(open_) <= MOST_SAID and not clauses:
         clauses.append("undecided: " + "; ".join(called(contrast, terms) for contrast in open_))
     elif open_:
-        clauses.append(f"undecided for {len(open_)} of {len(family.judged)} contrasts")
+        clauses.append(f"undecided for {len(open_)} of {many} contrasts")
+    if left := sum(found.is_open for found in family.judged) - len(open_):
+        clauses.append(f"{left} of {many} left open, with a beaten one")
     missing = sum(found.verdict is None for found in family.judged)
     if missing:
         clauses.append(f"no result for {missing} of {len(family.judged)}")
     title = _title(family.name)
     return f"{title[:1].upper()}{title[1:]}: {'; '.join(clauses)}."
+
+
+def _worth_saying(family: Family) -> Sequence[Judged]:
+    """Return the verdicts that a sentence names: where the question is which is best, what it rests on."""
+    best = set(family.may_be_best)
+    if not best:
+        return family.decided
+    return [found for found in family.decided if best.intersection(found.contrast.weights)][:MOST_SAID]
+
+
+def _best(family: Family, terms: Terms) -> list[str]:
+    """Return a clause on which is best, where that is the question and a verdict tells anything of it."""
+    best = family.may_be_best
+    if not best or not family.decided:
+        return []
+    of = terms_of(family.judged[0].contrast, terms).metric
+    within = f" in {of}" if of != terms.metric else ""
+    many = len(best) + len(family.beaten)
+    if not family.beaten:
+        return [f"any of the {many} may be the best{within}"]
+    if len(best) > MOST_SAID:
+        return [f"{len(best)} of {many} may be the best{within}"]
+    return [f"the best of {many}{within} is {' or '.join(best)}"]
 
 
 def _clause(found: Judged, terms: Terms, brief: bool) -> str:

@@ -5,6 +5,7 @@ The rules are those of `ladder`, for one contrast, vectorised over studies; leve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,8 +20,10 @@ from xray_tl.statistics.verdict import ALPHA, MARGIN
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
+Beaten = dict[str, Places]
 
 SHARES = np.concatenate(([0.0], np.geomspace(1e-4, LARGEST, 120)))
+NEVER = np.iinfo(np.int64).max
 HALVINGS = 26
 """Steps of a bisection: the distance is found to 2e-8 of where it is looked for."""
 
@@ -51,12 +54,14 @@ class Outcome:
         equivalent: Rung at which it was first shown to be equivalent, and not told from 0 before or then.
         ends: Rung at which the study ended: decided, given up as futile, or the last one.
         readers: Number of readers at that rung.
+        told: Side of 0 on which it ended as told, 1 or -1; 0 if it did not.
     """
 
     better: Places
     equivalent: Places
     ends: Places
     readers: Places
+    told: Places
 
     @property
     def rates(self) -> tuple[float, float]:
@@ -109,7 +114,28 @@ def judged(
         ends = np.minimum(ends, _first(np.stack(_hopeless(looks, margin, alpha, family), 1)))
     better = np.where(told <= same, told, last)
     equivalent = np.where(same < told, same, last)
-    return Outcome(better, equivalent, ends, np.asarray(looks.rungs)[ends])
+    side = np.sign(looks.value[np.arange(len(ends)), ends]).astype(np.int64)
+    readers = np.asarray(looks.rungs)[ends]
+    return Outcome(better, equivalent, ends, readers, np.where(better <= ends, side, 0))
+
+
+def beaten(pairs: Sequence[tuple[str, str]], readers: Sequence[Places], told: Sequence[Places]) -> Beaten:
+    """Return with how many readers each study knows an arm to be beaten, or `NEVER`, by arm [studies].
+
+    Args:
+        pairs: Names of two arms, the first minus the second.
+        readers: Number of readers with which each pair would end by itself [studies].
+        told: Side of 0 on which it would [studies]; a pair that a defeat has ended tells nothing later.
+    """
+    found = {arm: np.full(readers[0].shape, NEVER) for pair in pairs for arm in pair}
+    for count in np.unique(readers):
+        before = {arm: at < count for arm, at in found.items()}
+        for (first, second), ends, side in zip(pairs, readers, told, strict=True):
+            now = (ends == count) & ~before[first] & ~before[second]
+            for loser, of in ((second, 1), (first, -1)):
+                lost = now & (side == of)
+                found[loser] = np.where(lost, np.minimum(found[loser], count), found[loser])
+    return found
 
 
 def p_values(looks: Looks, margin: float | None = None) -> Array:

@@ -50,11 +50,13 @@ class Staged:
         better: How often it is told from 0.
         equivalent: How often it is shown to be equivalent.
         readers: Number of readers of each simulated study when it ends.
+        told: 1 or -1, the side of 0 on which each study told it; 0: it did not.
     """
 
     better: float
     equivalent: float
     readers: NDArray[np.int64]
+    told: NDArray[np.int64]
 
 
 def fewest(rates: Array) -> int | None:
@@ -104,7 +106,7 @@ def staged(
     """Return the chances of a contrast in rungs; beside them takes the arguments of `fixed`."""
     steps = tuple(rungs)[:1] if known.readerless else tuple(rungs)
     found = judged(_drawn(known, cases, true, steps, seed), margin, family=family)
-    return Staged(*found.rates, found.readers)
+    return Staged(*found.rates, found.readers, found.told)
 
 
 def _drawn(known: Estimate, cases: int, true: float, counts: tuple[int, ...], seed: int) -> Looks:

@@ -46,7 +46,8 @@ class Known:
         name: Its name.
         family: Number of contrasts of the question.
         estimate: Its estimate there, of which variances alone are used.
-        arms: Labels of its arms.
+        arms: Labels of its arms; of a pair, that from which the other is taken first.
+        of_best: Whether its question is which arm is best.
     """
 
     question: str
@@ -54,6 +55,7 @@ class Known:
     family: int
     estimate: Estimate
     arms: tuple[str, ...]
+    of_best: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,16 @@ def pilot(folder: Path, families: Mapping[str, Sequence[Declared]], settings: Ma
             elif not (contrast.estimate.random_readers or contrast.estimate.readerless):
                 absent.append(f"{contrast.name}: {study.varied.reader}s do not vary it: it has one")
             else:
+                arms_ = tuple(contrast.weights)
                 known.append(
-                    Known(question, contrast.name, len(asked), contrast.estimate, tuple(contrast.weights))
+                    Known(
+                        question,
+                        contrast.name,
+                        len(asked),
+                        contrast.estimate,
+                        arms_,
+                        contrast.of_best,
+                    )
                 )
     if not known:
         raise InputError(

@@ -50,6 +50,7 @@ def contrast_of(folder: Path, asked: Declared, found: Mapping[str, list[Arm]]) -
         data="" if asked.on == (TEST,) else " - ".join(asked.on),
         of_two_sets=len(asked.on) > 1,
         higher_is_better=OF_NAME[asked.metric][1].higher_is_better,
+        of_best=asked.of_best,
     )
     absent = [name for name, arms in found.items() if not arms]
     if absent:

@@ -9,11 +9,14 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from xray_tl.statistics.ladder_simulation import NEVER, beaten
 from xray_tl.statistics.planning import COUNTS, Staged, fewest, fixed, staged
 from xray_tl.statistics.verdict import MARGIN
 from xray_tl.study.pilot import Known, Pilot
 
 Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Chances = Sequence[tuple[Known, tuple[Staged, ...]]]
 
 TRUE = (0.0, 0.01, 0.02, 0.05)
 """True differences at which the chance of each verdict is simulated."""
@@ -102,6 +105,8 @@ def _most(counts: Sequence[int | None]) -> int | None:
 def course(earlier: Pilot, images: int, rungs: Sequence[int], margin: float = MARGIN) -> Course:
     """Return what `until=decided` is expected to take; contrasts are simulated independently of each other.
 
+    Where the question is which arm is best, each is better than those that are named after it.
+
     Args:
         earlier: The earlier sweep.
         images: Number of test images of the study.
@@ -135,9 +140,21 @@ def course(earlier: Pilot, images: int, rungs: Sequence[int], margin: float = MA
     return Course(tuple(chances), runs, saved, minutes)
 
 
-def _readers(
-    chances: Sequence[tuple[Known, tuple[Staged, ...]]], label: str, place: int
-) -> NDArray[np.int64]:
+def _readers(chances: Chances, label: str, place: int) -> Counts:
     """Return how many readers an arm has at the end of each study: as its longest contrast."""
-    own = [each[place].readers for known, each in chances if label in known.arms]
+    own = [
+        np.minimum(each[place].readers, _stopped(chances, known, place))
+        for known, each in chances
+        if label in known.arms
+    ]
     return np.max(own, axis=0)
+
+
+def _stopped(chances: Chances, known: Known, place: int) -> Counts:
+    """Return with how many readers an arm of a contrast is beaten, if the question is which arm is best."""
+    if not known.of_best:
+        return np.full(1, NEVER)
+    asked = [(other, each[place]) for other, each in chances if other.question == known.question]
+    pairs = [(other.arms[0], other.arms[1]) for other, _ in asked]
+    found = beaten(pairs, [each.readers for _, each in asked], [each.told for _, each in asked])
+    return np.min([found[arm] for arm in known.arms], axis=0)
