@@ -97,6 +97,17 @@ def test_questions_declared_in_a_file_are_judged_on_their_own(
     assert [pair["question"] for pair in found["pairs"]] == ["which is better", None, None]
 
 
+def test_which_is_best_is_answered(subprocess_env: dict[str, str], tmp_path: Path) -> None:
+    _write(tmp_path / "scores.csv", simulate((0.75, 0.95, 0.74), STRUCTURES["LL"], 5, 60, 60, RNG))
+    (tmp_path / "asked.yaml").write_text("dose: [{best: [arm 0, arm 1, arm 2]}]\n")
+    args = ("scores=scores.csv", "planned=asked.yaml")
+    text = _compare(*args, env=subprocess_env, cwd=tmp_path)
+    assert text.returncode == 0, text.stderr
+    assert "\nDose: the best of 3 is arm 1; arm 1 is better than arm 0, by " in text.stdout
+    found = json.loads(_compare(*args, "format=json", env=subprocess_env, cwd=tmp_path).stdout)
+    assert found["which_is_best"] == {"dose": {"may_be_best": ["arm 1"], "beaten": ["arm 0", "arm 2"]}}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -1,9 +1,7 @@
 """Planned contrasts, judged question by question."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from xray_tl.statistics.families import Contrast, Family, sought
 from xray_tl.statistics.family_text import answers, judged_text
 from xray_tl.statistics.mrmc import cells
 from xray_tl.statistics.simulation import STRUCTURES, simulate
-from xray_tl.statistics.verdict import Verdict, holm
+from xray_tl.statistics.verdict import holm
 from xray_tl.statistics.wording import Terms
 
 STUDY = simulate((0.75, 0.87, 0.83, 0.85), STRUCTURES["LL"], 6, 60, 60, np.random.default_rng(3))
@@ -139,40 +137,6 @@ def test_each_question_has_a_sentence_and_open_ones_are_counted() -> None:
     assert answers(many, Terms()) == ["All of 5 questions undecided: q0, q1, q2 and 2 more."]
     empty = compare(STUDY, AUROC, families={"not_run": [NOT_RUN], "q": [AB]})
     assert answers(empty.families, Terms())[1] == "1 of 2 questions without a result: not run."
-
-
-def _which(mean: Sequence[float]) -> Family:
-    study = simulate(mean, STRUCTURES["LL"], 6, 60, 60, np.random.default_rng(3))
-    pairs = combinations(study.treatments, 2)
-    asked = [Contrast(f"{one} - {two}", {one: 1.0, two: -1.0}, of_best=True) for one, two in pairs]
-    (family,) = compare(study, AUROC, families={"which": asked}).families
-    return family
-
-
-def test_which_is_best_is_answered_by_those_that_are_not_beaten() -> None:
-    two = _which((0.75, 0.87, 0.83, 0.85))
-    assert (two.may_be_best, two.beaten) == ((B, D), {A, C})
-    assert [found.contrast.pair for found in two.open] == [(B, D)]
-    (said,) = answers((two,), Terms())
-    assert said.startswith(f"Which: the best of 4 is {B} or {D}; {B} is better than {A}, by ")
-    assert said.endswith("; undecided for 1 of 6 contrasts; 2 of 6 left open, with a beaten one.")
-    one = _which((0.7, 0.72, 0.85, 0.97))
-    assert one.may_be_best == (D,)
-    assert not one.open, "which is best is answered, though two that are beaten are not told apart"
-    (said,) = answers((one,), Terms())
-    assert said.startswith(f"Which: the best of 4 is {D}; ")
-    assert said.count("is better than") == 3
-    assert "undecided" not in said
-    none = _which((0.8, 0.8, 0.8, 0.8))
-    assert (none.may_be_best, none.beaten) == ((A, B, C, D), frozenset())
-    assert answers((none,), Terms()) == ["Which: undecided for 6 of 6 contrasts."]
-    same = replace(
-        none, judged=(replace(none.judged[0], verdict=Verdict("equivalent", None, 1, 0.01)), *none.judged[1:])
-    )
-    assert answers((same,), Terms())[0].startswith("Which: any of the 4 may be the best; ")
-    pairs = compare(STUDY, AUROC, families={"q": [AB, AC, CD]}).families[0]
-    assert pairs.decided
-    assert (pairs.beaten, pairs.may_be_best) == (frozenset(), ()), "that is not what they ask"
 
 
 def test_an_answer_says_where_a_real_difference_is_within_the_margin() -> None:

@@ -53,13 +53,18 @@ def test_studies_at_once_are_judged_as_each_alone() -> None:
 def test_a_beaten_arm_beats_none_later() -> None:
     """In the first study b loses to a at 5, so that its verdict on c at 8 never comes.
 
-    In the second b beats c at 5 and then loses; in the third a loses to c and to b at once.
+    In the second b beats c at 5 and then loses; in the third a loses to c and to b at once; in the fourth c,
+    which has lost, does not beat a later.
     """
     pairs = [("a", "b"), ("a", "c"), ("b", "c")]
-    readers = [np.array([5, 8, 5]), np.array([8, 8, 5]), np.array([8, 5, 8])]
-    told = [np.array([1, 1, -1]), np.array([0, 0, -1]), np.array([1, 1, 0])]
+    readers = [np.array([5, 8, 5, 12]), np.array([8, 8, 5, 8]), np.array([8, 5, 8, 5])]
+    told = [np.array([1, 1, -1, 0]), np.array([0, 0, -1, -1]), np.array([1, 1, 0, 1])]
     found = {arm: at.tolist() for arm, at in beaten(pairs, readers, told).items()}
-    assert found == {"a": [NEVER, NEVER, 5], "b": [5, 8, NEVER], "c": [NEVER, 5, NEVER]}
+    assert found == {
+        "a": [NEVER, NEVER, 5, NEVER],
+        "b": [5, 8, NEVER, NEVER],
+        "c": [NEVER, 5, NEVER, 5],
+    }
 
 
 def test_a_distance_is_where_its_tail_begins() -> None:

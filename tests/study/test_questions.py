@@ -60,6 +60,36 @@ def test_a_contrast_added_after_the_first_run_is_explored_with_its_date(tmp_path
     assert set(found.remarks) <= set(done.problems)
 
 
+def test_the_last_plan_says_whether_pairs_ask_which_is_best(tmp_path: Path) -> None:
+    """The same family either way, so it stays planned; the last command counts before it has any run."""
+    pairs, best = ASKED, {"how_much": [{"best": ["resnet18_frozen", "resnet18_finetune"]}]}
+    write_planned(tmp_path, pairs)
+    assert _asks_best(tmp_path) == [()]
+    write_text(tmp_path / SWEEP, OmegaConf.to_yaml(OmegaConf.create({"planned": best})))
+    assert _asks_best(tmp_path) == [(FROZEN, FINETUNE)]
+    (tmp_path / SWEEP).unlink()
+    _write_more(tmp_path, "frozen", range(5, 7), best)
+    assert _asks_best(tmp_path) == [(FROZEN, FINETUNE)]
+    write_text(tmp_path / SWEEP, OmegaConf.to_yaml(OmegaConf.create({"planned": pairs})))
+    assert _asks_best(tmp_path) == [()]
+
+
+def _asks_best(folder: Path) -> list[tuple[str, ...]]:
+    found = _read(folder)
+    assert not found.late
+    return [contrast.of_best for asked in found.planned.values() for contrast in asked]
+
+
+def test_which_is_best_names_an_arm_that_never_ran(tmp_path: Path) -> None:
+    arms = ["resnet18_finetune", "resnet18_frozen", "resnet50_frozen"]
+    write_planned(tmp_path, {"which": [{"best": arms}]})
+    assert _asks_best(tmp_path) == [
+        (FINETUNE, FROZEN),
+        (FINETUNE, "resnet50_frozen"),
+        (FROZEN, "resnet50_frozen"),
+    ]
+
+
 def test_runs_of_an_earlier_version_are_older(tmp_path: Path) -> None:
     write_planned(tmp_path)
     write_scored(tmp_path, 1.0, 5, mode="frozen")

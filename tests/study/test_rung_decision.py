@@ -162,13 +162,15 @@ def test_a_beaten_arm_stops_where_the_question_is_which_is_best(tmp_path: Path) 
     assert wanted == {"pairs": [5, 8, 8], "best": [5, 5, 5]}
     assert not found.open
     assert found.lines[2].endswith(
-        "Left open: resnet18 frozen random and resnet18 partial random are beaten, and the question is "
+        "It may stay so: resnet18 frozen random and resnet18 partial random are beaten, and the question is "
         "which is best."
     )
     done = analyse(tmp_path / "best")
+    assert list(planned_table(done)["beaten"])[2].startswith("resnet18 frozen random; ")
+    assert sentences(done)[2].startswith("This holds for "), "nothing is left to decide"
     assert sentences(done)[0].startswith("Which: the best of 3 is resnet18 finetune random; ")
     assert shown_planned(done)[1][2][-1] == (
-        "undecided (left open: resnet18 frozen random and resnet18 partial random are beaten)"
+        "undecided (resnet18 frozen random and resnet18 partial random are beaten)"
     )
 
 

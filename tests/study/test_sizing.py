@@ -4,6 +4,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
@@ -85,6 +86,11 @@ def test_arms_that_are_beaten_take_fewer_trainings_where_the_question_is_which_i
     fewer = [one - two for one, two in zip(found["pairs"].trainings, found["best"].trainings, strict=True)]
     assert min(fewer) >= 0
     assert max(fewer) > 1
+    two = {"which": best, "others": [{"best": ["vgg16_frozen", "resnet18_frozen"]}]}
+    both = course(pilot(write_planned(tmp_path / "two", two), _asked(two), {}), 4000, (5, 8, 12))
+    assert min(np.subtract(both.trainings, found["best"].trainings)) >= 5, (
+        "none is beaten in another question"
+    )
     assert "a beaten arm stops" in _text(tmp_path / "best", best)
     assert "a beaten arm stops" not in _text(tmp_path / "pairs", pairs)
 

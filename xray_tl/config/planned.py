@@ -146,14 +146,13 @@ def parse_families(given: object, named: Callable[[str], str] | None = None) -> 
     for name, asked in given.items():
         where = f"planned: {name}"
         if isinstance(asked, str) or not isinstance(asked, Sequence) or not asked:
-            raise InputError(f"{where} must be a list of contrasts, such as [arm - other]")
-        ranks = [isinstance(item, Mapping) and BEST in item for item in asked]
-        if any(ranks) and len(asked) > 1:
-            raise InputError(f"{where}: best asks about its arms alone: other contrasts are another question")
-        parse = _parse_best if any(ranks) else _parse
-        families[str(name)] = tuple(
-            contrast for item in asked for contrast in parse(item, where, named or arm_name)
-        )
+            raise InputError(
+                f"{where} must be a list of contrasts, such as [arm - other], or [{{best: [arm, other]}}]"
+            )
+        if any(isinstance(item, Mapping) and BEST in item for item in asked):
+            families[str(name)] = _parse_best(asked, where, named or arm_name)
+        else:
+            families[str(name)] = tuple(_parse(item, where, named or arm_name) for item in asked)
     seen: dict[Key, str] = {}
     for name, contrast in ((name, contrast) for name, asked in families.items() for contrast in asked):
         if contrast.key in seen:
@@ -162,9 +161,11 @@ def parse_families(given: object, named: Callable[[str], str] | None = None) -> 
     return families
 
 
-def _parse_best(given: Mapping[Any, Any], where: str, named: Callable[[str], str]) -> list[Declared]:
+def _parse_best(asked: Sequence[Any], where: str, named: Callable[[str], str]) -> tuple[Declared, ...]:
     """Return all pairs of some arms, whose question is which of them is best."""
-    given = _with_on(given)
+    if len(asked) > 1:
+        raise InputError(f"{where}: best asks about its arms alone: other contrasts are another question")
+    given = _with_on(asked[0])
     unknown = [key for key in given if key not in (BEST, *KEYS[1:])]
     if unknown:
         raise InputError(f"{where}: {unknown[0]} is not known: choose from best, metric, on")
@@ -178,7 +179,7 @@ def _parse_best(given: Mapping[Any, Any], where: str, named: Callable[[str], str
         raise InputError(f"{where}: on={given['on']}: arms are ranked on one set of images")
     shared = {key: given[key] for key in KEYS[1:] if key in given}
     pairs = [{"contrast": f"{one} - {two}", **shared} for one, two in combinations(arms, 2)]
-    return [replace(contrast, of_best=True) for pair in pairs for contrast in _parse(pair, where, named)]
+    return tuple(replace(_parse(pair, where, named), of_best=True) for pair in pairs)
 
 
 def _with_on(given: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -186,8 +187,7 @@ def _with_on(given: Mapping[Any, Any]) -> dict[Any, Any]:
     return {"on" if key is True else key: value for key, value in given.items()}
 
 
-def _parse(item: Any, where: str, named: Callable[[str], str]) -> list[Declared]:  # noqa: ANN401  (YAML)
-    """Return a contrast, by itself."""
+def _parse(item: object, where: str, named: Callable[[str], str]) -> Declared:
     given = {"contrast": item} if isinstance(item, str) else item
     if isinstance(given, Mapping):
         given = _with_on(given)
@@ -220,7 +220,7 @@ def _parse(item: Any, where: str, named: Callable[[str], str]) -> list[Declared]
         raise InputError(f"{of} names {twice[0]} twice")
     if sum(factors) and len(sets) == 1:
         raise InputError(f"{of} does not sum to 0: as many arms with - as with + make a difference")
-    return [Declared(tuple(zip(names, factors, strict=True)), metric, sets)]
+    return Declared(tuple(zip(names, factors, strict=True)), metric, sets)
 
 
 def check_names(cfg: DictConfig, files: Callable[[str], Sequence[str]]) -> None:

@@ -67,7 +67,7 @@ def _best(done: StudyAnalysis) -> str:
 def _open_question(done: StudyAnalysis) -> list[str]:
     """Return what would decide the first undecided question, or pair of the best arm, if there is one."""
     families = done.comparison.families
-    asked = [found for family in families for found in family.open]
+    asked = [found for family in families for found in family.judged if found.is_open]
     if done.ladder is not None:
         return [_standing_of(found, done.terms) for found in asked][:1]
     if families:

@@ -10,7 +10,7 @@ import pandas as pd
 from xray_tl.report.tables import judged_cells, judged_head, judged_row
 from xray_tl.statistics.estimates import Estimate
 from xray_tl.statistics.families import Contrast, Family, Judged
-from xray_tl.statistics.family_text import terms_of
+from xray_tl.statistics.family_text import beaten_text, terms_of
 from xray_tl.statistics.ladder_text import short_text
 from xray_tl.statistics.ladder_verdict import Standing
 from xray_tl.statistics.wording import Terms, difference_text
@@ -32,7 +32,8 @@ def planned_table(done: StudyAnalysis) -> pd.DataFrame:
         }
         if estimate is not None and verdict is not None:
             row |= judged_row(estimate, verdict)
-            row |= _climbed(found.standing) if found.standing else {}
+            row |= {"beaten": "; ".join(found.beaten)} if contrast.of_best else {}
+            row |= _climbed(found.standing) | {"goes_on": found.goes_on} if found.standing else {}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -45,7 +46,6 @@ def _climbed(standing: Standing) -> dict[str, Any]:
         "p_sequential": standing.course.p,
         "decided_at": standing.decided_at,
         "contradicted": standing.contradicted,
-        "goes_on": standing.goes_on,
         "images_that_decide": standing.cases,
     }
 
@@ -64,7 +64,10 @@ def _row(terms: Terms, family: Family, found: Judged) -> list[str]:
     said = f"{verdict.better} is better" if verdict.kind == "better" else VERDICTS[verdict.kind]
     if verdict.kind != "undecided" and verdict.apart:
         said += f", but {terms.reader}s stand apart"
-    if found.standing and (where := short_text(found.standing)):
+    where = short_text(found.standing) if found.standing else ""
+    if found.beaten:
+        where = beaten_text(found.beaten)
+    if where:
         said += f" ({where})"
     return [*first, *judged_cells(estimate, verdict), said]
 

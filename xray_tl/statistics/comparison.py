@@ -145,6 +145,11 @@ class Comparison:
             "treatments": treatments,
             "pairs": pairs,
             "planned": [row for family in self.families for row in family.as_json(terms)],
+            "which_is_best": {
+                family.name: {"may_be_best": list(family.may_be_best), "beaten": list(family.beaten)}
+                for family in self.families
+                if family.asked_best
+            },
             "notes": list(self.notes),
         }
         return dict(finite(whole))

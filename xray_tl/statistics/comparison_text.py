@@ -10,7 +10,7 @@ import pandas as pd
 from xray_tl.statistics.apart import ENOUGH
 from xray_tl.statistics.comparison import Comparison
 from xray_tl.statistics.estimates import Estimate
-from xray_tl.statistics.family_text import judged_text
+from xray_tl.statistics.family_text import answers, judged_text
 from xray_tl.statistics.readings import Readings
 from xray_tl.statistics.verdict import Pair, Verdict
 from xray_tl.statistics.wording import (
@@ -45,6 +45,8 @@ def format_comparison(done: Comparison, terms: Terms) -> str:
     ]
     if done.families:
         lines += ["Planned, p adjusted within each question:", _planned(done, terms), ""]
+        ranked = tuple(family for family in done.families if family.asked_best)
+        lines += [*(answers((family,), terms)[0] for family in ranked), ""] if ranked else []
         for family in done.families:
             lines += [f"{family.name}: {judged_text(found, terms, done.margin)}" for found in family.judged]
         lines.append("")

@@ -33,7 +33,8 @@ class Contrast:
         data: Name of its images if they are not the study's own, or of two sets whose difference is meant.
         of_two_sets: Whether two sets of images are compared.
         higher_is_better: Whether a larger metric is the better one.
-        of_best: Whether its question is which treatment is best, of whose treatments it is one pair.
+        of_best: The two treatments of a pair whose question is which treatment is best; one without a result
+            has the name that was asked. Else empty.
         estimate: Its estimate; `None`: to be computed from the study's own scores.
         missing: Why there is no estimate; empty if there is one.
     """
@@ -44,7 +45,7 @@ class Contrast:
     data: str = ""
     of_two_sets: bool = False
     higher_is_better: bool = True
-    of_best: bool = False
+    of_best: tuple[str, ...] = ()
     estimate: Estimate | None = None
     missing: str = ""
 
@@ -70,22 +71,24 @@ class Judged:
         contrast: The contrast.
         verdict: The verdict on it.
         standing: Where it stands on the rungs of a sweep that has some (`ladder_verdict`).
+        beaten: Which of its treatments are beaten, where the question is which is best and it is undecided:
+            it may stay so.
     """
 
     contrast: Contrast
     verdict: Verdict | None
     standing: Standing | None = None
+    beaten: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:
-        """Tell whether it has a result, and is undecided."""
-        return self.verdict is not None and self.verdict.kind == "undecided"
+        """Tell whether it has a result, is undecided, and is to be decided."""
+        return self.verdict is not None and self.verdict.kind == "undecided" and not self.beaten
 
     @property
-    def worse(self) -> tuple[str, ...]:
-        """Return the treatment that the other one of a pair is better than, if it is."""
-        better = self.verdict.better if self.verdict else None
-        return () if better is None else tuple(name for name in self.contrast.weights if name != better)
+    def goes_on(self) -> bool:
+        """Tell whether it is open, and may be decided at a rung to come."""
+        return not self.beaten and self.standing is not None and self.standing.goes_on
 
 
 @dataclass(frozen=True)
@@ -101,30 +104,28 @@ class Family:
         return tuple(found for found in self.judged if found.verdict and found.verdict.kind != "undecided")
 
     @property
-    def beaten(self) -> frozenset[str]:
-        """Return the treatments that another one is better than; none unless the question is which is best.
+    def asked_best(self) -> tuple[str, ...]:
+        """Return the treatments of which the best is asked for; none if that is not the question."""
+        return tuple(dict.fromkeys(name for found in self.judged for name in found.contrast.of_best))
 
-        In 95 % of studies the best treatment is not among them: it would be by a wrong verdict alone.
+    @property
+    def beaten(self) -> tuple[str, ...]:
+        """Return those of them that another one is better than.
+
+        In 95 % of studies the best is not among them: only a wrong verdict can beat it.
         """
-        pairs = [found for found in self.decided if found.contrast.of_best]
-        return frozenset(name for found in pairs for name in found.worse)
+        lost = {
+            name
+            for found in self.decided
+            for name in found.contrast.of_best
+            if found.verdict and found.verdict.better not in (None, name)
+        }
+        return tuple(name for name in self.asked_best if name in lost)
 
     @property
     def may_be_best(self) -> tuple[str, ...]:
-        """Return the treatments that are not beaten; none unless the question is which is best."""
-        found = [found.contrast for found in self.judged if found.verdict and found.contrast.of_best]
-        named = dict.fromkeys(name for contrast in found for name in contrast.weights)
-        return tuple(name for name in named if name not in self.beaten)
-
-    @property
-    def open(self) -> tuple[Judged, ...]:
-        """Return the undecided contrasts, without those of beaten treatments."""
-        beaten = self.beaten
-        return tuple(
-            found
-            for found in self.judged
-            if found.is_open and not beaten.intersection(found.contrast.weights)
-        )
+        """Return those that none is better than: with a result or without."""
+        return tuple(name for name in self.asked_best if name not in self.beaten)
 
     def as_json(self, terms: Terms) -> list[dict[str, Any]]:
         """Return each contrast as JSON values; what has no estimate says why."""
@@ -133,6 +134,19 @@ class Family:
 
 Families = Mapping[str, Sequence[Contrast]]
 """Question -> its contrasts."""
+
+
+def family_of(name: str, judged: Sequence[Judged]) -> Family:
+    """Return a question whose undecided pairs say which of their treatments are beaten."""
+    lost = Family(name, tuple(judged)).beaten
+    return Family(name, tuple(_with_beaten(found, lost) if found.is_open else found for found in judged))
+
+
+def _with_beaten(found: Judged, lost: Sequence[str]) -> Judged:
+    beaten = tuple(name for name in found.contrast.of_best if name in lost)
+    if not beaten or found.verdict is None:
+        return found
+    return replace(found, verdict=replace(found.verdict, need=None), beaten=beaten)
 
 
 def estimated(
@@ -191,7 +205,7 @@ def judge_family(
                 own = {treatment: apart[treatment] for treatment in contrast.weights if treatment in apart}
                 verdict = replace(verdict, apart=own)
         judged.append(Judged(contrast, verdict))
-    return Family(name, tuple(judged))
+    return family_of(name, judged)
 
 
 def with_verdicts(family: Family, verdicts: Mapping[Pair, Verdict]) -> Family:
@@ -244,4 +258,6 @@ def _as_json(found: Judged, terms: Terms) -> dict[str, Any]:
     if estimate is None or verdict is None:
         return row
     row |= judged_json(estimate, verdict) | {"holds_for": scope_text(estimate, terms)}
-    return row | ({"ladder": found.standing.as_json()} if found.standing else {})
+    if found.contrast.of_best:
+        row["beaten"] = list(found.beaten)
+    return row | ({"ladder": found.standing.as_json() | {"goes_on": found.goes_on}} if found.standing else {})

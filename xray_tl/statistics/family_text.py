@@ -21,7 +21,8 @@ from xray_tl.statistics.wording import (
 )
 
 MOST_SAID = 3
-"""Largest number of undecided contrasts, or questions, that a sentence names; more are counted."""
+"""Largest number of undecided contrasts, of questions, or of verdicts on which is best, that are named; more
+are counted."""
 
 
 MOST_SPANS = 2
@@ -58,12 +59,19 @@ def judged_text(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
     else:
         text = f"{contrast.name}: {difference_text(estimate, own)}, {verdict_words(found, terms, margin)}."
         text = f"{text} {asks_text(estimate, verdict, terms)}".strip()
+    if found.beaten:
+        return f"{text} It may stay so: {beaten_text(found.beaten)}, and the question is which is best."
     if found.standing is None:
         return text
     text = f"{text} {standing_text(found.standing, own)}".strip()
     if verdict.kind == "equivalent" and verdict.p <= 1 - terms.level:
         text += f" A later rung tells the difference from 0 too ({p_text(verdict.p)}), within the margin."
     return text
+
+
+def beaten_text(names: Sequence[str]) -> str:
+    """Return that some treatments are beaten."""
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} beaten"
 
 
 def _named(found: Judged, terms: Terms) -> Terms:
@@ -125,43 +133,61 @@ def _title(name: str) -> str:
 
 
 def _answer(family: Family, terms: Terms, *, brief: bool = False) -> str:
-    told = [f"{_clause(found, terms, brief)}{_against(found, terms)}" for found in _worth_saying(family)]
-    clauses = [*_best(family, terms), *told]
-    many, open_ = len(family.judged), [found.contrast for found in family.open]
+    many, said = len(family.judged), _worth_saying(family)
+    clauses = [*_best(family, terms)]
+    clauses += [f"{_clause(found, terms, brief)}{_against(found, terms)}" for found in said]
+    if more := len(family.decided) - len(said):
+        clauses.append(f"{more} more verdict{'s' * (more > 1)}")
+    open_ = [found.contrast for found in family.judged if found.is_open]
     if 0 < len(open_) <= MOST_SAID and not clauses:
         clauses.append("undecided: " + "; ".join(called(contrast, terms) for contrast in open_))
     elif open_:
         clauses.append(f"undecided for {len(open_)} of {many} contrasts")
-    if left := sum(found.is_open for found in family.judged) - len(open_):
-        clauses.append(f"{left} of {many} left open, with a beaten one")
+    if left := sum(bool(found.beaten) for found in family.judged):
+        clauses.append(f"{left} of {many} need not be decided")
     missing = sum(found.verdict is None for found in family.judged)
     if missing:
-        clauses.append(f"no result for {missing} of {len(family.judged)}")
+        clauses.append(f"no result for {missing} of {many}")
     title = _title(family.name)
     return f"{title[:1].upper()}{title[1:]}: {'; '.join(clauses)}."
 
 
 def _worth_saying(family: Family) -> Sequence[Judged]:
-    """Return the verdicts that a sentence names: where the question is which is best, what it rests on."""
-    best = set(family.may_be_best)
-    if not best:
+    """Return the verdicts that a sentence names.
+
+    Where the question is which is best: those among what may be best, then one that beats each beaten
+    treatment, by one that may be best if there is such a one; of all these the first few.
+    """
+    if not family.asked_best:
         return family.decided
-    return [found for found in family.decided if best.intersection(found.contrast.weights)][:MOST_SAID]
+    best = set(family.may_be_best)
+    said = [found for found in family.decided if best.issuperset(found.contrast.of_best)]
+    for name in family.beaten:
+        against = [
+            found
+            for found in family.decided
+            if name in found.contrast.of_best and found.verdict and found.verdict.better not in (None, name)
+        ]
+        said.append(min(against, key=lambda found: not best.intersection(found.contrast.of_best)))
+    return list({found.contrast.of_best: found for found in said}.values())[:MOST_SAID]
 
 
 def _best(family: Family, terms: Terms) -> list[str]:
     """Return a clause on which is best, where that is the question and a verdict tells anything of it."""
-    best = family.may_be_best
+    best, beaten = family.may_be_best, family.beaten
     if not best or not family.decided:
         return []
     of = terms_of(family.judged[0].contrast, terms).metric
-    within = f" in {of}" if of != terms.metric else ""
-    many = len(best) + len(family.beaten)
-    if not family.beaten:
-        return [f"any of the {many} may be the best{within}"]
-    if len(best) > MOST_SAID:
-        return [f"{len(best)} of {many} may be the best{within}"]
-    return [f"the best of {many}{within} is {' or '.join(best)}"]
+    lead = f"the best of {len(family.asked_best)}{f' in {of}' if of != terms.metric else ''}"
+    if not beaten:
+        return [f"{lead} is any of them"]
+    if len(beaten) < len(best) > MOST_SAID:
+        return [f"{lead} is any but {_listed(beaten, 'and')}"]
+    return [f"{lead} is {_listed(best, 'or')}"]
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _clause(found: Judged, terms: Terms, brief: bool) -> str:

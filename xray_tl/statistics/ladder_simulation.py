@@ -20,7 +20,6 @@ from xray_tl.statistics.verdict import ALPHA, MARGIN
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
-Beaten = dict[str, Places]
 
 SHARES = np.concatenate(([0.0], np.geomspace(1e-4, LARGEST, 120)))
 NEVER = np.iinfo(np.int64).max
@@ -119,7 +118,9 @@ def judged(
     return Outcome(better, equivalent, ends, readers, np.where(better <= ends, side, 0))
 
 
-def beaten(pairs: Sequence[tuple[str, str]], readers: Sequence[Places], told: Sequence[Places]) -> Beaten:
+def beaten(
+    pairs: Sequence[tuple[str, str]], readers: Sequence[Places], told: Sequence[Places]
+) -> dict[str, Places]:
     """Return with how many readers each study knows an arm to be beaten, or `NEVER`, by arm [studies].
 
     Args:

@@ -17,8 +17,6 @@ def standing_text(standing: Standing, terms: Terms) -> str:
     """
     course = standing.course
     many, last = f"{terms.reader}s", course.rungs[-1]
-    if standing.beaten:
-        return f"Left open: {_beaten(standing)}, and the question is which is best."
     if not course.looks:
         return f"No rung is reached: the first has {course.rungs[0]} {many}."
     now = course.looks[-1].estimate
@@ -45,10 +43,6 @@ def standing_text(standing: Standing, terms: Terms) -> str:
     )
 
 
-def _beaten(standing: Standing) -> str:
-    return f"{' and '.join(standing.beaten)} {'is' if len(standing.beaten) == 1 else 'are'} beaten"
-
-
 def _cases_text(standing: Standing, terms: Terms) -> str:
     if standing.cases is None:
         return f"Nor would 16 times the {terms.case}s"
@@ -63,8 +57,6 @@ def short_text(standing: Standing) -> str:
     if standing.decided_at is not None:
         against = ", a later interval speaks against it" if standing.contradicted else ""
         return f"at {standing.decided_at} of {course.rungs[-1]}{against}"
-    if standing.beaten:
-        return f"left open: {_beaten(standing)}"
     if standing.goes_on:
         return f"goes on to {course.rungs[len(course.looks)]}"
     return "all looks taken" if course.at_top else "stopped: hardly to be decided"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xray_tl.statistics.apart import ENOUGH
-from xray_tl.statistics.families import Contrast, Family, Judged
+from xray_tl.statistics.families import Contrast, Family, Judged, family_of
 from xray_tl.statistics.ladder import LEAST_CHANCE, Course, Look, cases_that_decide, chance
 from xray_tl.statistics.verdict import Reason, Verdict, holm
 
@@ -29,7 +29,6 @@ class Standing:
         contradicted: Whether the repeated interval of its last look excludes what was decided.
         chance: Chance that the last rung decides it, if it is undecided; NaN before the first look.
         cases: Number of cases with which the last rung probably would, where the present ones hardly can.
-        beaten: Its treatments that are beaten, where it is undecided and the question is which is best.
     """
 
     course: Course
@@ -38,7 +37,6 @@ class Standing:
     contradicted: bool = False
     chance: float = float("nan")
     cases: int | None = None
-    beaten: tuple[str, ...] = ()
 
     @property
     def futile(self) -> bool:
@@ -47,9 +45,8 @@ class Standing:
 
     @property
     def goes_on(self) -> bool:
-        """Tell whether it is undecided, is still asked, and may be decided at a rung to come."""
-        asked = self.decided_at is None and not self.beaten
-        return asked and not self.course.at_top and not self.futile
+        """Tell whether it is undecided, and may be decided at a rung to come."""
+        return self.decided_at is None and not self.course.at_top and not self.futile
 
     def as_json(self) -> dict[str, Any]:
         """Return rungs and looks as JSON values."""
@@ -59,10 +56,8 @@ class Standing:
             "interval": "repeated" if looks else "plain",
             "decided_at": self.decided_at,
             "contradicted": self.contradicted,
-            "goes_on": self.goes_on,
             "chance_at_last_rung": None if self.chance != self.chance else self.chance,
             "cases_that_decide": self.cases,
-            "beaten": list(self.beaten),
             "looks": [
                 {
                     "readers": look.estimate.readers,
@@ -127,19 +122,7 @@ def judge_climbed(
             cases = None if likely >= LEAST_CHANCE else cases_that_decide(course, margin, alpha, open_)
             standing = replace(standing, chance=likely, cases=cases)
         judged.append(Judged(shown, verdict, standing))
-    return _with_beaten(Family(name, tuple(judged)))
-
-
-def _with_beaten(family: Family) -> Family:
-    """Return a family whose undecided pairs of beaten treatments say so: they need no more readers."""
-    judged = []
-    for found in family.judged:
-        beaten = tuple(name for name in found.contrast.weights if name in family.beaten)
-        if beaten and found.is_open and found.standing is not None:
-            judged.append(replace(found, standing=replace(found.standing, beaten=beaten)))
-        else:
-            judged.append(found)
-    return replace(family, judged=tuple(judged))
+    return family_of(name, judged)
 
 
 def _verdict(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ def contrast_of(folder: Path, asked: Declared, found: Mapping[str, list[Arm]]) -
         data="" if asked.on == (TEST,) else " - ".join(asked.on),
         of_two_sets=len(asked.on) > 1,
         higher_is_better=OF_NAME[asked.metric][1].higher_is_better,
-        of_best=asked.of_best,
+        of_best=tuple(_called(name, arms) for name, arms in found.items()) if asked.of_best else (),
     )
     absent = [name for name, arms in found.items() if not arms]
     if absent:
@@ -71,6 +71,11 @@ def contrast_of(folder: Path, asked: Declared, found: Mapping[str, list[Arm]]) -
     except InputError as error:
         return replace(made, missing=str(error))
     return replace(made, estimate=estimate)
+
+
+def _called(name: str, arms: Sequence[Arm]) -> str:
+    """Return the label of the arm that a name means; the name, where it means none or several."""
+    return arms[0].label if len(arms) == 1 else name
 
 
 def _named(weights: Mapping[str, float]) -> str:

@@ -38,7 +38,9 @@ def planned_contrasts(given: object, treatments: Sequence[str]) -> dict[str, lis
                     f"{where}: a table has one metric and one set of cases, which metric= chooses"
                 )
             weights = {name: float(factor) for name, factor in contrast.weights}
-            found.setdefault(question, []).append(Contrast(contrast.text, weights, of_best=contrast.of_best))
+            found.setdefault(question, []).append(
+                Contrast(contrast.text, weights, of_best=tuple(weights) if contrast.of_best else ())
+            )
     return found
 
 

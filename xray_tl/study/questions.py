@@ -192,11 +192,16 @@ def _plan(run: Run, remarks: list[str]) -> Families:
 def _all_asked(
     folder: Path, runs: list[Run], plans: Mapping[int, Families], remarks: list[str]
 ) -> list[_Asked]:
-    """Return every family that stands in a plan, once, the oldest plan first, with the time since when."""
+    """Return every family that stands in a plan, once, the oldest plan first, with the time since when.
+
+    It is written as in the last plan that has it, which says too whether the question is which arm is best:
+    that is no other family, and changes no verdict.
+    """
     found: dict[Identity, _Asked] = {}
     for run in sorted(runs, key=_began):
         for name, contrasts in plans[id(run)].items():
-            found.setdefault(identity(contrasts), _Asked(name, contrasts, _began(run), in_record=True))
+            first = found.get(identity(contrasts), _Asked(name, contrasts, _began(run), in_record=True))
+            found[identity(contrasts)] = replace(first, contrasts=contrasts)
     path = folder / SWEEP
     try:
         last = OmegaConf.load(path)
@@ -208,7 +213,8 @@ def _all_asked(
         remarks.append(f"{SWEEP}: {error}")
         given, since = {}, ""
     for name, contrasts in given.items():
-        found.setdefault(identity(contrasts), _Asked(name, contrasts, since, in_record=False))
+        first = found.get(identity(contrasts), _Asked(name, contrasts, since, in_record=False))
+        found[identity(contrasts)] = replace(first, contrasts=contrasts)
     return list(found.values())
 
 

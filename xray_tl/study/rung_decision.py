@@ -46,7 +46,7 @@ class RungDecision:
     @property
     def open(self) -> list[tuple[str, Judged]]:
         """Return the contrasts that go on to a next rung."""
-        return [(name, found) for name, found in self.judged if found.standing and found.standing.goes_on]
+        return [(name, found) for name, found in self.judged if found.goes_on]
 
     def seeds_for(self, arm_hash: str) -> range:
         """Return the seeds that an arm is to have; of one without any run, those of the first rung."""
@@ -90,7 +90,7 @@ def _needs(arms: Sequence[Arm], families: Sequence[Family], ladder: Ladder) -> d
     for found in (found for family in families for found in family.judged if found.standing):
         assert found.standing is not None
         reached = len(found.standing.course.looks)
-        wanted = ladder.rungs[min(reached, len(ladder.rungs) - 1)] if found.standing.goes_on else 0
+        wanted = ladder.rungs[min(reached, len(ladder.rungs) - 1)] if found.goes_on else 0
         if reached and not wanted:
             wanted = ladder.rungs[reached - 1]
         for label in found.contrast.weights:
