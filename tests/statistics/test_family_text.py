@@ -57,6 +57,7 @@ def test_the_best_is_among_those_that_none_is_better_than() -> None:
     assert one.may_be_best == ("a",)
     assert not any(found.is_open for found in one.judged), "which is best is known"
     assert "b is better than c" in _said(one), "a verdict that beats c, though none by a"
+    assert "a is better than c" in _said(_family("bca", ["bc", "ab", "ac"])), "not that b, beaten itself, is"
     (left,) = [found for found in one.judged if found.beaten]
     assert (left.contrast.name, left.beaten) == ("a - c", ("c",))
     assert judged_text(left, Terms()).endswith(
@@ -88,7 +89,9 @@ def test_equal_best_ones_are_said_first() -> None:
 
 def test_many_are_named_by_those_that_are_beaten() -> None:
     assert _said(_family("abcdefg", ["af", "eg"])).startswith("the best of 7 is any but f and g; ")
-    assert _said(_family("abcdefgh", ["ae", "bf", "cg", "dh"])).startswith("the best of 8 is a, b, c or d; ")
+    four = _said(_family("abcdefgh", ["ae", "bf", "cg", "dh"]))
+    assert four.startswith("the best of 8 is a, b, c or d; ")
+    assert (four.count("is better than"), "; 1 more verdict; " in four) == (3, True)
     assert _said(_family("abc", [], same="ab")).startswith("the best of 3 is any of them; ")
     assert _said(_family("abc", [])) == "undecided: a against b; a against c; b against c."
     assert _said(_family("abc", ["ab"], metric="brier")).startswith("the best of 3 in brier is a or c; ")
