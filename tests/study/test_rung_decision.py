@@ -174,6 +174,26 @@ def test_a_beaten_arm_stops_where_the_question_is_which_is_best(tmp_path: Path) 
     )
 
 
+def test_arms_that_score_alike_stop_with_the_reason(tmp_path: Path) -> None:
+    for mode in MODES:
+        for seed in range(5):
+            write_scored(
+                tmp_path,
+                0,
+                seed,
+                mode=mode,
+                predictions=_scores(2.0, seed),
+                arm_file=f"resnet18_{mode}",
+                **{**planned(ASKED), "rungs": list(RUNGS)},
+            )
+    found = decide(tmp_path, RUNGS)
+    assert not found.open
+    for line in found.lines:
+        assert "(they put the images in the same order for every seed: the difference is exactly 0)" in line
+        assert line.endswith(" Stopped at 5 seeds.")
+    assert set(found.needs.values()) == {5}
+
+
 def test_seeds_that_share_what_a_reader_draws_reach_no_rung(tmp_path: Path) -> None:
     """Five training sets with two seeds each are five readers, but no rung of seeds."""
     for mode in ("finetune", "frozen"):

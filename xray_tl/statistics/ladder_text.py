@@ -29,6 +29,8 @@ def standing_text(standing: Standing, terms: Terms) -> str:
         if course.at_top:
             asks = f" {_cases_text(standing, terms)}." if standing.cases is not None else ""
             return f"{now.readers} of {last} {many}, all planned looks taken.{asks}"
+        if now.se == 0:  # the verdict says why nothing varies it
+            return f"Stopped at {now.readers} {many}."
         held = f"{terms.case}s hold {share(now)} of the variance"
         why = f"{last} would hardly decide it ({held})"
         return f"Stopped at {now.readers} {many}: {why}. {_cases_text(standing, terms)}."

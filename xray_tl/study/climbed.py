@@ -17,7 +17,15 @@ from xray_tl.config.planned import TEST, Declared
 from xray_tl.config.rungs import check_rungs
 from xray_tl.statistics.comparison import Comparison
 from xray_tl.statistics.estimates import Estimate
-from xray_tl.statistics.families import Contrast, Families, Family, estimated, planned_pairs, with_verdicts
+from xray_tl.statistics.families import (
+    Contrast,
+    Families,
+    Family,
+    Judged,
+    estimated,
+    planned_pairs,
+    with_verdicts,
+)
 from xray_tl.statistics.ladder import climb
 from xray_tl.statistics.ladder_verdict import judge_climbed
 from xray_tl.statistics.mrmc import Cells
@@ -132,8 +140,17 @@ def judged_families(
                 _estimate(folder, contrast, own, computed, ladder, place) for place in range(reached)
             ]
             courses.append(climb(estimates, ladder.rungs, margin))
-        found.append(judge_climbed(name, known, courses, margin, ALPHA, apart or {}))
+        family = judge_climbed(name, known, courses, margin, ALPHA, apart or {})
+        found.append(replace(family, judged=tuple(_with_reason(one, computed) for one in family.judged)))
     return tuple(found)
+
+
+def _with_reason(found: Judged, computed: Cells) -> Judged:
+    """Return a pair of the AUROC on test images with the reason for which nothing varies it, if so."""
+    pair, verdict = found.contrast.pair, found.verdict
+    if pair is None or verdict is None or verdict.reason != "no variance" or not found.contrast.is_main:
+        return found
+    return replace(found, verdict=replace(verdict, reason=why_the_same(computed, *pair)))
 
 
 def _estimate(
@@ -172,8 +189,6 @@ def with_rungs(
         if own is None or verdict is None or estimate is None or not found.contrast.is_main:
             continue
         pair, estimate = (own, estimate) if own in pairs else ((own[1], own[0]), estimate.reversed())
-        if verdict.reason == "no variance":
-            verdict = replace(verdict, reason=why_the_same(computed, *pair))
         judged[pair], estimates[pair] = verdict, estimate
     return replace(
         comparison,
