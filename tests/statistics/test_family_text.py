@@ -1,6 +1,7 @@
 """What is said of the question which of some treatments is best."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -81,10 +82,22 @@ def test_what_has_no_result_may_still_be_the_best() -> None:
     assert _said(family).endswith("; no result for 2 of 3.")
 
 
-def test_equal_best_ones_are_said_first() -> None:
+def test_equal_best_ones_are_said_to_be_so() -> None:
     said = _said(_family("xyab", ["ax", "bx", "ay", "by"], same="ab"))
-    assert said.startswith("the best of 4 is a or b; a and b are equivalent; a is better than x, by ")
-    assert said.endswith("; 2 more verdicts; 1 of 6 need not be decided.")
+    assert said.startswith("the best of 4 is a or b, which are equivalent; a is better than x, by ")
+    assert said.endswith("; 3 more verdicts; 1 of 6 need not be decided.")
+    some = _family("xabc", ["ax", "bx", "cx"], same="ab")
+    assert _said(some).startswith(
+        "the best of 4 is a, b or c; a and b are equivalent; a is better than x, by "
+    )
+    (pair,) = [found for found in some.judged if found.verdict and found.verdict.kind == "equivalent"]
+    assert pair.verdict is not None
+    noted = replace(pair, verdict=replace(pair.verdict, apart={"a": ("s3",)}))
+    alone = _family("xab", ["ax", "bx"], same="ab")
+    judged = [noted if found.contrast.name == "a - b" else found for found in alone.judged]
+    assert "; a and b are equivalent, but" in _said(family_of("which", judged)), (
+        "what speaks against it is said"
+    )
 
 
 def test_many_are_named_by_those_that_are_beaten() -> None:

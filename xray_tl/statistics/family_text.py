@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from xray_tl.statistics.families import Contrast, Family, Judged
@@ -161,7 +161,7 @@ def _worth_saying(family: Family) -> Sequence[Judged]:
     if not family.asked_best:
         return family.decided
     best = set(family.may_be_best)
-    said = [found for found in family.decided if best.issuperset(found.contrast.of_best)]
+    said = [] if _alike(family) else [found for found in family.decided if _among(found, best)]
     for name in family.beaten:
         against = [
             found
@@ -178,12 +178,30 @@ def _best(family: Family, terms: Terms) -> list[str]:
     if not best or not family.decided:
         return []
     of = terms_of(family.judged[0].contrast, terms).metric
-    lead = f"the best of {len(family.asked_best)}{f' in {of}' if of != terms.metric else ''}"
+    lead = f"the best of {len(family.asked_best)}{f' in {of}' if of != terms.metric else ''} is"
+    alike = ", which are equivalent" if _alike(family) else ""
     if not beaten:
-        return [f"{lead} is any of them"]
+        return [f"{lead} any of them{alike}"]
     if len(beaten) < len(best) > MOST_SAID:
-        return [f"{lead} is any but {_listed(beaten, 'and')}"]
-    return [f"{lead} is {_listed(best, 'or')}"]
+        return [f"{lead} any but {_listed(beaten, 'and')}"]
+    return [f"{lead} {_listed(best, 'or')}{alike}"]
+
+
+def _alike(family: Family) -> bool:
+    """Tell whether all that may be best are equivalent, with nothing to be said against it."""
+    best = set(family.may_be_best)
+    pairs = [found for found in family.judged if _among(found, best)]
+    return bool(pairs) and all(map(_is_plainly_equivalent, pairs))
+
+
+def _is_plainly_equivalent(found: Judged) -> bool:
+    verdict, standing = found.verdict, found.standing
+    told = verdict is not None and verdict.kind == "equivalent" and not verdict.apart
+    return told and not (standing is not None and standing.contradicted)
+
+
+def _among(found: Judged, best: Collection[str]) -> bool:
+    return all(name in best for name in found.contrast.of_best)
 
 
 def _listed(names: Sequence[str], last: str) -> str:
