@@ -86,6 +86,7 @@ def test_which_is_best_asks_for_all_pairs_and_says_so() -> None:
         ([{"bets": ["a", "b"]}], r"planned: q: \{'bets': .* is no contrast"),
         (["a - c", {"best": ["a", "b"]}], r"planned: q: best asks about its arms alone"),
         ({"best": ["a", "b"]}, r"planned: q must be a list"),
+        ([{"best": ["a", None]}], r"planned: q: best=\['a', None\] is no list of two or more arms"),
         ([{"best": None}], r"planned: q: best=None is no list of two or more arms"),
         ([{"best": ["a", "b", "a"]}], r'planned: q: "a - a" names a twice'),
         ([{"best": ["a", "b - c"]}], r'best ranks arms, and "b - c" is a contrast'),
@@ -120,6 +121,8 @@ def test_what_is_no_question_is_refused_in_one_line(asked: object, said: str) ->
 def test_the_same_contrast_in_two_questions_is_refused() -> None:
     with pytest.raises(InputError, match='planned: r: "b - a" is asked already, in q'):
         parse_families({"q": ["a - b"], "r": ["b - a"]})
+    with pytest.raises(InputError, match='planned: r: best holds "b - c", which is asked already, in q'):
+        parse_families({"q": ["c - b"], "r": [{"best": ["a", "b", "c"]}]})
     drop = {"contrast": "a", "on": "low_dose - test"}
     parse_families({"q": [drop, {**drop, "metric": "brier"}, {"contrast": "a", "on": "train - test"}]})
 

@@ -74,7 +74,7 @@ def test_a_covariance_does_not_know_of_what_else_is_in_the_table() -> None:
     def found(count: int) -> NDArray[np.float64]:
         return mean_covariance(AUROC.influence, truth, rating[:count], [every], every)
 
-    for count in (1, 2, 5, 15, 16, 21, 33, 60):
+    for count in (2, 5, 15, 16, 21, 33, 60):
         assert np.array_equal(found(count), found(61)[:count, :count])
 
 

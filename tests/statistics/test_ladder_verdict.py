@@ -167,13 +167,10 @@ def test_an_undecided_pair_of_a_beaten_arm_goes_on_unless_the_question_is_which_
     assert [found.verdict for found in plain] == [found.verdict for found in best], "stopping is no verdict"
     assert [found.goes_on for found in plain] == [True, False, True]
     assert [found.goes_on for found in best] == [True, False, False]
-    assert [found.beaten for found in best] == [(), (), ("c",)]
+    assert [found.left_open_by for found in best] == [(), (), ("c",)]
     rows = judged[True].as_json(TERMS)
-    assert [(row["beaten"], row["ladder"]["goes_on"]) for row in rows] == [
-        ([], True),
-        ([], False),
-        (["c"], False),
-    ]
+    seen = [(row["beaten"], row["need_not_be_decided"], row["ladder"]["goes_on"]) for row in rows]
+    assert seen == [([], False, True), (["c"], False, False), (["c"], True, False)]
 
 
 def test_a_sentence_says_where_a_study_stands() -> None:

@@ -161,12 +161,16 @@ def test_a_beaten_arm_stops_where_the_question_is_which_is_best(tmp_path: Path) 
         ]
     assert wanted == {"pairs": [5, 8, 8], "best": [5, 5, 5]}
     assert not found.open
-    assert found.lines[2].endswith(
+    assert found.lines[0].startswith("Which: the best of 3 is resnet18 finetune random; ")
+    assert found.lines[3].endswith(
         "It may stay so: resnet18 frozen random and resnet18 partial random are beaten, and the question is "
         "which is best."
     )
     done = analyse(tmp_path / "best")
-    assert list(planned_table(done)["beaten"])[2].startswith("resnet18 frozen random; ")
+    table = planned_table(done)
+    frozen, partial = "resnet18 frozen random", "resnet18 partial random"
+    assert list(table["beaten"]) == [frozen, partial, f"{frozen}; {partial}"]
+    assert list(table["need_not_be_decided"]) == [False, False, True]
     assert sentences(done)[2].startswith("This holds for "), "nothing is left to decide"
     assert sentences(done)[0].startswith("Which: the best of 3 is resnet18 finetune random; ")
     assert shown_planned(done)[1][2][-1] == (
@@ -192,6 +196,12 @@ def test_arms_that_score_alike_stop_with_the_reason(tmp_path: Path) -> None:
         assert "(they put the images in the same order for every seed: the difference is exactly 0)" in line
         assert line.endswith(" Stopped at 5 seeds.")
     assert set(found.needs.values()) == {5}
+    done = analyse(tmp_path)
+    assert (
+        "finetune random against resnet18 frozen random: they put the images in the same"
+        in sentences(done)[2]
+    )
+    assert shown_planned(done)[1][0][-1] == "undecided (stopped: nothing varies it)"
 
 
 def test_seeds_that_share_what_a_reader_draws_reach_no_rung(tmp_path: Path) -> None:

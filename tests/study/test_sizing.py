@@ -89,8 +89,8 @@ def test_arms_that_are_beaten_take_fewer_trainings_where_the_question_is_which_i
     two = [_asked({"which": best, "others": asked}) for asked in others]
     ways = [course(pilot(tmp_path / "best", asked, {}), 4000, (5, 8, 12)).trainings for asked in two]
     assert ways[0] == ways[1], "what is beaten in one question is not beaten in another"
-    assert "a beaten arm stops" in _text(tmp_path / "best", best)
-    assert "a beaten arm stops" not in _text(tmp_path / "pairs", pairs)
+    assert "An arm that is beaten stops" in _text(tmp_path / "best", best)
+    assert "An arm that is beaten stops" not in _text(tmp_path / "pairs", pairs)
 
 
 def _text(folder: Path, asked: object) -> str:

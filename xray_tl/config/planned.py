@@ -33,7 +33,8 @@ METRICS = (
 )
 """Metrics that a contrast may be of."""
 TEST, TRAIN = "test", "train"
-KEYS = ("contrast", "metric", "on")
+SHARED = ("metric", "on")
+KEYS = ("contrast", *SHARED)
 BEST = "best"
 
 Key = tuple[str, tuple[tuple[tuple[str, str], int], ...]]
@@ -156,7 +157,9 @@ def parse_families(given: object, named: Callable[[str], str] | None = None) -> 
     seen: dict[Key, str] = {}
     for name, contrast in ((name, contrast) for name, asked in families.items() for contrast in asked):
         if contrast.key in seen:
-            raise InputError(f'planned: {name}: "{contrast.text}" is asked already, in {seen[contrast.key]}')
+            pair = f'{"best holds " if contrast.of_best else ""}"{contrast.text}"'
+            already = f"{', which' if contrast.of_best else ''} is asked already, in {seen[contrast.key]}"
+            raise InputError(f"planned: {name}: {pair}{already}")
         seen[contrast.key] = name
     return families
 
@@ -166,18 +169,19 @@ def _parse_best(asked: Sequence[Any], where: str, named: Callable[[str], str]) -
     if len(asked) > 1:
         raise InputError(f"{where}: best asks about its arms alone: other contrasts are another question")
     given = _with_on(asked[0])
-    unknown = [key for key in given if key not in (BEST, *KEYS[1:])]
+    unknown = [key for key in given if key not in (BEST, *SHARED)]
     if unknown:
         raise InputError(f"{where}: {unknown[0]} is not known: choose from best, metric, on")
     arms = given[BEST]
-    if isinstance(arms, str) or not isinstance(arms, Sequence) or len(arms) < 2:
+    listed = isinstance(arms, Sequence) and all(isinstance(arm, str | float | int) for arm in arms)
+    if isinstance(arms, str) or not listed or len(arms) < 2:
         raise InputError(f"{where}: best={arms} is no list of two or more arms: write {{best: [arm, other]}}")
     signed = [arm for arm in map(str, arms) if re.search(r"\s[-+]\s", arm)]
     if signed:
         raise InputError(f'{where}: best ranks arms, and "{signed[0]}" is a contrast: write [arm, other]')
     if " - " in str(given.get("on", TEST)):
         raise InputError(f"{where}: on={given['on']}: arms are ranked on one set of images")
-    shared = {key: given[key] for key in KEYS[1:] if key in given}
+    shared = {key: given[key] for key in SHARED if key in given}
     pairs = [{"contrast": f"{one} - {two}", **shared} for one, two in combinations(arms, 2)]
     return tuple(replace(_parse(pair, where, named), of_best=True) for pair in pairs)
 

@@ -17,6 +17,7 @@ from xray_tl.statistics.wording import (
     but_apart_text,
     interval_text,
     invites_look,
+    reason_text,
     scope_text,
     second_look_text,
     verdict_text,
@@ -89,9 +90,13 @@ def _open_question(done: StudyAnalysis) -> list[str]:
 
 
 def _standing_of(found: Judged, terms: Terms) -> str:
-    """Return what an undecided contrast of a sweep with rungs waits for."""
+    """Return why a contrast of a sweep with rungs is undecided, and what it waits for."""
     assert found.standing is not None
-    return f"{called(found.contrast, terms)}: {standing_text(found.standing, terms)}"
+    assert found.verdict is not None
+    assert found.contrast.estimate is not None
+    reason = reason_text(found.contrast.estimate, found.verdict, terms)
+    said = [f"{reason}." if reason else "", standing_text(found.standing, terms)]
+    return f"{called(found.contrast, terms)}: {' '.join(filter(None, said))}"
 
 
 def looks(done: StudyAnalysis) -> str:

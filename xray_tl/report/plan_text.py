@@ -119,7 +119,9 @@ def _expected(earlier: Pilot, found: Course) -> str:
     beaten = ""
     if any(known.of_best for known, _ in found.chances):
         beaten = (
-            " Where the question is which is best, a beaten arm stops, and its other pairs are left open."
+            " Where the question is which is best, each arm is taken to be better than those named after it, "
+            "every pair by the same difference. An arm that is beaten stops for it; its other pairs, which "
+            "need not be decided, are counted here, and above, as if they went on."
         )
     return f"Trainings it is expected to take: {listed}; {saves}. About {found.minutes:.0f} minutes.{beaten}"
 

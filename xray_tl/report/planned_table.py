@@ -32,10 +32,14 @@ def planned_table(done: StudyAnalysis) -> pd.DataFrame:
         }
         if estimate is not None and verdict is not None:
             row |= judged_row(estimate, verdict)
-            row |= {"beaten": "; ".join(found.beaten)} if contrast.of_best else {}
+            row |= {key: _cell(value) for key, value in family.ranked(found).items()}
             row |= _climbed(found.standing) | {"goes_on": found.goes_on} if found.standing else {}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _cell(value: list[str] | bool) -> str | bool:
+    return "; ".join(value) if isinstance(value, list) else value
 
 
 def _climbed(standing: Standing) -> dict[str, Any]:
@@ -65,8 +69,8 @@ def _row(terms: Terms, family: Family, found: Judged) -> list[str]:
     if verdict.kind != "undecided" and verdict.apart:
         said += f", but {terms.reader}s stand apart"
     where = short_text(found.standing) if found.standing else ""
-    if found.beaten:
-        where = beaten_text(found.beaten)
+    if found.left_open_by:
+        where = beaten_text(found.left_open_by)
     if where:
         said += f" ({where})"
     return [*first, *judged_cells(estimate, verdict), said]

@@ -108,8 +108,8 @@ def mean_covariance(
             if units < count:
                 own[:, cases] *= np.sqrt((count - 1) / count * units / (units - 1))
         np.add.at(moved, unit[rows], own.T / len(strata))
-    rows = np.ascontiguousarray(moved.T)
-    return np.einsum("kn,ln->kl", rows, rows)  # one product at a time: @ rounds by what else is in it
+    each = np.ascontiguousarray(moved.T)
+    return np.einsum("kn,ln->kl", each, each)  # one product at a time: @ rounds by what else is in it
 
 
 def _placements(truth: Truth, rating: Array) -> tuple[Array, Array]:

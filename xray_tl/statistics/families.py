@@ -71,24 +71,24 @@ class Judged:
         contrast: The contrast.
         verdict: The verdict on it.
         standing: Where it stands on the rungs of a sweep that has some (`ladder_verdict`).
-        beaten: Which of its treatments are beaten, where the question is which is best and it is undecided:
-            it may stay so.
+        left_open_by: Its beaten treatments, where the question is which is best and it is undecided: it need
+            not be decided.
     """
 
     contrast: Contrast
     verdict: Verdict | None
     standing: Standing | None = None
-    beaten: tuple[str, ...] = ()
+    left_open_by: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:
         """Tell whether it has a result, is undecided, and is to be decided."""
-        return self.verdict is not None and self.verdict.kind == "undecided" and not self.beaten
+        return self.verdict is not None and self.verdict.kind == "undecided" and not self.left_open_by
 
     @property
     def goes_on(self) -> bool:
         """Tell whether it is open, and may be decided at a rung to come."""
-        return not self.beaten and self.standing is not None and self.standing.goes_on
+        return not self.left_open_by and self.standing is not None and self.standing.goes_on
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Family:
     def beaten(self) -> tuple[str, ...]:
         """Return those of them that another one is better than.
 
-        In 95 % of studies the best is not among them: only a wrong verdict can beat it.
+        In at least 95 % of studies the best is not among them: only a wrong verdict can beat it.
         """
         lost = {
             name
@@ -129,7 +129,16 @@ class Family:
 
     def as_json(self, terms: Terms) -> list[dict[str, Any]]:
         """Return each contrast as JSON values; what has no estimate says why."""
-        return [{"question": self.name, **_as_json(found, terms)} for found in self.judged]
+        return [
+            {"question": self.name, **_as_json(found, terms), **self.ranked(found)} for found in self.judged
+        ]
+
+    def ranked(self, found: Judged) -> dict[str, Any]:
+        """Return, of a pair whose question is which is best, its beaten treatments and whether it matters."""
+        if not found.contrast.of_best:
+            return {}
+        beaten = [name for name in found.contrast.of_best if name in self.beaten]
+        return {"beaten": beaten, "need_not_be_decided": bool(found.left_open_by)}
 
 
 Families = Mapping[str, Sequence[Contrast]]
@@ -146,7 +155,7 @@ def _with_beaten(found: Judged, lost: Sequence[str]) -> Judged:
     beaten = tuple(name for name in found.contrast.of_best if name in lost)
     if not beaten or found.verdict is None:
         return found
-    return replace(found, verdict=replace(found.verdict, need=None), beaten=beaten)
+    return replace(found, verdict=replace(found.verdict, need=None), left_open_by=beaten)
 
 
 def estimated(
@@ -258,6 +267,4 @@ def _as_json(found: Judged, terms: Terms) -> dict[str, Any]:
     if estimate is None or verdict is None:
         return row
     row |= judged_json(estimate, verdict) | {"holds_for": scope_text(estimate, terms)}
-    if found.contrast.of_best:
-        row["beaten"] = list(found.beaten)
     return row | ({"ladder": found.standing.as_json() | {"goes_on": found.goes_on}} if found.standing else {})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+from xray_tl.statistics.best_text import best_clauses, worth_saying
 from xray_tl.statistics.families import Contrast, Family, Judged
 from xray_tl.statistics.ladder_text import standing_text
 from xray_tl.statistics.verdict import MARGIN
@@ -21,8 +22,7 @@ from xray_tl.statistics.wording import (
 )
 
 MOST_SAID = 3
-"""Largest number of undecided contrasts, of questions, or of verdicts on which is best, that are named; more
-are counted."""
+"""Largest number of undecided contrasts, or questions, that a sentence names; more are counted."""
 
 
 MOST_SPANS = 2
@@ -59,8 +59,8 @@ def judged_text(found: Judged, terms: Terms, margin: float = MARGIN) -> str:
     else:
         text = f"{contrast.name}: {difference_text(estimate, own)}, {verdict_words(found, terms, margin)}."
         text = f"{text} {asks_text(estimate, verdict, terms)}".strip()
-    if found.beaten:
-        return f"{text} It may stay so: {beaten_text(found.beaten)}, and the question is which is best."
+    if found.left_open_by:
+        return f"{text} It may stay so: {beaten_text(found.left_open_by)}, and the question is which is best."
     if found.standing is None:
         return text
     text = f"{text} {standing_text(found.standing, own)}".strip()
@@ -133,79 +133,24 @@ def _title(name: str) -> str:
 
 
 def _answer(family: Family, terms: Terms, *, brief: bool = False) -> str:
-    many, said = len(family.judged), _worth_saying(family)
-    clauses = [*_best(family, terms)]
+    many, (said, more) = len(family.judged), worth_saying(family)
+    of = terms_of(family.judged[0].contrast, terms).metric
+    clauses = best_clauses(family, "" if of == terms.metric else of)
     clauses += [f"{_clause(found, terms, brief)}{_against(found, terms)}" for found in said]
-    if more := len(family.decided) - len(said):
+    if more:
         clauses.append(f"{more} more verdict{'s' * (more > 1)}")
     open_ = [found.contrast for found in family.judged if found.is_open]
     if 0 < len(open_) <= MOST_SAID and not clauses:
         clauses.append("undecided: " + "; ".join(called(contrast, terms) for contrast in open_))
     elif open_:
         clauses.append(f"undecided for {len(open_)} of {many} contrasts")
-    if left := sum(bool(found.beaten) for found in family.judged):
+    if left := sum(bool(found.left_open_by) for found in family.judged):
         clauses.append(f"{left} of {many} need not be decided")
     missing = sum(found.verdict is None for found in family.judged)
     if missing:
         clauses.append(f"no result for {missing} of {many}")
     title = _title(family.name)
     return f"{title[:1].upper()}{title[1:]}: {'; '.join(clauses)}."
-
-
-def _worth_saying(family: Family) -> Sequence[Judged]:
-    """Return the verdicts that a sentence names.
-
-    Where the question is which is best: those among what may be best, then one that beats each beaten
-    treatment, by one that may be best if there is such a one; of all these the first few.
-    """
-    if not family.asked_best:
-        return family.decided
-    best = set(family.may_be_best)
-    said = [] if _alike(family) else [found for found in family.decided if _among(found, best)]
-    for name in family.beaten:
-        against = [
-            found
-            for found in family.decided
-            if name in found.contrast.of_best and found.verdict and found.verdict.better not in (None, name)
-        ]
-        said.append(min(against, key=lambda found: not best.intersection(found.contrast.of_best)))
-    return list({found.contrast.of_best: found for found in said}.values())[:MOST_SAID]
-
-
-def _best(family: Family, terms: Terms) -> list[str]:
-    """Return a clause on which is best, where that is the question and a verdict tells anything of it."""
-    best, beaten = family.may_be_best, family.beaten
-    if not best or not family.decided:
-        return []
-    of = terms_of(family.judged[0].contrast, terms).metric
-    lead = f"the best of {len(family.asked_best)}{f' in {of}' if of != terms.metric else ''} is"
-    alike = ", which are equivalent" if _alike(family) else ""
-    if not beaten:
-        return [f"{lead} any of them{alike}"]
-    if len(beaten) < len(best) > MOST_SAID:
-        return [f"{lead} any but {_listed(beaten, 'and')}"]
-    return [f"{lead} {_listed(best, 'or')}{alike}"]
-
-
-def _alike(family: Family) -> bool:
-    """Tell whether all that may be best are equivalent, with nothing to be said against it."""
-    best = set(family.may_be_best)
-    pairs = [found for found in family.judged if _among(found, best)]
-    return bool(pairs) and all(map(_is_plainly_equivalent, pairs))
-
-
-def _is_plainly_equivalent(found: Judged) -> bool:
-    verdict, standing = found.verdict, found.standing
-    told = verdict is not None and verdict.kind == "equivalent" and not verdict.apart
-    return told and not (standing is not None and standing.contradicted)
-
-
-def _among(found: Judged, best: Collection[str]) -> bool:
-    return all(name in best for name in found.contrast.of_best)
-
-
-def _listed(names: Sequence[str], last: str) -> str:
-    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _clause(found: Judged, terms: Terms, brief: bool) -> str:

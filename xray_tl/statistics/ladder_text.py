@@ -20,6 +20,8 @@ def standing_text(standing: Standing, terms: Terms) -> str:
     if not course.looks:
         return f"No rung is reached: the first has {course.rungs[0]} {many}."
     now = course.looks[-1].estimate
+    if now.se == 0 and standing.decided_at is None:  # the verdict's reason says why nothing varies it
+        return "" if now.readerless else f"Stopped at {now.readers} {many}."
     if now.readerless:
         return "" if standing.decided_at is not None else f"{_cases_text(standing, terms)}."
     looked = f"{len(course.looks)} of {len(course.rungs)} planned looks"
@@ -29,8 +31,6 @@ def standing_text(standing: Standing, terms: Terms) -> str:
         if course.at_top:
             asks = f" {_cases_text(standing, terms)}." if standing.cases is not None else ""
             return f"{now.readers} of {last} {many}, all planned looks taken.{asks}"
-        if now.se == 0:  # the verdict says why nothing varies it
-            return f"Stopped at {now.readers} {many}."
         held = f"{terms.case}s hold {share(now)} of the variance"
         why = f"{last} would hardly decide it ({held})"
         return f"Stopped at {now.readers} {many}: {why}. {_cases_text(standing, terms)}."
@@ -59,6 +59,8 @@ def short_text(standing: Standing) -> str:
     if standing.decided_at is not None:
         against = ", a later interval speaks against it" if standing.contradicted else ""
         return f"at {standing.decided_at} of {course.rungs[-1]}{against}"
+    if course.looks[-1].estimate.se == 0:
+        return "stopped: nothing varies it"
     if standing.goes_on:
         return f"goes on to {course.rungs[len(course.looks)]}"
     return "all looks taken" if course.at_top else "stopped: hardly to be decided"

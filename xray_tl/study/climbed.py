@@ -24,7 +24,6 @@ from xray_tl.statistics.families import (
     Judged,
     estimated,
     planned_pairs,
-    with_verdicts,
 )
 from xray_tl.statistics.ladder import climb
 from xray_tl.statistics.ladder_verdict import judge_climbed
@@ -194,5 +193,5 @@ def with_rungs(
         comparison,
         analysis=replace(comparison.analysis, pairs={pair: estimates[pair] for pair in pairs}),
         verdicts={pair: judged[pair] for pair in pairs},
-        families=tuple(with_verdicts(family, judged) for family in families),
+        families=families,
     )

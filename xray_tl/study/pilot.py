@@ -123,9 +123,15 @@ def pilot(folder: Path, families: Mapping[str, Sequence[Declared]], settings: Ma
             elif not (contrast.estimate.random_readers or contrast.estimate.readerless):
                 absent.append(f"{contrast.name}: {study.varied.reader}s do not vary it: it has one")
             else:
-                arms_, of_best = tuple(contrast.weights), declared.of_best
                 known.append(
-                    Known(question, contrast.name, len(asked), contrast.estimate, arms_, of_best=of_best)
+                    Known(
+                        question=question,
+                        name=contrast.name,
+                        family=len(asked),
+                        estimate=contrast.estimate,
+                        arms=tuple(contrast.weights),
+                        of_best=declared.of_best,
+                    )
                 )
     if not known:
         raise InputError(

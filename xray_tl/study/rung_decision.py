@@ -9,7 +9,7 @@ from pathlib import Path
 from xray_tl.config.rungs import check_rungs
 from xray_tl.errors import InputError
 from xray_tl.statistics.families import Family, Judged
-from xray_tl.statistics.family_text import judged_text
+from xray_tl.statistics.family_text import answers, judged_text
 from xray_tl.statistics.mrmc import cells
 from xray_tl.statistics.verdict import MARGIN
 from xray_tl.statistics.wording import Terms
@@ -29,7 +29,7 @@ class RungDecision:
         needs: Hash of an arm (`arm_hash` of its records) -> number of seeds that it is to have, from the
             first on; of an arm that stops, that of the rung it has reached.
         reached: The highest rung that a planned contrast has been judged at; 0: none.
-        lines: A few sentences on each planned contrast.
+        lines: A few sentences on each planned contrast; before them, where that is asked, which is best.
     """
 
     ladder: Ladder
@@ -80,7 +80,14 @@ def decide(
     families = judged_families(folder, arms, cells(readings(arms)), asked.planned, ladder, margin)
     reached = ladder.reached(families)
     terms = Terms(study.varied.reader, "image")
-    lines = tuple(judged_text(found, terms, margin) for family in families for found in family.judged)
+    lines = tuple(
+        line
+        for family in families
+        for line in (
+            *(answers((family,), terms) if family.asked_best else ()),
+            *(judged_text(found, terms, margin) for found in family.judged),
+        )
+    )
     return RungDecision(ladder, families, _needs(arms, families, ladder), reached, lines)
 
 

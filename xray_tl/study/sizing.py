@@ -105,7 +105,8 @@ def _most(counts: Sequence[int | None]) -> int | None:
 def course(earlier: Pilot, images: int, rungs: Sequence[int], margin: float = MARGIN) -> Course:
     """Return what `until=decided` is expected to take; contrasts are simulated independently of each other.
 
-    Where the question is which arm is best, each is better than those that are named after it.
+    Where the question is which arm is best, each is better than those that are named after it, every pair by
+    the same difference; what a beaten arm leaves open counts as decided if it would have been.
 
     Args:
         earlier: The earlier sweep.

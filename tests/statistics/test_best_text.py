@@ -30,7 +30,7 @@ def _family(
             verdict = Verdict("better", one, 0.01, 1)
         elif two + one in better:
             verdict, found = Verdict("better", two, 0.01, 1), APART.reversed()
-        elif one + two == same:
+        elif one + two in same.split():
             verdict = Verdict("equivalent", None, 1, 0.01)
         lost = missing in (one, two)
         weights = {} if lost else {one: 1.0, two: -1.0}
@@ -59,8 +59,8 @@ def test_the_best_is_among_those_that_none_is_better_than() -> None:
     assert not any(found.is_open for found in one.judged), "which is best is known"
     assert "b is better than c" in _said(one), "a verdict that beats c, though none by a"
     assert "a is better than c" in _said(_family("bca", ["bc", "ab", "ac"])), "not that b, beaten itself, is"
-    (left,) = [found for found in one.judged if found.beaten]
-    assert (left.contrast.name, left.beaten) == ("a - c", ("c",))
+    (left,) = [found for found in one.judged if found.left_open_by]
+    assert (left.contrast.name, left.left_open_by) == ("a - c", ("c",))
     assert judged_text(left, Terms()).endswith(
         "It may stay so: c is beaten, and the question is which is best."
     )
@@ -85,7 +85,7 @@ def test_what_has_no_result_may_still_be_the_best() -> None:
 def test_equal_best_ones_are_said_to_be_so() -> None:
     said = _said(_family("xyab", ["ax", "bx", "ay", "by"], same="ab"))
     assert said.startswith("the best of 4 is a or b, which are equivalent; a is better than x, by ")
-    assert said.endswith("; 3 more verdicts; 1 of 6 need not be decided.")
+    assert said.endswith("; 2 more verdicts; 1 of 6 need not be decided.")
     some = _family("xabc", ["ax", "bx", "cx"], same="ab")
     assert _said(some).startswith(
         "the best of 4 is a, b or c; a and b are equivalent; a is better than x, by "
@@ -105,12 +105,38 @@ def test_many_are_named_by_those_that_are_beaten() -> None:
     four = _said(_family("abcdefgh", ["ae", "bf", "cg", "dh"]))
     assert four.startswith("the best of 8 is a, b, c or d; ")
     assert (four.count("is better than"), "; 1 more verdict; " in four) == (3, True)
-    assert _said(_family("abc", [], same="ab")).startswith("the best of 3 is any of them; ")
+    alike = _family("abcde", ["ae", "be", "ce", "de"], same="ab ac ad bc bd cd")
+    assert _said(alike).startswith(
+        "the best of 5 is any but e: all others are equivalent; a is better than e,"
+    )
+    assert _said(alike).endswith("; 3 more verdicts.")
+    assert _said(_family("abc", [], same="ab ac bc")) == "all 3 are equivalent."
+    assert _said(_family("abc", [], same="ab")) == "a and b are equivalent; undecided for 2 of 3 contrasts."
     assert _said(_family("abc", [])) == "undecided: a against b; a against c; b against c."
     assert _said(_family("abc", ["ab"], metric="brier")).startswith("the best of 3 in brier is a or c; ")
+
+
+def test_of_two_nothing_but_their_verdict_is_said() -> None:
+    assert _said(_family("ab", ["ab"])).startswith("a is better than b, by 0.050")
+    assert _said(_family("ab", [], same="ab")) == "a and b are equivalent."
+
+
+def test_what_speaks_against_a_verdict_is_said_however_many_there_are() -> None:
+    family = _family("abcdef", ["ab", "ac", "ad", "ae", "af"])
+    assert "stand apart" not in _said(family)
+    last = family.judged[4]
+    assert (last.contrast.name, last.verdict and last.verdict.better) == ("a - f", "a")
+    assert last.verdict is not None
+    noted = replace(last, verdict=replace(last.verdict, apart={"a": ("s3",)}))
+    said = _said(family_of("which", [noted if found is last else found for found in family.judged]))
+    assert said.startswith("the best of 6 is a; a is better than f, by 0.050")
+    assert "readers can mislead; a is better than b, by 0.050" in said
+    assert said.endswith("; 1 more verdict; 10 of 15 need not be decided.")
     cycle = _family("abc", ["ab", "bc", "ca"])
     assert not cycle.may_be_best
-    assert _said(cycle).count("is better than") == 3, "verdicts that contradict each other are all said"
+    said = _said(cycle)
+    assert said.startswith("verdicts contradict each other: each is beaten by another; ")
+    assert said.count("is better than") == 3
 
 
 @pytest.mark.parametrize("mean", [(0.75, 0.87, 0.83, 0.85), (0.7, 0.72, 0.85, 0.97), (0.8, 0.8, 0.8, 0.8)])
@@ -132,10 +158,15 @@ def test_a_table_of_scores_is_judged_as_its_pairs_are(mean: tuple[float, ...]) -
     assert set(family.beaten) == lost
     for found in family.judged:
         assert found.verdict is not None
-        assert (found.verdict.need is None) or not found.beaten, "no seeds are asked for what is beaten"
+        assert (found.verdict.need is None) or not found.left_open_by, "no seeds are asked for what is beaten"
     done = ranked.as_json()
     assert done["which_is_best"]["q"] == {
         "may_be_best": list(family.may_be_best),
         "beaten": list(family.beaten),
     }
-    assert [row["beaten"] for row in done["planned"]] == [list(found.beaten) for found in family.judged]
+    assert [row["need_not_be_decided"] for row in done["planned"]] == [
+        bool(found.left_open_by) for found in family.judged
+    ]
+    assert [row["beaten"] for row in done["planned"]] == [
+        [name for name in pair if name in lost] for pair in pairs
+    ]
