@@ -12,6 +12,8 @@ from xray_tl.statistics.covariance import AUROC
 from xray_tl.statistics.estimates import estimate
 from xray_tl.statistics.families import Contrast, Family, Judged, family_of
 from xray_tl.statistics.family_text import answers, judged_text
+from xray_tl.statistics.ladder import climb
+from xray_tl.statistics.ladder_verdict import Standing
 from xray_tl.statistics.simulation import STRUCTURES, simulate
 from xray_tl.statistics.verdict import Verdict
 from xray_tl.statistics.wording import Terms
@@ -95,9 +97,8 @@ def test_equal_best_ones_are_said_to_be_so() -> None:
     noted = replace(pair, verdict=replace(pair.verdict, apart={"a": ("s3",)}))
     alone = _family("xab", ["ax", "bx"], same="ab")
     judged = [noted if found.contrast.name == "a - b" else found for found in alone.judged]
-    assert "; a and b are equivalent, but" in _said(family_of("which", judged)), (
-        "what speaks against it is said"
-    )
+    said = _said(family_of("which", judged))
+    assert said.startswith("the best of 3 is a or b; a and b are equivalent, but reader s3"), "it is noted"
 
 
 def test_many_are_named_by_those_that_are_beaten() -> None:
@@ -132,6 +133,12 @@ def test_what_speaks_against_a_verdict_is_said_however_many_there_are() -> None:
     assert said.startswith("the best of 6 is a; a is better than f, by 0.050")
     assert "readers can mislead; a is better than b, by 0.050" in said
     assert said.endswith("; 1 more verdict; 10 of 15 need not be decided.")
+    course = climb([APART], (5, 8))
+    against = Standing(course, decided_at=5, by=course.looks[0], contradicted=True)
+    told = [replace(found, standing=against) if found is last else found for found in family.judged]
+    said = _said(family_of("which", told))
+    assert said.startswith("the best of 6 is a; a is better than f, by 0.050")
+    assert ", decided at 5 readers, but 5 speak against it; a is better than b, by 0.050" in said
     cycle = _family("abc", ["ab", "bc", "ca"])
     assert not cycle.may_be_best
     said = _said(cycle)

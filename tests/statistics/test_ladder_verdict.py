@@ -173,6 +173,17 @@ def test_an_undecided_pair_of_a_beaten_arm_goes_on_unless_the_question_is_which_
     assert seen == [([], False, True), (["c"], False, False), (["c"], True, False)]
 
 
+def test_what_nothing_varies_asks_for_nothing() -> None:
+    """Two arms that score alike: with seeds, and as two solved heads have it, without."""
+    same = estimate(np.zeros(5), np.zeros((5, 5)), 1000)
+    for readerless, says in ((False, " Stopped at 5 seeds."), (True, "judged over images alone.")):
+        (found,) = _judged(climb([replace(same, readerless=readerless)], RUNGS))
+        assert found.standing is not None
+        assert not found.standing.goes_on
+        assert judged_text(found, TERMS).endswith(says)
+        assert short_text(found.standing) == ("" if readerless else "stopped: nothing varies it")
+
+
 def test_a_sentence_says_where_a_study_stands() -> None:
     said = "Looks are planned at 5, 8, 12 and 20 seeds"
     assert rungs_text(RUNGS, 0, 3, TERMS) == f"{said}; none is reached."
