@@ -5,7 +5,7 @@
 Studies of several arms whose Gaussian seeds come in rungs are simulated; all pairs are one family, at the
 first step of Holm's method. Twice: arms go on until each of their pairs has ended, or an arm that is beaten
 stops. How many trainings that takes, how many arms may be the best in the end, how often the best one is
-among them (95 % are promised), and how often it alone is left.
+among them (at least 95 % are promised), and how often it alone is left.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from xray_tl.statistics.mrmc import mrmc
 from xray_tl.statistics.readings import Readings
 from xray_tl.statistics.simulation import STRUCTURES, simulate
 
-RNG = np.random.default_rng(1)
 STUDY = simulate((0.75, 0.9), STRUCTURES["LL"], 5, 60, 60, np.random.default_rng(0))
 
 
@@ -81,16 +81,25 @@ def test_bad_input_ends_in_one_line(
     assert not done.stdout
 
 
+def _asked(
+    questions: str, mean: tuple[float, ...], env: dict[str, str], folder: Path
+) -> tuple[str, dict[str, Any]]:
+    """Compare simulated scores with questions from a file; return text and JSON."""
+    study = simulate(mean, STRUCTURES["LL"], 5, 60, 60, np.random.default_rng(1))
+    _write(folder / "scores.csv", study)
+    (folder / "asked.yaml").write_text(questions)
+    args = ("scores=scores.csv", "planned=asked.yaml")
+    text = _compare(*args, env=env, cwd=folder)
+    assert text.returncode == 0, text.stderr
+    return text.stdout, json.loads(_compare(*args, "format=json", env=env, cwd=folder).stdout)
+
+
 def test_questions_declared_in_a_file_are_judged_on_their_own(
     subprocess_env: dict[str, str], tmp_path: Path
 ) -> None:
-    _write(tmp_path / "scores.csv", simulate((0.75, 0.9, 0.8), STRUCTURES["LL"], 5, 60, 60, RNG))
-    (tmp_path / "asked.yaml").write_text("which is better:\n  - arm 1 - arm 0\n")
-    args = ("scores=scores.csv", "planned=asked.yaml")
-    text = _compare(*args, env=subprocess_env, cwd=tmp_path)
-    assert text.returncode == 0, text.stderr
-    assert "which is better: arm 1 is better than arm 0: AUROC by" in text.stdout
-    found = json.loads(_compare(*args, "format=json", env=subprocess_env, cwd=tmp_path).stdout)
+    given = "which is better:\n  - arm 1 - arm 0\n"
+    text, found = _asked(given, (0.75, 0.9, 0.8), subprocess_env, tmp_path)
+    assert "which is better: arm 1 is better than arm 0: AUROC by" in text
     (asked,) = found["planned"]
     assert (asked["question"], asked["contrast"]) == ("which is better", "arm 1 - arm 0")
     assert asked["p_holm"] == asked["p"]
@@ -98,13 +107,9 @@ def test_questions_declared_in_a_file_are_judged_on_their_own(
 
 
 def test_which_is_best_is_answered(subprocess_env: dict[str, str], tmp_path: Path) -> None:
-    _write(tmp_path / "scores.csv", simulate((0.75, 0.95, 0.74), STRUCTURES["LL"], 5, 60, 60, RNG))
-    (tmp_path / "asked.yaml").write_text("dose: [{best: [arm 0, arm 1, arm 2]}]\n")
-    args = ("scores=scores.csv", "planned=asked.yaml")
-    text = _compare(*args, env=subprocess_env, cwd=tmp_path)
-    assert text.returncode == 0, text.stderr
-    assert "\nDose: the best of 3 is arm 1; arm 1 is better than arm 0, by " in text.stdout
-    found = json.loads(_compare(*args, "format=json", env=subprocess_env, cwd=tmp_path).stdout)
+    given = "dose: [{best: [arm 0, arm 1, arm 2]}]\n"
+    text, found = _asked(given, (0.75, 0.95, 0.74), subprocess_env, tmp_path)
+    assert "\nDose: the best of 3 is arm 1; arm 1 is better than arm 0, by " in text
     assert found["which_is_best"] == {"dose": {"may_be_best": ["arm 1"], "beaten": ["arm 0", "arm 2"]}}
 
 

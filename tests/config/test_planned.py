@@ -132,6 +132,9 @@ def test_arms_by_file_or_by_options_and_shifts_are_known() -> None:
     check_names(cfg, _files)
     cfg.planned = {"q": ["model=timm mode=frozen - optim.lr=0.1", {"contrast": PAIR, "on": "low_dose"}]}
     check_names(cfg, _files)
+    cfg.planned = {"q": [{"best": ["resnet50_finetune", "resnet51_frozen"]}]}
+    with pytest.raises(InputError, match=r'q: "resnet50_finetune - resnet51_frozen" names no arm: resnet51_'):
+        check_names(cfg, _files)
     cfg.planned = {"q": [{"contrast": PAIR, "on": "fog - test"}]}
     with pytest.raises(InputError, match="fog is no shift: choose from blur, kvp_80"):
         check_names(cfg, _files)

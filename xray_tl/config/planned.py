@@ -157,9 +157,8 @@ def parse_families(given: object, named: Callable[[str], str] | None = None) -> 
     seen: dict[Key, str] = {}
     for name, contrast in ((name, contrast) for name, asked in families.items() for contrast in asked):
         if contrast.key in seen:
-            pair = f'{"best holds " if contrast.of_best else ""}"{contrast.text}"'
-            already = f"{', which' if contrast.of_best else ''} is asked already, in {seen[contrast.key]}"
-            raise InputError(f"planned: {name}: {pair}{already}")
+            what = f'best holds "{contrast.text}", which' if contrast.of_best else f'"{contrast.text}"'
+            raise InputError(f"planned: {name}: {what} is asked already, in {seen[contrast.key]}")
         seen[contrast.key] = name
     return families
 

@@ -200,8 +200,7 @@ def _all_asked(
     found: dict[Identity, _Asked] = {}
     for run in sorted(runs, key=_began):
         for name, contrasts in plans[id(run)].items():
-            first = found.get(identity(contrasts), _Asked(name, contrasts, _began(run), in_record=True))
-            found[identity(contrasts)] = replace(first, contrasts=contrasts)
+            _add(found, _Asked(name, contrasts, _began(run), in_record=True))
     path = folder / SWEEP
     try:
         last = OmegaConf.load(path)
@@ -213,9 +212,14 @@ def _all_asked(
         remarks.append(f"{SWEEP}: {error}")
         given, since = {}, ""
     for name, contrasts in given.items():
-        first = found.get(identity(contrasts), _Asked(name, contrasts, since, in_record=False))
-        found[identity(contrasts)] = replace(first, contrasts=contrasts)
+        _add(found, _Asked(name, contrasts, since, in_record=False))
     return list(found.values())
+
+
+def _add(found: dict[Identity, _Asked], asked: _Asked) -> None:
+    """Add a family; of one that is there already, only how it is written now."""
+    own = identity(asked.contrasts)
+    found[own] = replace(found.get(own, asked), contrasts=asked.contrasts)
 
 
 def _found(

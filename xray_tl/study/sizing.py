@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from xray_tl.statistics.ladder_simulation import NEVER, beaten
+from xray_tl.statistics.ladder_simulation import beaten
 from xray_tl.statistics.planning import COUNTS, Staged, fewest, fixed, staged
 from xray_tl.statistics.verdict import MARGIN
 from xray_tl.study.pilot import Known, Pilot
@@ -126,9 +126,8 @@ def course(earlier: Pilot, images: int, rungs: Sequence[int], margin: float = MA
         looked = [fixed(known, images, true, margin, family) for true in TRUE]
         once += np.array([found.better + found.equivalent for found in looked]) / len(earlier.known)
     decided = fmean(found.better + found.equivalent for _, each in chances for found in each)
-    needed = {
-        label: np.stack([_readers(chances, label, k) for k in range(len(TRUE))]) for label in earlier.costs
-    }
+    ends = [_ends(chances, k) for k in range(len(TRUE))]
+    needed = {label: np.stack([_most_of(label, chances, each) for each in ends]) for label in earlier.costs}
     trained = [label for label, cost in earlier.costs.items() if not cost.once]
     single = len(needed) - len(trained)
     runs = tuple(single + sum(float(needed[label][k].mean()) for label in trained) for k in range(len(TRUE)))
@@ -141,21 +140,32 @@ def course(earlier: Pilot, images: int, rungs: Sequence[int], margin: float = MA
     return Course(tuple(chances), runs, saved, minutes)
 
 
-def _readers(chances: Chances, label: str, place: int) -> Counts:
+def _most_of(label: str, chances: Chances, ends: Sequence[Counts]) -> Counts:
     """Return how many readers an arm has at the end of each study: as its longest contrast."""
-    own = [
-        np.minimum(each[place].readers, _stopped(chances, known, place))
-        for known, each in chances
-        if label in known.arms
-    ]
+    own = [end for (known, _), end in zip(chances, ends, strict=True) if label in known.arms]
     return np.max(own, axis=0)
 
 
-def _stopped(chances: Chances, known: Known, place: int) -> Counts:
-    """Return with how many readers an arm of a contrast is beaten, if the question is which arm is best."""
-    if not known.of_best:
-        return np.full(1, NEVER)
-    asked = [(other, each[place]) for other, each in chances if other.question == known.question]
-    pairs = [(other.arms[0], other.arms[1]) for other, _ in asked]
-    found = beaten(pairs, [each.readers for _, each in asked], [each.told for _, each in asked])
-    return np.min([found[arm] for arm in known.arms], axis=0)
+def _ends(chances: Chances, place: int) -> list[Counts]:
+    """Return how many readers each contrast has at the end of each study.
+
+    Where the question is which arm is best, it ends at the latest when one of its arms is beaten.
+    """
+    asked: dict[str, list[tuple[Known, Staged]]] = {}
+    for known, each in chances:
+        if known.of_best:
+            asked.setdefault(known.question, []).append((known, each[place]))
+    lost = {
+        question: beaten(
+            [(known.arms[0], known.arms[1]) for known, _ in pairs],
+            [found.readers for _, found in pairs],
+            [found.told for _, found in pairs],
+        )
+        for question, pairs in asked.items()
+    }
+    return [
+        np.min([each[place].readers, *(lost[known.question][arm] for arm in known.arms)], axis=0)
+        if known.of_best
+        else each[place].readers
+        for known, each in chances
+    ]
