@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from tests.commands import run_command
 from tests.small_study import MINE, write_study
+from tests.study.rung_sweeps import ASKED, RUNGS, scores_of
 from tests.study.sweeps import write_scored
-from tests.study.test_rung_decision import ASKED, RUNGS, _scores
 from xray_tl.config.planned import plan_of
 from xray_tl.errors import InputError
 from xray_tl.sweeps.climb import Climb, Wanted
@@ -68,7 +68,7 @@ class Sweep:
                 0,
                 seed,
                 mode=mode,
-                predictions=_scores(mean, number),
+                predictions=scores_of(mean, number),
                 arm_file=f"resnet18_{mode}",
                 planned=plan_of(self.config),
                 rungs=list(RUNGS),
